@@ -1,0 +1,231 @@
+#include "config/settings.hpp"
+
+#include <yaml-cpp/yaml.h>
+
+#include <charconv>
+#include <fstream>
+#include <functional>
+#include <limits>
+
+namespace hive::config {
+namespace {
+
+/// How one setting is read, checked and shown.
+struct entry {
+  std::string name;
+  std::string range;
+  std::function<result<void>(settings&, const YAML::Node&)> read;
+  std::function<std::string(const settings&)> show;
+};
+
+error out_of_range(const std::string& name, const std::string& got, const std::string& range) {
+  return invalid(name, name + " is " + got + "; allowed: " + range);
+}
+
+std::string scalar(const YAML::Node& node) { return node.IsScalar() ? node.Scalar() : std::string{"not a scalar"}; }
+
+/// Plain numbers, or with a unit: k, m, g (binary) for bytes; ms, s, m, h, d for times.
+std::optional<std::uint64_t> number(const std::string& text, bool time) {
+  std::uint64_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, ec] = std::from_chars(text.data(), end, value);
+  if (ec != std::errc{}) return std::nullopt;
+  const std::string_view unit(rest, static_cast<std::size_t>(end - rest));
+  static const std::map<std::string_view, std::uint64_t> sizes{{"", 1}, {"KiB", 1U << 10U}, {"MiB", 1U << 20U}, {"GiB", 1U << 30U}};
+  static const std::map<std::string_view, std::uint64_t> times{{"", 1}, {"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}};
+  const auto& units = time ? times : sizes;
+  const auto found = units.find(unit);
+  if (found == units.end() || (found->second != 0 && value > std::numeric_limits<std::uint64_t>::max() / found->second)) return std::nullopt;
+  return value * found->second;
+}
+
+template <class Slice, class T>
+entry integer(std::string name, Slice settings::* slice, T Slice::* member, std::uint64_t low, std::uint64_t high) {
+  const std::string range = std::to_string(low) + ".." + std::to_string(high);
+  return {name, range,
+          [=](settings& s, const YAML::Node& node) -> result<void> {
+            const auto v = number(scalar(node), false);
+            if (!v || *v < low || *v > high) return out_of_range(name, scalar(node), range);
+            s.*slice.*member = static_cast<T>(*v);
+            return {};
+          },
+          [=](const settings& s) { return std::to_string(s.*slice.*member); }};
+}
+
+template <class Slice>
+entry duration(std::string name, Slice settings::* slice, milliseconds Slice::* member, std::uint64_t low, std::uint64_t high) {
+  const std::string range = std::to_string(low) + "ms.." + std::to_string(high) + "ms";
+  return {name, range,
+          [=](settings& s, const YAML::Node& node) -> result<void> {
+            const auto v = number(scalar(node), true);
+            if (!v || *v < low || *v > high) return out_of_range(name, scalar(node), range);
+            s.*slice.*member = milliseconds{static_cast<std::int64_t>(*v)};
+            return {};
+          },
+          [=](const settings& s) { return std::to_string((s.*slice.*member).count()) + "ms"; }};
+}
+
+template <class Slice>
+entry text(std::string name, Slice settings::* slice, std::string Slice::* member, std::vector<std::string> allowed = {}) {
+  std::string range = "text";
+  if (!allowed.empty()) {
+    range.clear();
+    for (const auto& a : allowed) range += (range.empty() ? "" : ", ") + a;
+  }
+  return {name, range,
+          [=](settings& s, const YAML::Node& node) -> result<void> {
+            if (!node.IsScalar()) return out_of_range(name, scalar(node), range);
+            if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), node.Scalar()) == allowed.end())
+              return out_of_range(name, scalar(node), range);
+            s.*slice.*member = node.Scalar();
+            return {};
+          },
+          [=](const settings& s) { return "\"" + s.*slice.*member + "\""; }};
+}
+
+/// Absolute paths; on the command line separated by colons.
+entry paths(std::string name, std::vector<std::string> file_access::* member) {
+  return {name, "absolute paths",
+          [=](settings& s, const YAML::Node& node) -> result<void> {
+            std::vector<std::string> list;
+            if (node.IsSequence()) {
+              for (const auto& item : node) list.push_back(scalar(item));
+            } else if (node.IsScalar()) {
+              std::string rest = node.Scalar();
+              while (!rest.empty()) {
+                const auto colon = rest.find(':');
+                list.push_back(rest.substr(0, colon));
+                rest = colon == std::string::npos ? "" : rest.substr(colon + 1);
+              }
+            }
+            for (const auto& p : list)
+              if (p.empty() || p.front() != '/') return out_of_range(name, "\"" + p + "\"", "absolute paths");
+            s.files.*member = std::move(list);
+            return {};
+          },
+          [=](const settings& s) {
+            std::string all;
+            for (const auto& p : s.files.*member) all += (all.empty() ? "" : ":") + p;
+            return "\"" + all + "\"";
+          }};
+}
+
+constexpr std::uint64_t KiB = 1024;
+constexpr std::uint64_t MiB = 1024 * KiB;
+constexpr std::uint64_t GiB = 1024 * MiB;
+constexpr std::uint64_t second = 1000;
+constexpr std::uint64_t hour = 3600 * second;
+constexpr std::uint64_t day = 24 * hour;
+
+const std::vector<entry>& table() {
+  using e = entity_limits;
+  using n = node_limits;
+  using a = api_limits;
+  static const std::vector<entry> entries{
+    integer("entity.state_bytes", &settings::entity, &e::state_bytes, KiB, 16 * MiB),
+    integer("entity.payload_bytes", &settings::entity, &e::payload_bytes, KiB, 64 * MiB),
+    integer("entity.mailbox_messages", &settings::entity, &e::mailbox_messages, 1, 1'000'000),
+    integer("entity.mailbox_bytes", &settings::entity, &e::mailbox_bytes, KiB, GiB),
+    integer("entity.run_ahead_turns", &settings::entity, &e::run_ahead_turns, 1, 4096),
+    integer("entity.run_ahead_bytes", &settings::entity, &e::run_ahead_bytes, KiB, 64 * MiB),
+    integer("entity.outbox_messages", &settings::entity, &e::outbox_messages, 1, 1'000'000),
+    integer("entity.outbox_window", &settings::entity, &e::outbox_window, 1, 4096),
+    integer("entity.keys_kept", &settings::entity, &e::keys_kept, 1, 10'000'000),
+    integer("entity.attempts", &settings::entity, &e::attempts, 1, 100),
+    integer("entity.steps_per_turn", &settings::entity, &e::steps_per_turn, 1, 100'000),
+    integer("node.shards", &settings::node, &n::shards, 64, 4096),
+    integer("node.workers", &settings::node, &n::workers, 0, 256),
+    integer("node.executor_threads", &settings::node, &n::executor_threads, 1, 256),
+    integer("node.reader_threads", &settings::node, &n::reader_threads, 1, 64),
+    integer("node.run_ahead_bytes", &settings::node, &n::run_ahead_bytes, MiB, GiB),
+    integer("node.batch_turns", &settings::node, &n::batch_turns, 1, 65'536),
+    integer("node.batch_bytes", &settings::node, &n::batch_bytes, 64 * KiB, 256 * MiB),
+    integer("node.turns_per_slice", &settings::node, &n::turns_per_slice, 1, 10'000),
+    integer("node.inbox_messages", &settings::node, &n::inbox_messages, 100, 10'000'000),
+    duration("passivation.idle", &settings::passivation, &passivation_limits::idle, 100, day),
+    integer("passivation.activations", &settings::passivation, &passivation_limits::activations, 100, 100'000'000),
+    integer("passivation.bytes", &settings::passivation, &passivation_limits::bytes, MiB, 1024 * GiB),
+    duration("keep.keys", &settings::keep, &retention::keys, second, 30 * day),
+    duration("keep.generated_keys", &settings::keep, &retention::generated_keys, second, day),
+    duration("keep.events", &settings::keep, &retention::events, second, 30 * day),
+    duration("keep.tasks", &settings::keep, &retention::tasks, second, 365 * day),
+    text("api.http", &settings::api, &a::http),
+    integer("api.body_bytes", &settings::api, &a::body_bytes, KiB, 256 * MiB),
+    integer("api.json_depth", &settings::api, &a::json_depth, 4, 512),
+    integer("api.connections", &settings::api, &a::connections, 1, 1'000'000),
+    integer("api.connections_in_flight", &settings::api, &a::connections_in_flight, 1, 1'000'000),
+    duration("api.header_timeout", &settings::api, &a::header_timeout, 100, 600 * second),
+    duration("api.idle_timeout", &settings::api, &a::idle_timeout, second, day),
+    duration("api.ask_deadline", &settings::api, &a::ask_deadline, 1, day),
+    duration("api.ask_deadline_max", &settings::api, &a::ask_deadline_max, 1, day),
+    integer("api.subscribers", &settings::api, &a::subscribers, 1, 100'000),
+    integer("api.manifest_entities", &settings::api, &a::manifest_entities, 1, 1'000'000),
+    integer("api.tenant_series", &settings::api, &a::tenant_series, 1, 100'000),
+    integer("supervisor.intensity", &settings::supervisor, &supervisor_defaults::intensity, 0, 1000),
+    duration("supervisor.period", &settings::supervisor, &supervisor_defaults::period, 1, day),
+    integer("supervisor.root_intensity", &settings::supervisor, &supervisor_defaults::root_intensity, 0, 1'000'000),
+    paths("files.read_roots", &file_access::read_roots),
+    paths("files.write_roots", &file_access::write_roots),
+    paths("files.programs", &file_access::programs),
+    text("log.file", &settings::log, &log_settings::file),
+    {"log.json", "true, false",
+     [](settings& s, const YAML::Node& node) -> result<void> {
+       if (scalar(node) != "true" && scalar(node) != "false") return out_of_range("log.json", scalar(node), "true, false");
+       s.log.json = scalar(node) == "true";
+       return {};
+     },
+     [](const settings& s) -> std::string { return s.log.json ? "true" : "false"; }},
+    text("log.level", &settings::log, &log_settings::level, {"debug", "info", "warn", "error"}),
+  };
+  return entries;
+}
+
+result<void> set(settings& s, const std::string& name, const YAML::Node& value) {
+  for (const auto& e : table())
+    if (e.name == name) return e.read(s, value);
+  return invalid(name, "there is no setting named " + name + "; `hived --help-settings` lists them");
+}
+
+/// The file's shape is two levels: slice, then name.
+result<void> read_file(settings& s, const std::string& path) {
+  YAML::Node root;
+  try {
+    root = YAML::LoadFile(path);
+  } catch (const std::exception& e) {
+    return invalid("--config", "cannot read " + path + ": " + e.what());
+  }
+  if (root.IsNull()) return {};
+  if (!root.IsMap()) return invalid("--config", path + " is not a map of settings");
+  for (const auto& slice : root) {
+    const auto prefix = scalar(slice.first);
+    if (!slice.second.IsMap()) return invalid(prefix, prefix + " is not a map of settings");
+    for (const auto& item : slice.second)
+      if (auto done = set(s, prefix + "." + scalar(item.first), item.second); !done) return done;
+  }
+  return {};
+}
+
+} // namespace
+
+result<settings> load(const std::string& yaml_file, const std::vector<std::string>& overrides) {
+  settings s;
+  if (!yaml_file.empty())
+    if (auto done = read_file(s, yaml_file); !done) return done.error();
+  for (const auto& o : overrides) {
+    const auto equals = o.find('=');
+    if (equals == std::string::npos) return invalid("--set", "\"" + o + "\" is not NAME=VALUE");
+    if (auto done = set(s, o.substr(0, equals), YAML::Node(o.substr(equals + 1))); !done) return done.error();
+  }
+  if (s.api.ask_deadline > s.api.ask_deadline_max)
+    return invalid("api.ask_deadline", "api.ask_deadline is above api.ask_deadline_max");
+  return s;
+}
+
+std::string describe() {
+  const settings defaults;
+  std::string out;
+  for (const auto& e : table()) out += e.name + " = " + e.show(defaults) + "    (" + e.range + ")\n";
+  return out;
+}
+
+} // namespace hive::config

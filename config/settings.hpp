@@ -1,0 +1,116 @@
+/// @file
+/// Every number that can be changed: its meaning, unit and bounds. `settings.cpp` holds the one table that names, reads
+/// and checks them; a part of the hive receives only its own slice.
+#pragma once
+
+#include "config/base/result.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace hive::config {
+
+using std::chrono::milliseconds;
+
+/// Bounds of one entity. Read by `actors::shard_core`.
+struct entity_limits {
+  std::uint64_t state_bytes = 256 * 1024;      // 1 KiB..16 MiB: small state; larger data belongs into rows and logs
+  std::uint64_t payload_bytes = 1024 * 1024;   // 1 KiB..64 MiB: one message, answer or step result
+  std::uint32_t mailbox_messages = 1000;       // 1..1,000,000: user lane
+  std::uint64_t mailbox_bytes = 4 * 1024 * 1024; // 1 KiB..1 GiB: user lane
+  std::uint32_t run_ahead_turns = 64;          // 1..4,096: turns not yet on disk
+  std::uint64_t run_ahead_bytes = 1024 * 1024; // 1 KiB..64 MiB
+  std::uint32_t outbox_messages = 10'000;      // 1..1,000,000: sent and not yet handled by their receivers
+  std::uint32_t outbox_window = 64;            // 1..4,096: under way to one receiver at a time
+  std::uint32_t keys_kept = 100'000;           // 1..10,000,000: idempotency keys within `key_retention`
+  std::uint32_t attempts = 3;                  // 1..100: of a durable message whose turn crashes; then dead letter
+  std::uint32_t steps_per_turn = 10'000;       // 1..100,000
+};
+
+/// Bounds of one node. Read by `actors` and `persistence`.
+struct node_limits {
+  std::uint16_t shards = 256;                      // 64..4,096: fixed when the data directory is created
+  std::uint32_t workers = 0;                       // 0..256: threads that run turns; 0 means one a core
+  std::uint32_t executor_threads = 4;              // 1..256: threads that run blocking steps
+  std::uint32_t reader_threads = 2;                // 1..64: threads that load entities
+  std::uint64_t run_ahead_bytes = 64 * 1024 * 1024; // 1 MiB..1 GiB: of all entities together
+  std::uint32_t batch_turns = 4096;                // 1..65,536: in one commit
+  std::uint64_t batch_bytes = 16 * 1024 * 1024;    // 64 KiB..256 MiB: in one commit
+  std::uint32_t turns_per_slice = 200;             // 1..10,000: before a shard lets the next one run
+  std::uint32_t inbox_messages = 100'000;          // 100..10,000,000: accepted by a shard and not yet dispatched
+};
+
+/// When idle activations are unloaded. Read by `actors::shard_core`.
+struct passivation_limits {
+  milliseconds idle{120'000};                   // 100 ms..24 h
+  std::uint64_t activations = 2'000'000;        // 100..100,000,000: in one node
+  std::uint64_t bytes = 2ULL * 1024 * 1024 * 1024; // 1 MiB..1 TiB: of activations in one node
+};
+
+struct retention {
+  milliseconds keys{24 * 3600 * 1000};          // 1 s..30 d: answers to repeated idempotency keys
+  milliseconds generated_keys{600'000};         // 1 s..24 h: the same, for keys that the gateway made
+  milliseconds events{24 * 3600 * 1000};        // 1 s..30 d: of the event stream
+  milliseconds tasks{7 * 24 * 3600 * 1000ULL};  // 1 s..365 d: results of finished tasks
+};
+
+/// Read by `runtime::api`.
+struct api_limits {
+  std::string http = "127.0.0.1:7070";          // address:port
+  std::uint64_t body_bytes = 8 * 1024 * 1024;   // 1 KiB..256 MiB
+  std::uint32_t json_depth = 64;                // 4..512
+  std::uint32_t connections = 10'000;           // 1..1,000,000
+  std::uint32_t connections_in_flight = 4096;   // 1..1,000,000: requests being handled
+  milliseconds header_timeout{10'000};          // 100 ms..10 min: to read a request
+  milliseconds idle_timeout{300'000};           // 1 s..24 h: of a kept-alive connection
+  milliseconds ask_deadline{30'000};            // 1 ms..24 h: when the caller names none
+  milliseconds ask_deadline_max{600'000};       // 1 ms..24 h
+  std::uint32_t subscribers = 1000;             // 1..100,000: event streams
+  std::uint32_t manifest_entities = 100'000;    // 1..1,000,000: in one apply
+  std::uint32_t tenant_series = 200;            // 1..100,000: tenants with metrics of their own; the rest is "other"
+};
+
+/// Intensity and period when a supervisor names none.
+struct supervisor_defaults {
+  std::uint32_t intensity = 3;                  // 0..1,000: restarts within `period`; one more stops the supervisor
+  milliseconds period{5'000};                   // 1 ms..24 h
+  std::uint32_t root_intensity = 100;           // 0..1,000,000: of a tenant's root supervisor
+};
+
+/// What steps may touch on this machine. Nothing by default.
+struct file_access {
+  std::vector<std::string> read_roots;          // absolute directories that agents may read below
+  std::vector<std::string> write_roots;         // absolute directories that agents may write below
+  std::vector<std::string> programs;            // absolute paths that the `process` step may run
+};
+
+struct log_settings {
+  std::string file;                             // empty: standard error
+  bool json = true;
+  std::string level = "info";                   // debug, info, warn, error
+};
+
+struct settings {
+  std::string data_dir;
+  entity_limits entity;
+  node_limits node;
+  passivation_limits passivation;
+  retention keep;
+  api_limits api;
+  supervisor_defaults supervisor;
+  file_access files;
+  log_settings log;
+};
+
+/// Defaults, then the YAML file (if not empty), then `overrides` ("entity.mailbox_messages" -> "500").
+/// @returns the error's field as "entity.mailbox_messages", its message with the value and the allowed range. Unknown
+/// names, wrong types and values out of bounds are errors; nothing is guessed.
+result<settings> load(const std::string& yaml_file, const std::vector<std::string>& overrides);
+
+/// One line a setting, for `hived --help-settings` and the documentation: name, default, bounds, unit.
+std::string describe();
+
+} // namespace hive::config

@@ -1,0 +1,71 @@
+# What every target of this project is built with, and the three functions that make targets.
+include_guard(GLOBAL)
+find_package(Threads REQUIRED)
+
+find_program(HIVE_CCACHE ccache)
+if(HIVE_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${HIVE_CCACHE})
+endif()
+find_program(HIVE_MOLD mold)
+
+add_library(hive_options INTERFACE)
+add_library(hive::options ALIAS hive_options)
+target_compile_features(hive_options INTERFACE cxx_std_20)
+target_compile_options(hive_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -fno-omit-frame-pointer)
+target_include_directories(hive_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_link_libraries(hive_options INTERFACE Threads::Threads)
+if(HIVE_MOLD)
+  target_link_options(hive_options INTERFACE -fuse-ld=mold)
+endif()
+if(HIVE_SANITIZE STREQUAL "address")
+  target_compile_options(hive_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all)
+  target_link_options(hive_options INTERFACE -fsanitize=address,undefined)
+elseif(HIVE_SANITIZE STREQUAL "thread")
+  target_compile_options(hive_options INTERFACE -fsanitize=thread -Wno-tsan)
+  target_link_options(hive_options INTERFACE -fsanitize=thread)
+endif()
+if(HIVE_MUTATION)
+  string(TOUPPER ${HIVE_MUTATION} HIVE_MUTATION_UPPER)
+  target_compile_definitions(hive_options INTERFACE HIVE_MUTATION_${HIVE_MUTATION_UPPER})
+endif()
+
+# One precompiled header of standard and JSON headers, shared by all targets.
+file(WRITE ${CMAKE_BINARY_DIR}/hive_pch.cpp "")
+add_library(hive_pch OBJECT ${CMAKE_BINARY_DIR}/hive_pch.cpp)
+target_link_libraries(hive_pch PRIVATE hive_options)
+target_precompile_headers(hive_pch PRIVATE
+  <algorithm> <array> <atomic> <chrono> <coroutine> <cstdint> <deque> <functional> <map> <memory> <mutex>
+  <optional> <span> <string> <string_view> <thread> <unordered_map> <utility> <variant> <vector>
+  <nlohmann/json.hpp>)
+
+# hive_library(NAME SOURCES ... DEPS ... PRIVATE_DEPS ...): the target of one folder, alias hive::NAME.
+function(hive_library name)
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  add_library(hive_${name} STATIC ${arg_SOURCES})
+  add_library(hive::${name} ALIAS hive_${name})
+  target_link_libraries(hive_${name} PUBLIC hive_options ${arg_DEPS} PRIVATE ${arg_PRIVATE_DEPS})
+  target_precompile_headers(hive_${name} REUSE_FROM hive_pch)
+endfunction()
+
+# hive_executable(NAME SOURCES ... DEPS ...)
+function(hive_executable name)
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE hive_options ${arg_DEPS})
+  target_precompile_headers(${name} REUSE_FROM hive_pch)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+endfunction()
+
+# hive_test(NAME SOURCES ... DEPS ... LABELS ... [TIMEOUT seconds]): one GoogleTest binary, its cases known to ctest.
+function(hive_test name)
+  cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
+  find_package(GTest REQUIRED)
+  hive_executable(${name} SOURCES ${arg_SOURCES} DEPS ${arg_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 60)
+  endif()
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT}
+    ENVIRONMENT "HIVE_SOURCE_DIR=${CMAKE_SOURCE_DIR};HIVE_BIN_DIR=${CMAKE_BINARY_DIR}/bin;TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/support/tsan.supp")
+endfunction()

@@ -1,0 +1,67 @@
+/// @file
+/// Turns on their way to the disk, as a pure state machine: records go in, batches come out, the results of batches go
+/// in, settlements come out. No thread, no clock, no store: `commit_thread.hpp` is its shell, tests/sim drives it from a
+/// seed.
+///
+/// - Takes whatever has queued, in order, up to the bounds of a batch; when more has queued than fits, tenants take
+///   turns (round robin by bytes), while the records of one entity always stay in order.
+/// - `refused`: halves the batch until the guilty turn is alone; only that one settles as `refused`. Turns that ran
+///   ahead of it on the same entity then come back `stale` from the store, by their base version.
+/// - `fenced`, `stale`: settle as such; the batch's other turns are not touched.
+/// - `unavailable`: every record of the batch settles as `unavailable`; nothing was written.
+#pragma once
+
+#include "persistence/turn_store.hpp"
+
+#include <deque>
+#include <unordered_map>
+
+namespace hive::persistence {
+
+/// The end of one record.
+struct settlement {
+  enum class kind : std::uint8_t { committed, fenced, stale, refused, unavailable };
+  kind what = kind::committed;
+  std::unique_ptr<turn_record> record;
+  error why{};                                   ///< For `refused` and `unavailable`.
+};
+
+struct batch_limits {
+  std::size_t turns = 4096;
+  std::uint64_t bytes = 16 * 1024 * 1024;
+};
+
+/// Confined to one thread.
+class commit_pipeline {
+public:
+  explicit commit_pipeline(batch_limits limits) : limits_(limits) {}
+
+  void submit(std::unique_ptr<turn_record> record);
+  bool idle() const noexcept;
+
+  /// The records of the next batch; empty when nothing waits. Valid until `complete`. @pre the last batch is complete.
+  std::span<turn_record* const> next_batch();
+  /// What became of the batch that `next_batch` gave.
+  std::vector<settlement> complete(batch_result&& outcome);
+
+  std::size_t queued() const noexcept { return queued_; }
+
+private:
+  struct lane { // one tenant's records, in order
+    std::deque<std::unique_ptr<turn_record>> records;
+    std::uint64_t deficit = 0;
+    bool listed = false;
+  };
+
+  void fill_by_round_robin();
+
+  batch_limits limits_;
+  std::unordered_map<tenant_id, lane> lanes_;
+  std::deque<tenant_id> ring_;                                   // tenants with records, in turn
+  std::size_t queued_ = 0;
+  std::deque<std::vector<std::unique_ptr<turn_record>>> halves_; // pieces of a refused batch, next first
+  std::vector<std::unique_ptr<turn_record>> batch_;
+  std::vector<turn_record*> view_;
+};
+
+} // namespace hive::persistence
