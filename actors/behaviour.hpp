@@ -1,0 +1,249 @@
+/// @file
+/// How an agent is written. Open this first.
+///
+/// A behaviour is a class without data of its own, registered by name; one object serves every agent that names it.
+/// `handle` is called with one message at a time for one agent: that is a **turn**. What the turn does to its agent
+/// (state, logs, rows, sends, the reply) is committed together when `handle` ends, or not at all when it throws.
+///
+/// ```cpp
+/// class greeter final : public behaviour {
+///   task<> handle(turn& self, message m) const override {
+///     auto s = self.state<greeter_state>();                          // what the last turn left
+///     s.greeted += 1;
+///     self.set_state(s);                                             // committed with the reply, or neither
+///     auto weather = co_await self.ask("weather", "today", json_payload({{"city", "Bern"}}));
+///     self.reply(json_payload({{"hello", m.parse()["name"]}, {"greeted", s.greeted}}));
+///   }
+/// };
+/// ```
+///
+/// A turn may wait only in a **step**: `ask`, `sleep`, `run`. What a step gave is remembered, so that after a crash the
+/// turn runs again from the state it began with and the finished steps answer at once. Therefore a turn must be
+/// deterministic between steps: take time and chance from `now()` and `random()`, nothing from the machine.
+#pragma once
+
+#include "actors/task.hpp"
+#include "config/base/bytes.hpp"
+#include "config/base/clock.hpp"
+#include "config/base/ids.hpp"
+#include "config/base/payload.hpp"
+#include "config/base/random.hpp"
+#include "config/base/result.hpp"
+#include "config/base/tenant_context.hpp"
+#include "config/base/trace.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <coroutine>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace hive::actors {
+
+using json = nlohmann::json;
+
+payload json_payload(const json& value);
+payload text_payload(std::string text);
+
+/// What a turn is given.
+struct message {
+  std::string type;            ///< "append", "survey.read" ...
+  payload body;
+  std::string from;            ///< Address of the sending agent ("agent/reader-3"); empty when a client sent it.
+  bool wants_reply = false;    ///< An ask or a task; a reply to anything else goes nowhere.
+
+  /// The body as JSON. Throws `bad_message` when it is not JSON.
+  json parse() const;
+};
+
+/// Thrown by `message::parse` and by behaviours for input they cannot take: the asker gets `invalid_argument` with the
+/// field; the agent does not crash and nothing is committed.
+struct bad_message : std::runtime_error {
+  bad_message(std::string at, const std::string& why) : std::runtime_error(why), field(std::move(at)) {}
+  std::string field;
+};
+
+/// How long a step may take, and what makes it the same step when it is tried again.
+struct step_options {
+  std::chrono::milliseconds deadline{30'000};
+};
+
+struct turn_host; // actors/turn_host.hpp: the side of a turn that the shard sees
+class turn;
+
+namespace detail {
+/// Common part of everything a turn can wait for: parks the coroutine with the host.
+struct wait_base {
+  turn* owner;
+  explicit wait_base(turn& t) noexcept : owner(&t) {}
+  void await_suspend(std::coroutine_handle<> waiting) noexcept;
+};
+} // namespace detail
+
+/// Result of a step that carries a payload back.
+struct [[nodiscard]] step_wait : detail::wait_base {
+  using wait_base::wait_base;
+  bool await_ready() const noexcept;
+  result<payload> await_resume();
+};
+struct [[nodiscard]] sleep_wait : detail::wait_base {
+  using wait_base::wait_base;
+  bool await_ready() const noexcept;
+  void await_resume();
+};
+struct [[nodiscard]] row_wait : detail::wait_base {
+  using wait_base::wait_base;
+  bool await_ready() const noexcept;
+  std::optional<std::string> await_resume();
+};
+struct [[nodiscard]] rows_wait : detail::wait_base {
+  using wait_base::wait_base;
+  bool await_ready() const noexcept { return false; }
+  std::vector<std::pair<std::string, std::string>> await_resume();
+};
+struct [[nodiscard]] log_wait : detail::wait_base {
+  using wait_base::wait_base;
+  bool await_ready() const noexcept { return false; }
+  std::vector<std::string> await_resume();
+};
+
+/// One turn as its behaviour sees it. Lives as long as the turn; used by its coroutine only.
+class turn {
+public:
+  // -- who
+  const std::string& name() const noexcept;         ///< Of this agent.
+  std::string address() const;                      ///< "tenant/agent/name"
+  const json& config() const noexcept;              ///< As the agent's spec gives it; an object.
+  tenant_context caller() const noexcept;
+  const trace_context& trace() const noexcept;
+
+  // -- time and chance, fixed for the turn: a replay sees the same
+  wall_time now() const noexcept;
+  random_source& random() noexcept;
+
+  // -- small state: bytes, or any type with `std::string encode() const` and `static T decode(std::string_view)`, or
+  //    any type that nlohmann::json converts. An agent that never set it sees T{}.
+  const std::string& state_bytes() const noexcept;
+  /// Throws `std::length_error` above `entity.state_bytes`.
+  void set_state_bytes(std::string bytes);
+  template <class T> T state() const;
+  template <class T> void set_state(const T& value);
+
+  // -- append-only logs: entries are numbered from 0
+  /// @returns the index of the new entry.
+  std::uint64_t append(std::string_view log, std::string entry);
+  std::uint64_t log_size(std::string_view log) const;
+  /// Entries `from` .. , at most `limit`, those of this turn included.
+  log_wait read_log(std::string_view log, std::uint64_t from, std::size_t limit);
+
+  // -- keyed rows; a read sees what this turn wrote
+  void put_row(std::string_view key, std::string value);
+  void erase_row(std::string_view key);
+  row_wait row(std::string_view key);
+  /// Rows whose key starts with `prefix`, by key, after `after`.
+  rows_wait rows(std::string_view prefix, std::string_view after, std::size_t limit);
+
+  // -- messages; they leave when the turn is committed
+  /// Best effort: at most once, lost with the node.
+  void tell(std::string_view agent, std::string_view type, payload body);
+  /// Durable: handled exactly once, in order of sending, across crashes of either side.
+  void send(std::string_view agent, std::string_view type, payload body);
+  /// Answers the ask or task. Without it the answer is JSON null. The last call counts.
+  void reply(payload answer);
+  /// Answers with an application error. The turn's other effects are committed; to drop them, throw.
+  void fail(std::string reason, std::string text);
+  /// A task's answer comes from a later turn: keep the token (in state or a row) and give it to `finish`.
+  /// Only for a message that wants a reply and came as a task or a durable ask between agents.
+  std::string defer_reply();
+  void finish(std::string_view token, payload answer);
+  void finish_failed(std::string_view token, std::string reason, std::string text);
+  /// Shown by `hivectl task --watch` and in the event stream. @param token of a deferred task; empty: this message's.
+  void progress(std::uint64_t done, std::uint64_t total, std::string note, std::string_view token = {});
+  /// An event for watchers of the tenant.
+  void emit(std::string type, const json& data);
+
+  // -- steps: the only places where a turn waits for anything but its own rows
+  step_wait ask(std::string_view agent, std::string_view type, payload body, step_options options = {});
+  sleep_wait sleep(std::chrono::milliseconds duration);
+  /// Runs a registered executor off the shard: "process", "file.read" ... At least once: after a crash in the middle it
+  /// runs again with the same step key.
+  step_wait run(std::string_view executor, payload arguments, step_options options = {});
+
+  explicit turn(turn_host& host) noexcept : host_(&host) {}
+  turn(const turn&) = delete;
+  turn& operator=(const turn&) = delete;
+
+private:
+  friend struct detail::wait_base;
+  friend struct step_wait;
+  friend struct sleep_wait;
+  friend struct row_wait;
+  friend struct rows_wait;
+  friend struct log_wait;
+  turn_host* host_;
+};
+
+/// The code of an agent. Stateless and shared: everything it remembers goes through `turn`.
+class behaviour {
+public:
+  virtual ~behaviour() = default;
+  virtual task<> handle(turn& self, message m) const = 0;
+  /// Checks `config` when an agent is created or changed: an error names the field below `config`.
+  virtual result<void> check(const json& config) const;
+};
+
+/// Behaviours by name. Filled at start, then only read: any thread.
+class behaviour_registry {
+public:
+  void add(std::string name, std::unique_ptr<const behaviour> code);
+  const behaviour* find(std::string_view name) const noexcept;
+  std::vector<std::string> names() const;
+
+private:
+  std::unordered_map<std::string, std::unique_ptr<const behaviour>> by_name_;
+};
+
+/// Something a step runs off the shard, on the executor threads. Blocking is allowed here and only here.
+class executor {
+public:
+  virtual ~executor() = default;
+  struct call {
+    tenant_context who;
+    std::string step_key;                     ///< The same when the step is tried again: pass it on as idempotency key.
+    payload arguments;
+    std::chrono::milliseconds deadline;
+    const std::atomic<bool>* cancelled;       ///< Becomes true when nobody waits any more.
+  };
+  virtual result<payload> run(const call& c) = 0;
+};
+
+/// Executors by name. Filled at start, then only read: any thread.
+class executor_registry {
+public:
+  void add(std::string name, std::unique_ptr<executor> e);
+  executor* find(std::string_view name) const noexcept;
+
+private:
+  std::unordered_map<std::string, std::unique_ptr<executor>> by_name_;
+};
+
+// -- templates
+
+template <class T> T turn::state() const {
+  const std::string& bytes = state_bytes();
+  if (bytes.empty()) return T{};
+  if constexpr (requires { T::decode(std::string_view{}); }) return T::decode(bytes);
+  else return json::parse(bytes).template get<T>();
+}
+
+template <class T> void turn::set_state(const T& value) {
+  if constexpr (requires { value.encode(); }) set_state_bytes(value.encode());
+  else set_state_bytes(json(value).dump());
+}
+
+} // namespace hive::actors

@@ -1,0 +1,48 @@
+/// @file
+/// The messages that change what exists. They are durable asks to the entity that is the tenant, which owns the tenant's
+/// directory; tenants themselves are kept by the system tenant's entity. Bodies and answers are JSON. The API's handlers
+/// check permissions before they send one; the entities check everything else.
+///
+/// To the tenant's entity (`destination{entity_kind::tenant, ""}` under that tenant's context):
+///
+/// | type               | body                                                        | answer |
+/// |--------------------|-------------------------------------------------------------|--------|
+/// | `directory.apply`  | `{"agents":[{"name","spec"}],"supervisors":[{"name","spec"}]}` | `{"created":n,"updated":n,"unchanged":n,"entities":[{"kind","name","revision","change"}]}` |
+/// | `directory.delete` | `{"kind":"agent","name":"x"}`                               | `{"deleted":true}`; `not_found` |
+/// | `key.create`       | `{"id","secret_hash","role","label"}`                       | `{"id"}` |
+/// | `key.delete`       | `{"id"}`                                                    | `{"deleted":true}` |
+///
+/// An apply is one turn: all of it is there, or none. Errors name the member at fault as "agents[3].spec.behaviour".
+///
+/// To the system tenant's entity (the same, under the system tenant's context):
+///
+/// | type            | body                          | answer |
+/// |-----------------|-------------------------------|--------|
+/// | `tenant.put`    | `{"name","spec":{...}}`       | `{"id":n,"name","created":bool}` |
+/// | `tenant.delete` | `{"name"}`                    | `{"deleted":true}`; the tenant's entities are gone with it |
+/// | `key.create`, `key.delete` | as above, for hive administrators | |
+///
+/// A **task** is kept by the tenant's queue entity (`destination{entity_kind::queue, "default"}`, always there):
+///
+/// | type          | body                                                             | answer |
+/// |---------------|------------------------------------------------------------------|--------|
+/// | `task.submit` | `{"agent","type","payload","payload_type"?,"deadline_ms"?,"labels"?}` | `{"id","state":"queued"}` |
+/// | `task.cancel` | `{"id"}`                                                         | `{"id","state"}` |
+///
+/// A task is the queue's keyed row "task/ID" (read it with `store_reader::item` and list it with `items`):
+/// `{"id","agent","type","payload","state":"queued|running|succeeded|failed|cancelled","result"?,"error"?:{"reason","message"},
+///   "progress"?:{"done","total","note"},"submitted_at","started_at"?,"ended_at"?,"attempts","principal"}`.
+/// Each change is an event `task.<state>` or `task.progress` with `{"id",...}` as data.
+#pragma once
+
+#include "config/base/ids.hpp"
+
+namespace hive::actors {
+
+/// Serials that every tenant has from its creation; the directory hands out serials from `first_free_serial` on.
+inline constexpr std::uint64_t tenant_serial = 0;
+inline constexpr std::uint64_t root_supervisor_serial = 1;
+inline constexpr std::uint64_t default_queue_serial = 2;
+inline constexpr std::uint64_t first_free_serial = 16;
+
+} // namespace hive::actors

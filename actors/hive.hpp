@@ -1,0 +1,121 @@
+/// @file
+/// The messaging API inside a node: what the gateways, the benches and the tests call. One node, all its tenants.
+///
+/// Administrative changes are asks too: to the entity that is the tenant (see actors/directory.hpp for its messages).
+#pragma once
+
+#include "actors/behaviour.hpp"
+#include "actors/specs.hpp"
+#include "config/settings.hpp"
+#include "persistence/turn_store.hpp"
+
+#include <functional>
+#include <memory>
+
+namespace hive::actors {
+
+/// Where a message goes. Names are resolved when it is accepted; an id was resolved before.
+struct destination {
+  entity_kind kind = entity_kind::agent;
+  std::string name;
+};
+
+struct ask_request {
+  destination to;
+  std::string type;
+  payload body;
+  std::string idempotency_key;             ///< Empty: one is made and returned.
+  std::chrono::milliseconds deadline{};    ///< Time left; 0: `api.ask_deadline`.
+  bool urgent = false;
+  trace_context trace{};
+};
+
+struct ask_answer {
+  payload body;
+  std::string idempotency_key;
+  bool repeated = false;                   ///< The answer of an earlier ask with this key.
+};
+
+/// Receives the end of an ask, exactly once, on any thread of the node; must not block. Destroyed afterwards.
+/// Results: an answer; `application` (the behaviour said no, or crashed); anything `errc` calls not executed; or
+/// `unknown` (deadline passed: ask again with `error::message`'s key, which `key` repeats).
+class reply_sink {
+public:
+  virtual ~reply_sink() = default;
+  virtual void answered(ask_answer&& answer) = 0;
+  virtual void failed(error&& why, const std::string& key) = 0;
+};
+
+/// A reply sink from two functions.
+std::unique_ptr<reply_sink> on_reply(std::function<void(result<ask_answer>)> done);
+
+/// Published events of one tenant, as they are committed.
+struct published_event {
+  std::string cursor;
+  wall_time at;
+  std::string type;
+  std::string source;
+  std::string data;                        ///< JSON.
+};
+
+/// What `explain` says about one entity: live facts from its shard and what the store knows.
+using explanation = nlohmann::json;
+
+/// Live counters, read without locks at scrape time.
+struct hive_gauges {
+  std::uint64_t activations = 0;
+  std::uint64_t activation_bytes = 0;
+  std::uint64_t queued_messages = 0;
+  std::uint64_t run_ahead_turns = 0;
+  std::uint64_t run_ahead_bytes = 0;
+  std::uint64_t waiting_turns = 0;
+  std::uint64_t outbox = 0;
+  std::uint64_t timers = 0;
+};
+
+/// One tenant's hot counters, summed over the workers.
+struct tenant_counters {
+  tenant_id tenant;
+  std::string name;
+  std::uint64_t turns = 0;
+  std::uint64_t tells = 0;
+  std::uint64_t asks = 0;
+  std::uint64_t crashes = 0;
+  std::uint64_t rejected = 0;
+  std::uint64_t dead_letters = 0;
+  std::array<std::uint64_t, 24> turn_micros{}; ///< [i]: turns that took 2^i .. 2^(i+1)-1 microseconds.
+  std::array<std::uint64_t, 24> ask_micros{};  ///< [i]: asks from acceptance to reply.
+};
+
+/// Any thread may call anything here.
+class hive {
+public:
+  virtual ~hive() = default;
+
+  /// Durable. The sink hears the end exactly once, at the latest a moment after the deadline.
+  virtual void ask(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink) = 0;
+
+  /// Best effort. @returns once the message is in the mailbox's shard, or why not.
+  virtual result<void> tell(tenant_context who, destination to, std::string type, payload body, trace_context trace = {}) = 0;
+
+  /// Runs `read` on a reader thread with a reader of committed rows.
+  virtual void read(std::function<void(persistence::store_reader&)> read) = 0;
+
+  /// Live facts about one entity; `done` on any thread. `not_found` as usual.
+  virtual void explain(tenant_context who, destination of, std::function<void(result<explanation>)> done) = 0;
+  /// Live status of many agents and supervisors by id: {"status": "idle|running|waiting|crashed|stopped...",
+  /// "incarnation": n, "restarts": n, "mailbox": n, "last_error": "..."}; missing ones are not active.
+  virtual void statuses(tenant_context who, std::vector<entity_id> ids,
+                        std::function<void(std::unordered_map<entity_id, nlohmann::json>)> done) = 0;
+
+  /// Calls `each` for every event of the tenant committed from now on, on the commit thread, until the handle goes.
+  virtual std::shared_ptr<void> subscribe(tenant_context who, std::function<void(const published_event&)> each) = 0;
+
+  virtual hive_gauges gauges() const = 0;
+  virtual std::vector<tenant_counters> counters() const = 0;
+
+  /// Why the node is not ready (loading, disk full, stopping); null when it is.
+  virtual std::optional<error> not_ready() const = 0;
+};
+
+} // namespace hive::actors

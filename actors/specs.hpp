@@ -1,0 +1,46 @@
+/// @file
+/// What is written down about an entity: the value of its row in the tenant's directory. Stored as JSON, in the spelling
+/// of the public API, so that what a person applied is what a person reads back.
+#pragma once
+
+#include "config/base/result.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace hive::actors {
+
+enum class restart_type : std::uint8_t { permanent, transient, temporary };
+enum class restart_strategy : std::uint8_t { one_for_one, one_for_all, rest_for_one, simple_one_for_one };
+
+struct agent_spec {
+  std::string behaviour;                      ///< Registered name.
+  nlohmann::json config = nlohmann::json::object();
+  std::vector<std::string> capabilities;
+  std::uint32_t weight = 1;                   ///< 1..1,000
+  std::string supervisor;                     ///< Name; empty: the tenant's root.
+  restart_type restart = restart_type::permanent;
+};
+
+struct supervisor_spec {
+  restart_strategy strategy = restart_strategy::one_for_one;
+  std::uint32_t intensity = 3;                ///< More restarts than this within `period` stop the supervisor.
+  std::chrono::milliseconds period{5'000};
+  std::string supervisor;                     ///< Name of its own supervisor; empty: the tenant's root.
+};
+
+nlohmann::json to_json(const agent_spec& spec);
+nlohmann::json to_json(const supervisor_spec& spec);
+/// Unknown members, wrong types and values out of bounds are errors naming the member ("restart", "config").
+result<agent_spec> agent_spec_from(const nlohmann::json& value);
+result<supervisor_spec> supervisor_spec_from(const nlohmann::json& value);
+
+/// Names of tenants, agents, supervisors, queues: 1 to 128 of [a-z A-Z 0-9 . _ -], starting with a letter or digit.
+/// @returns `invalid_argument` for `field` otherwise.
+result<void> check_name(std::string_view name, std::string_view field);
+
+} // namespace hive::actors
