@@ -62,7 +62,7 @@ struct published_event {
 using explanation = nlohmann::json;
 
 /// Live counters, read without locks at scrape time.
-struct hive_gauges {
+struct gauges {
   std::uint64_t activations = 0;
   std::uint64_t activation_bytes = 0;
   std::uint64_t queued_messages = 0;
@@ -88,9 +88,9 @@ struct tenant_counters {
 };
 
 /// Any thread may call anything here.
-class hive {
+class messaging {
 public:
-  virtual ~hive() = default;
+  virtual ~messaging() = default;
 
   /// Durable. The sink hears the end exactly once, at the latest a moment after the deadline.
   virtual void ask(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink) = 0;
@@ -111,8 +111,8 @@ public:
   /// Calls `each` for every event of the tenant committed from now on, on the commit thread, until the handle goes.
   virtual std::shared_ptr<void> subscribe(tenant_context who, std::function<void(const published_event&)> each) = 0;
 
-  virtual hive_gauges gauges() const = 0;
-  virtual std::vector<tenant_counters> counters() const = 0;
+  virtual gauges read_gauges() const = 0;
+  virtual std::vector<tenant_counters> read_counters() const = 0;
 
   /// Why the node is not ready (loading, disk full, stopping); null when it is.
   virtual std::optional<error> not_ready() const = 0;
