@@ -1,0 +1,32 @@
+/// @file
+/// The way in: HTTP/JSON for everything in runtime/api/hive/v1. Open this first, then services.hpp.
+#pragma once
+
+#include "actors/messaging.hpp"
+#include "config/settings.hpp"
+#include "runtime/ops/metrics.hpp"
+#include "runtime/security/authenticator.hpp"
+
+#include <memory>
+
+namespace hive::api {
+
+/// Owns the listening socket, one io thread and every connection. Everything passed in outlives it, and must be able to
+/// answer asks that are under way while `stop` runs.
+class gateway {
+public:
+  gateway(const config::api_limits& limits, actors::messaging& hive, security::authenticator& auth, ops::metrics& metrics);
+  ~gateway();
+
+  /// Listens and serves. @returns the port (useful when `api.http` names port 0), or `invalid_argument` for `api.http`
+  /// when the address cannot be bound.
+  result<std::uint16_t> start();
+  /// Accepts no more, lets requests under way end for a moment, closes every connection, ends the thread. Idempotent.
+  void stop();
+
+private:
+  struct parts;
+  std::unique_ptr<parts> parts_;
+};
+
+} // namespace hive::api
