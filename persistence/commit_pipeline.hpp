@@ -6,9 +6,12 @@
 /// - Takes whatever has queued, in order, up to the bounds of a batch; when more has queued than fits, tenants take
 ///   turns (round robin by bytes), while the records of one entity always stay in order.
 /// - `refused`: halves the batch until the guilty turn is alone; only that one settles as `refused`. Turns that ran
-///   ahead of it on the same entity then come back `stale` from the store, by their base version.
+///   ahead of it on the same entity then come back `stale` from the store, by their base version. Nothing that was
+///   submitted later is written before the last half is settled.
 /// - `fenced`, `stale`: settle as such; the batch's other turns are not touched.
 /// - `unavailable`: every record of the batch settles as `unavailable`; nothing was written.
+/// - `unknown`: nothing settles. The batch is held, and no other one comes out, until `complete` is called again with
+///   what was found out.
 #pragma once
 
 #include "persistence/turn_store.hpp"
@@ -37,31 +40,41 @@ public:
   explicit commit_pipeline(batch_limits limits) : limits_(limits) {}
 
   void submit(std::unique_ptr<turn_record> record);
-  bool idle() const noexcept;
+  /// Nothing waits, and no batch is out.
+  bool idle() const noexcept { return queued_ == 0 && halves_.empty() && batch_.empty(); }
 
-  /// The records of the next batch; empty when nothing waits. Valid until `complete`. @pre the last batch is complete.
+  /// The records of the next batch; empty when nothing waits, or while an `unknown` batch is held. Valid until
+  /// `complete`. @pre the last batch is complete, or held.
   std::span<turn_record* const> next_batch();
   /// What became of the batch that `next_batch` gave.
   std::vector<settlement> complete(batch_result&& outcome);
 
+  /// The batch whose outcome is `unknown`; empty when there is none.
+  std::span<turn_record* const> held() const noexcept;
+  /// Records that are in no batch yet.
   std::size_t queued() const noexcept { return queued_; }
 
 private:
   struct lane { // one tenant's records, in order
     std::deque<std::unique_ptr<turn_record>> records;
     std::uint64_t deficit = 0;
-    bool listed = false;
   };
 
+  void fill_with_everything();
   void fill_by_round_robin();
+  void take_front(lane& from);
+  void drop_if_empty(tenant_id tenant, lane& from);
 
   batch_limits limits_;
   std::unordered_map<tenant_id, lane> lanes_;
   std::deque<tenant_id> ring_;                                   // tenants with records, in turn
   std::size_t queued_ = 0;
+  std::uint64_t queued_bytes_ = 0;
   std::deque<std::vector<std::unique_ptr<turn_record>>> halves_; // pieces of a refused batch, next first
   std::vector<std::unique_ptr<turn_record>> batch_;
+  std::uint64_t batch_bytes_ = 0;
   std::vector<turn_record*> view_;
+  bool held_ = false;
 };
 
 } // namespace hive::persistence

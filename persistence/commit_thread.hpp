@@ -51,6 +51,9 @@ public:
 private:
   struct stop_mark;
   void run();
+  void wait_for_work();
+  void write_one_batch();
+  void show_available();
   void trim_if_due();
 
   turn_store& store_;
@@ -62,7 +65,8 @@ private:
   commit_statistics statistics_;
   steady_time next_trim_{};
   bool available_ = true;
-  std::thread thread_;
+  std::atomic<const mpsc_node*> stop_{nullptr};
+  std::thread thread_; // last: it runs on all of the above
 };
 
 } // namespace hive::persistence

@@ -142,6 +142,13 @@ public:
   /// Writes a batch in one transaction and syncs it. Commit thread only. Never returns after a failed sync: the
   /// process ends, because what the page cache holds is then unknown.
   virtual batch_result write(std::span<turn_record* const> batch) = 0;
+  /// What became of a batch whose `write` said `unknown`. Asked again until it knows. Stores that never say `unknown`
+  /// leave it as it is.
+  virtual batch_result find_out(std::span<turn_record* const>) { return {batch_result::kind::unknown, {}, {}}; }
+  /// Work that can wait until a batch has been answered, e.g. a checkpoint. Commit thread, after each batch.
+  virtual void maintain() {}
+  /// Whether the store takes writes now: tried with a small one. Commit thread, while it is `unavailable`.
+  virtual result<void> probe() { return {}; }
 
   /// A position for a record of `shard`, higher than every one allotted before for the same entity. Any thread.
   virtual journal_position allot(shard_id shard) noexcept = 0;
