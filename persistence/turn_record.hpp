@@ -165,7 +165,7 @@ struct turn_record : mpsc_node {
   std::vector<item_write> items;
   std::vector<outbox_row> outbox;
   std::vector<std::uint64_t> delivered; ///< Sequences of own outbox rows that their receivers have handled: deleted.
-  std::optional<inbox_mark> mark;
+  std::vector<inbox_mark> marks;       ///< Of the message, and of replies that its turn waited for.
   std::optional<waiting_turn> accepted; ///< The turn begins to wait.
   std::optional<std::uint64_t> ended;   ///< The waiting turn that ends here: its row and steps go.
   std::vector<step_row> steps;

@@ -186,7 +186,7 @@ void batch_writer::put_rest(const turn_record& r, batch_tally& tally) {
       item_delete_.bind(r.entity, blob{i.key}).run();
     }
   }
-  if (!r.outbox.empty() || !r.delivered.empty() || r.mark) put_messages(r, tally);
+  if (!r.outbox.empty() || !r.delivered.empty() || !r.marks.empty()) put_messages(r, tally);
   if (r.accepted || r.ended || !r.steps.empty()) put_waiting(r, tally);
   if (!r.directory.empty() || !r.tenants.empty() || !r.api_keys.empty()) put_names(r);
   if (!r.audit.empty() || !r.events.empty() || !r.dead_letters.empty()) put_reports(r, tally);
@@ -204,7 +204,7 @@ void batch_writer::put_messages(const turn_record& r, batch_tally& tally) {
     outbox_delete_.bind(r.shard, r.entity, sequence).run();
     tally.outbox -= on_.changes();
   }
-  if (r.mark) inbox_.bind(r.entity, r.mark->sender, int{r.mark->lane}, r.mark->sequence).run();
+  for (const auto& m : r.marks) inbox_.bind(r.entity, m.sender, int{m.lane}, m.sequence).run();
 }
 
 void batch_writer::put_waiting(const turn_record& r, batch_tally& tally) {

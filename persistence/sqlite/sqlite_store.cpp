@@ -69,6 +69,12 @@ public:
       return {batch_result::kind::refused, {}, r.why};
     } catch (const sqlite_error& e) {
       return failed(e, committing);
+    } catch (const std::bad_alloc&) {
+      writer_->roll_back();
+      return {batch_result::kind::unavailable, {}, {errc::unavailable, "no_memory", "no memory is left", {}, std::chrono::seconds{1}}};
+    } catch (const std::exception& e) { // the codec's
+      writer_->roll_back();
+      return {batch_result::kind::refused, {}, {errc::internal, "payload_not_sealed", e.what(), {}, {}}};
     }
   }
 
