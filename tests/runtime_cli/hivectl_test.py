@@ -184,7 +184,7 @@ class HivectlTest(unittest.TestCase):
             200, f"id: c2\nevent: task.queued\ndata: {json.dumps(event)}\n\n")
         done = self.run_cli("events", "--from", "c1", "-o", "json")
         self.assertEqual(json.loads(done.stdout), event)
-        self.assertEqual(self.hive.seen[0][3]["Last-Event-Id"], "c1")
+        self.assertEqual(self.hive.seen[0][3]["Last-Event-ID"], "c1")
 
     def test_new_key_goes_to_a_private_file_once(self):
         self.hive.answers["POST", "/v1/tenants/demo/keys"] = (200, {"id": "k1", "key": "hive_k1_secret", "role": "viewer"})
