@@ -8,7 +8,7 @@ Pure functions of data; knows neither HTTP nor processes. What is promised, and 
   refused_applied the caller was told "not executed", and yet it is there
   forbidden       a key was used again for another request: it was accepted, or it is there
   repeat_differs  a repeat with the same key got another answer
-  wrong_count     an append was answered with a position where another operation stands
+  wrong_count     an append or work was answered with a position where another operation stands
   reordered       operations that one client sent one after the other are there in another order
   half_applied    what a sender says it did and what its receiver has are not the same; or a count is not its list's length
   changed         the ledgers differ before and after a last kill and restart with nothing in between
@@ -111,16 +111,22 @@ def check_answers(operations):
             yield Violation("repeat_differs", operation.op, f"answers {answers}")
 
 
-def check_counts(operations, ledgers):
-    """An append answers its position, counted from one: that is where it must stand."""
+def check_counts(operations, ledgers, senders):
+    """An append answers its position in the ledger, counted from one, and so does work in its stepper's own list."""
     for operation in operations.values():
-        if operation.kind != "append" or not operation.acked():
+        if operation.kind == "append":
+            name, ops = operation.ledger, ledgers.get(operation.ledger, [])
+        elif operation.kind == "work" and operation.via in senders:
+            name, ops = operation.via, senders[operation.via]
+        else:
             continue
-        answer, ops = operation.answers()[0], ledgers.get(operation.ledger, [])
+        if not operation.acked():
+            continue
+        answer = operation.answers()[0]
         count = answer.get("count") if isinstance(answer, dict) else None
-        if not isinstance(count, int) or count < 1 or (operation.op in ops and
-                                                       (count > len(ops) or ops[count - 1] != operation.op)):
-            yield Violation("wrong_count", operation.op, f"answered {answer}, {operation.ledger} says otherwise")
+        stands_there = isinstance(count, int) and 1 <= count <= len(ops) and ops[count - 1] == operation.op
+        if not stands_there and (operation.op in ops or not isinstance(count, int)):
+            yield Violation("wrong_count", operation.op, f"answered {answer}, {name} says otherwise")
 
 
 def check_order(operations, ledgers):
@@ -131,7 +137,7 @@ def check_order(operations, ledgers):
             position.setdefault((name, op), index)
     paths = {}
     for operation in operations.values():
-        # Through a stepper an acknowledgement is the end; through a relay it is the sender's commit: both order sends.
+        # Through a relay the acknowledgement is the relay's commit, and its sends arrive in the order of its commits.
         if operation.kind in ("append", "forward") and (operation.ledger, operation.op) in position:
             paths.setdefault((operation.client, operation.via, operation.ledger), []).append(operation)
     for path in paths.values():
@@ -173,7 +179,7 @@ def check(operations, ledgers, senders=None, counts=None, after_restart=None):
     """All violations. `counts`: what each ledger says its length is; `after_restart`: the ledgers read again."""
     found = list(check_presence(operations, ledgers))
     found += check_answers(operations)
-    found += check_counts(operations, ledgers)
+    found += check_counts(operations, ledgers, senders or {})
     found += check_order(operations, ledgers)
     found += check_senders(operations, ledgers, senders or {})
     for name, count in (counts or {}).items():

@@ -25,7 +25,7 @@ class CheckerTest(unittest.TestCase):
              send("r3", "forward", via="relay"), end("r3", answer={"sent": 3}),
              send("n1"), end("n1", "not_executed")],
             [send("b1", client="c1"), end("b1", "unknown"), send("b1", client="c1"), end("b1", answer={"count": 2}),
-             send("w1", "work", "l1", "stepper", "c1"), end("w1", answer={"done": True}),
+             send("w1", "work", "l1", "stepper", "c1"), end("w1", answer={"count": 1}),
              send("t1", "tell", "l1", client="c1"), end("t1", answer={}),                 # lost, and allowed to be
              send("b2", client="c1")],                                                    # no end: killed; not there
         ]
@@ -115,6 +115,12 @@ class CheckerTest(unittest.TestCase):
 
     def test_count_of_another_position(self):
         self.journals[1][3]["answer"] = {"count": 4}
+        self.assert_found("wrong_count")
+
+    def test_count_of_another_position_in_a_stepper(self):
+        self.journals[1] += [send("w2", "work", "l1", "stepper", "c1"), end("w2", answer={"count": 1})]
+        self.ledgers["l1"].append("w2")
+        self.senders["stepper"].append("w2")
         self.assert_found("wrong_count")
 
     def test_count_missing(self):

@@ -9,6 +9,8 @@ import time
 
 import checker
 
+PROGRAM = "/usr/bin/true"  # what every other stepper runs as a process step
+
 # What is sent, and how often.
 MIX = {"append": 46, "forward": 26, "work": 20, "tell": 5, "crash": 1}
 
@@ -39,11 +41,13 @@ class Swarm:
         self.steppers = [f"stepper-{i}" for i in range(steppers)]
 
     def manifest(self):
-        behaviours = [("ledger", self.ledgers), ("relay", self.relays), ("stepper", self.steppers)]
+        agents = [(name, {"behaviour": "ledger"}) for name in self.ledgers]
+        agents += [(name, {"behaviour": "relay"}) for name in self.relays]
+        agents += [(name, {"behaviour": "stepper", "config": {"program": PROGRAM} if i % 2 else {}})
+                   for i, name in enumerate(self.steppers)]
         return {"tenant": self.tenant,
                 "supervisors": [{"name": "load", "spec": {"intensity": 1000, "period_ms": 1000}}],
-                "agents": [{"name": name, "spec": {"behaviour": behaviour, "supervisor": "load"}}
-                           for behaviour, names in behaviours for name in names]}
+                "agents": [{"name": name, "spec": {**spec, "supervisor": "load"}} for name, spec in agents]}
 
 
 def outcome_of(status, body):
