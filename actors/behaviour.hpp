@@ -34,7 +34,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <atomic>
 #include <coroutine>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -42,6 +44,10 @@
 #include <string_view>
 #include <unordered_map>
 #include <vector>
+
+namespace hive::persistence {
+class store_reader;
+}
 
 namespace hive::actors {
 
@@ -73,6 +79,12 @@ struct step_options {
   std::chrono::milliseconds deadline{30'000};
 };
 
+/// Thrown out of a wait for rows when the store cannot be read: the turn fails with it, and nothing is committed.
+struct read_failed : std::runtime_error {
+  explicit read_failed(hive::error e) : std::runtime_error(e.message), why(std::move(e)) {}
+  hive::error why;
+};
+
 struct turn_host; // actors/turn_host.hpp: the side of a turn that the shard sees
 class turn;
 
@@ -96,28 +108,28 @@ struct [[nodiscard]] sleep_wait : detail::wait_base {
   bool await_ready() const noexcept;
   void await_resume();
 };
-struct [[nodiscard]] row_wait : detail::wait_base {
-  using wait_base::wait_base;
-  bool await_ready() const noexcept;
-  std::optional<std::string> await_resume();
-};
-struct [[nodiscard]] rows_wait : detail::wait_base {
-  using wait_base::wait_base;
+/// A read of committed rows on a reader thread. Begins once the turns that this one ran behind are on disk.
+template <class T> struct [[nodiscard]] read_wait : detail::wait_base {
+  std::shared_ptr<std::optional<result<T>>> got;
+  std::function<T(T&&)> overlay;     ///< Adds what this turn wrote and has not committed.
+  read_wait(turn& t, std::function<result<T>(persistence::store_reader&)> read, std::function<T(T&&)> over);
   bool await_ready() const noexcept { return false; }
-  std::vector<std::pair<std::string, std::string>> await_resume();
+  T await_resume() {
+    if (!(*got)->has_value()) throw read_failed((*got)->error());
+    T value = std::move(**got).value();
+    return overlay ? overlay(std::move(value)) : value;
+  }
 };
-struct [[nodiscard]] log_wait : detail::wait_base {
-  using wait_base::wait_base;
-  bool await_ready() const noexcept { return false; }
-  std::vector<std::string> await_resume();
-};
+using row_wait = read_wait<std::optional<std::string>>;
+using rows_wait = read_wait<std::vector<std::pair<std::string, std::string>>>;
+using log_wait = read_wait<std::vector<std::string>>;
 
 /// One turn as its behaviour sees it. Lives as long as the turn; used by its coroutine only.
 class turn {
 public:
   // -- who
   const std::string& name() const noexcept;         ///< Of this agent.
-  std::string address() const;                      ///< "tenant/agent/name"
+  std::string address() const;                      ///< "agent/name"
   const json& config() const noexcept;              ///< As the agent's spec gives it; an object.
   tenant_context caller() const noexcept;
   const trace_context& trace() const noexcept;
@@ -182,9 +194,9 @@ private:
   friend struct detail::wait_base;
   friend struct step_wait;
   friend struct sleep_wait;
-  friend struct row_wait;
-  friend struct rows_wait;
-  friend struct log_wait;
+  template <class T> friend struct read_wait;
+  friend struct system_turn;
+  void park_for_read(std::function<void(persistence::store_reader&)> read);
   turn_host* host_;
 };
 
@@ -233,6 +245,13 @@ private:
 };
 
 // -- templates
+
+template <class T>
+read_wait<T>::read_wait(turn& t, std::function<result<T>(persistence::store_reader&)> read, std::function<T(T&&)> over)
+  : wait_base(t), got(std::make_shared<std::optional<result<T>>>()), overlay(std::move(over)) {
+  // The reader thread fills `got`; should the turn be gone by then, only this pointer is left of it.
+  t.park_for_read([into = got, read = std::move(read)](persistence::store_reader& r) { into->emplace(read(r)); });
+}
 
 template <class T> T turn::state() const {
   const std::string& bytes = state_bytes();

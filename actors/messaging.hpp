@@ -108,7 +108,7 @@ public:
   virtual void statuses(tenant_context who, std::vector<entity_id> ids,
                         std::function<void(std::unordered_map<entity_id, nlohmann::json>)> done) = 0;
 
-  /// Calls `each` for every event of the tenant committed from now on, on the commit thread, until the handle goes.
+  /// Calls `each` for every event of the tenant committed from now on, on a reader thread, until the handle goes.
   virtual std::shared_ptr<void> subscribe(tenant_context who, std::function<void(const published_event&)> each) = 0;
 
   virtual gauges read_gauges() const = 0;

@@ -70,6 +70,8 @@ public:
     in_.remove_prefix(n);
     return s;
   }
+  /// Everything not read yet.
+  std::string_view rest() const noexcept { return in_; }
   bool ok() const noexcept { return ok_; }
   bool at_end() const noexcept { return in_.empty(); }
 

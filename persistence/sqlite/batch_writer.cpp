@@ -40,6 +40,7 @@ std::string_view raw(const request_digest& d) noexcept {
 batch_writer::batch_writer(connection& on, const payload_codec& codec)
   : on_(on), codec_(codec), plain_(codec.plain()),
     shard_(on, "select owner, epoch from shard where id = ?"),
+    shards_all_(on, "select id, owner, epoch from shard"),
     entity_insert_(on, "insert into entity(id, version, desired, life, sent, last_keyed, log_tail, state)"
                        " values(?, 1, ?, ?, ?, ?, ?, ?) on conflict do nothing"),
     entity_update_(on, "update entity set version = version + 1, desired = coalesce(?, desired), life = coalesce(?, life),"
@@ -80,6 +81,7 @@ void batch_writer::apply(std::span<turn_record* const> batch, node_generation ow
   sealed_.clear();
   outcomes.assign(batch.size(), turn_outcome::committed);
 
+  look_at_shards(batch.size());
   order_.clear();
   for (std::size_t i = 0; i < batch.size(); ++i) {
     if (!fence_holds(*batch[i], owner)) {
@@ -108,6 +110,15 @@ void batch_writer::apply(std::span<turn_record* const> batch, node_generation ow
     if (batch[i]->writes && outcomes[i] == turn_outcome::committed) put_rest(*batch[i], tally);
 
   if (tally.any()) total_.bind(tally.entities, tally.outbox, tally.waiting).run();
+}
+
+/// A large batch touches most shards: one pass over the table is then cheaper than a look-up for each.
+void batch_writer::look_at_shards(std::size_t records) {
+  if (shards_.empty() || records < shards_.size() / 8) return;
+  while (shards_all_.step()) {
+    const std::size_t number = shards_all_.bits(0);
+    if (number < shards_.size()) shards_[number] = {stamp_, shards_all_.bits(1), shards_all_.bits(2)};
+  }
 }
 
 bool batch_writer::fence_holds(const turn_record& record, node_generation owner) {

@@ -117,7 +117,7 @@ TEST_P(StoreContract, EverythingSurvivesAReopen) {
   turn_maker::end_appends(ann, *r);
   r->items.push_back({"i1", "v1"});
   turn_maker::send(ann, *r, bob.id, "hello");
-  r->marks.push_back(inbox_mark{bob.id, 2, 9};
+  r->marks.push_back(inbox_mark{bob.id, 2, 9});
   commit(r);
   reopen();
 
@@ -158,7 +158,7 @@ TEST_P(StoreContract, StaleTurnLeavesNothingAndTheRestCommits) {
   turn_maker::send(second_history, *stale, bob.id, "wrong");
   stale->items.push_back({"i", "wrong"});
   stale->events.push_back({"e", "s", "{}"});
-  stale->marks.push_back(inbox_mark{bob.id, 2, 1};
+  stale->marks.push_back(inbox_mark{bob.id, 2, 1});
   auto good = make->turn(bob);
   turn_maker::set_state(*good, "right");
 
@@ -443,7 +443,7 @@ TEST_P(StoreContract, OutboxIsKeptInOrderUntilDelivered) {
 TEST_P(StoreContract, MarksRiseForEachSenderAndLane) {
   const auto mark = [&](entity_id sender, std::uint8_t lane, std::uint64_t sequence) {
     auto r = make->turn(ann);
-    r->marks.push_back(inbox_mark{sender, lane, sequence};
+    r->marks.push_back(inbox_mark{sender, lane, sequence});
     commit(r);
   };
   mark(bob.id, 2, 1);

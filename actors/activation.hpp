@@ -1,0 +1,115 @@
+/// @file
+/// The live instance of an entity: its state in memory, its mailbox, and what it has under way. Small, because a node
+/// holds a million of them: what few need hangs behind one pointer.
+#pragma once
+
+#include "actors/mailbox.hpp"
+#include "actors/turn_host.hpp"
+
+#include <deque>
+
+namespace hive::actors {
+
+/// The code and settings of an entity. Shared by all entities of a shard with the same text.
+struct loaded_spec {
+  entity_kind kind = entity_kind::agent;
+  const behaviour* code = nullptr;
+  std::string behaviour_name;
+  json config = json::object();
+  entity_id supervisor;
+  restart_type restart = restart_type::permanent;
+};
+
+enum class activity : std::uint8_t {
+  absent,    ///< Not loaded yet; only its outbox may be here.
+  loading,
+  idle,
+  waiting,   ///< A turn is parked in a step or a read.
+  crashed,   ///< Until its supervisor says what happens.
+  paused,    ///< A durable message could not be handled just now; it is tried again in a moment.
+  reloading, ///< A commit failed: the turns that ran ahead settle, then it loads again.
+};
+
+const char* to_string(activity a) noexcept;
+
+struct log_head {
+  std::string name;
+  std::uint64_t size = 0;
+};
+
+/// Messages to one receiver that it has not handled yet, in order.
+struct outbound_link {
+  std::deque<std::unique_ptr<envelope>> unsent;
+  std::uint32_t in_flight = 0;
+};
+
+/// A keyed ask that is accepted and not settled: repeats of it wait here.
+struct running_key {
+  std::uint64_t hash = 0;
+  request_digest digest;
+  std::vector<ticket_ref> waiters;
+};
+
+/// What only some activations have.
+struct activation_extra {
+  std::unordered_map<std::uint64_t, std::uint64_t> marks;     ///< sender * 4 + lane -> highest sequence handled.
+  std::unordered_map<std::uint64_t, journal_position> keys;   ///< Key hash -> row with the answer.
+  bool keys_loaded = false;
+  bool keys_loading = false;
+  std::vector<running_key> running;
+  std::vector<std::unique_ptr<envelope>> awaiting_keys;       ///< Keyed asks until the index is there.
+  std::map<entity_id, outbound_link> links;
+  std::uint32_t outbox_size = 0;
+  std::vector<std::uint64_t> delivered;                       ///< Own outbox rows to delete with a later commit.
+  std::unique_ptr<turn_host> turn;                            ///< The waiting turn.
+  bool read_wanted = false;                                   ///< It waits for a read, which waits for the disk.
+  std::vector<std::unique_ptr<envelope>> returned;            ///< Messages of failed commits, until they all settled.
+  std::vector<std::unique_ptr<envelope>> undeliverable;       ///< Refused by the store too often: dead letters after the reload.
+  std::vector<std::pair<std::uint64_t, std::unique_ptr<envelope>>> uncertain; ///< Of failed commits of waiting turns, by turn.
+  bool pause_after_reload = false;                            ///< The store was away: do not try again at once.
+  std::string last_error;
+  wall_time last_error_at{};
+};
+
+struct activation {
+  entity_id id;
+  std::string name;
+  std::shared_ptr<const loaded_spec> spec;
+  std::string state;                 ///< After the last turn that ended well, on disk or not.
+  std::vector<log_head> logs;
+  std::uint64_t version = 0;         ///< After that turn.
+  std::uint64_t turns = 0;
+  std::uint64_t sent = 0;
+  journal_position last_keyed{};     ///< Newest row with a key of a client's.
+  journal_position last_generated{}; ///< Newest row with a key that the gateway made: a chain of its own.
+  journal_position log_tail{};
+  mailbox box;
+  std::unique_ptr<activation_extra> more;
+  tenant_context who;                ///< The tenant's own context: for loads and commits without a message.
+  activation* newer = nullptr;       ///< In order of last use, per shard.
+  activation* older = nullptr;
+  std::uint64_t run_ahead_bytes = 0;
+  std::uint32_t run_ahead = 0;       ///< Turns not settled yet.
+  std::uint32_t generation = 0;      ///< Rises when the activation starts over; older records are void.
+  std::uint32_t last_used = 0;       ///< Seconds of the shard's clock.
+  std::uint32_t restarts = 0;
+  incarnation life{};
+  incarnation stored_life{};         ///< As the last record says.
+  activity doing = activity::absent;
+  persistence::desired_state desired = persistence::desired_state::running;
+  bool queued = false;               ///< In the shard's dispatch queue.
+  bool spec_stale = false;
+
+  explicit activation(entity_id of, tenant_context by) noexcept : id(of), who(by) {}
+  activation_extra& extra() {
+    if (!more) more = std::make_unique<activation_extra>();
+    return *more;
+  }
+  std::size_t bytes() const noexcept;
+};
+
+/// The stored form of `state`: the sizes of the entity's logs, then the behaviour's own bytes.
+std::string encode_state(const activation& a);
+bool decode_state(std::string_view stored, activation& into);
+
+} // namespace hive::actors

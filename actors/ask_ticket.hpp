@@ -1,0 +1,107 @@
+/// @file
+/// One client's ask in flight: its sink is answered exactly once, by the commit, by a refusal, or by the deadline.
+#pragma once
+
+#include "actors/messaging.hpp"
+
+#include <array>
+#include <atomic>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+namespace hive::actors {
+
+class deadline_wheel;
+
+/// Shared by the ask's envelope and the deadline wheel; the first to settle it wins. Any thread.
+class ask_ticket {
+public:
+  ask_ticket(std::unique_ptr<reply_sink> sink, std::string key, steady_time deadline)
+    : sink_(std::move(sink)), key_(std::move(key)), deadline_(deadline) {}
+
+  void answer(ask_answer&& a) {
+    if (!settled_.exchange(true, std::memory_order_acq_rel)) {
+      a.idempotency_key = std::move(key_);
+      sink_->answered(std::move(a));
+      sink_.reset();
+    }
+  }
+  void fail(error&& e) {
+    if (!settled_.exchange(true, std::memory_order_acq_rel)) {
+      sink_->failed(std::move(e), key_);
+      sink_.reset();
+    }
+  }
+  bool settled() const noexcept { return settled_.load(std::memory_order_acquire); }
+  steady_time deadline() const noexcept { return deadline_; }
+
+private:
+  friend class ticket_ref;
+  friend class deadline_wheel;
+  std::unique_ptr<reply_sink> sink_;
+  std::string key_;
+  steady_time deadline_;
+  std::atomic<bool> settled_{false};
+  std::atomic<int> references_{1};
+  deadline_wheel* wheel_ = nullptr; // set once, before the ticket is shared
+  std::size_t slot_ = 0;
+  // Guarded by the wheel's slot.
+  bool linked_ = false;
+  ask_ticket* previous_ = nullptr;
+  ask_ticket* next_ = nullptr;
+};
+
+/// Counted reference. When the message's reference goes without an answer, the asker hears `unavailable`: never silence.
+class ticket_ref {
+public:
+  ticket_ref() = default;
+  explicit ticket_ref(ask_ticket* t) noexcept : ticket_(t) {}
+  ticket_ref(ticket_ref&& other) noexcept : ticket_(std::exchange(other.ticket_, nullptr)) {}
+  ticket_ref& operator=(ticket_ref&& other) noexcept {
+    std::swap(ticket_, other.ticket_);
+    return *this;
+  }
+  ~ticket_ref();
+  ask_ticket* operator->() const noexcept { return ticket_; }
+  ask_ticket* get() const noexcept { return ticket_; }
+  explicit operator bool() const noexcept { return ticket_ != nullptr; }
+  static void release(ask_ticket* t) noexcept {
+    if (t->references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete t;
+  }
+
+private:
+  ask_ticket* ticket_ = nullptr;
+};
+
+/// Tells askers `unknown` when their deadline passes. Hashed wheel, a lock a slot, one thread.
+class deadline_wheel {
+public:
+  explicit deadline_wheel(const clock_source& clock);
+  ~deadline_wheel();
+  /// Shares the ticket until it is settled or its deadline passed.
+  void watch(ask_ticket* t);
+  void forget(ask_ticket* t) noexcept;
+  /// Settles everything due at `now`. Called by the thread; by tests with a clock of their own.
+  void expire(steady_time now);
+
+private:
+  static constexpr std::size_t slots = 4096;
+  static constexpr std::chrono::milliseconds tick{8};
+  struct slot {
+    std::mutex guard;
+    ask_ticket* head = nullptr;
+  };
+  std::size_t slot_of(steady_time t) const noexcept {
+    return static_cast<std::size_t>(t.time_since_epoch() / tick) % slots;
+  }
+  void unlink(slot& s, ask_ticket* t) noexcept;
+
+  const clock_source& clock_;
+  std::array<slot, slots> wheel_;
+  std::int64_t expired_ticks_ = 0;
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
+} // namespace hive::actors

@@ -1,0 +1,506 @@
+#include "actors/node_host.hpp"
+
+#include "actors/generated_key.hpp"
+#include "actors/system/system_turn.hpp"
+#include "config/base/log.hpp"
+
+#include <future>
+
+namespace hive::actors {
+
+using persistence::settlement;
+using persistence::store_reader;
+
+namespace {
+constexpr std::size_t names_kept = 4'000'000;
+constexpr std::size_t feed_page = 500;
+
+class function_sink final : public reply_sink {
+public:
+  explicit function_sink(std::function<void(result<ask_answer>)> f) : done_(std::move(f)) {}
+  void answered(ask_answer&& a) override { done_(std::move(a)); }
+  void failed(error&& why, const std::string&) override { done_(std::move(why)); }
+
+private:
+  std::function<void(result<ask_answer>)> done_;
+};
+} // namespace
+
+std::unique_ptr<reply_sink> on_reply(std::function<void(result<ask_answer>)> done) { return std::make_unique<function_sink>(std::move(done)); }
+
+node_host::node_host(node_host_parts parts)
+  : parts_(std::move(parts)), names_(names_kept), shard_count_(parts_.store.shard_count()), chance_(parts_.seed) {
+  add_system_behaviours(parts_.behaviours, parts_.behaviours, parts_.settings);
+}
+
+node_host::~node_host() {
+  stopping_ = true;
+  if (executor_threads_) executor_threads_->stop();
+  if (readers_) readers_->stop();
+  shards_.reset();
+  commit_.reset();
+}
+
+result<void> node_host::start() {
+  const auto& s = parts_.settings;
+  auto claimed = parts_.store.claim_all();
+  if (!claimed) return claimed.error();
+  auto reader = parts_.store.reader();
+  if (!reader) return reader.error();
+
+  deadlines_ = std::make_unique<deadline_wheel>(parts_.clock);
+  commit_ = std::make_unique<persistence::commit_thread>(
+    parts_.store, *this, parts_.clock, persistence::batch_limits{s.node.batch_turns, s.node.batch_bytes},
+    persistence::trim_policy{s.keep.keys, s.keep.events});
+  readers_ = std::make_unique<worker_pool<std::unique_ptr<store_reader>>>(s.node.reader_threads, [this] {
+    auto r = parts_.store.reader();
+    if (!r) {
+      log::error("cannot open a reader of the store", {{"why", r.error().message}});
+      std::abort();
+    }
+    return std::move(*r);
+  });
+  executor_threads_ = std::make_unique<worker_pool<int>>(s.node.executor_threads, [] { return 0; });
+
+  std::vector<std::unique_ptr<shard_core>> cores;
+  for (const auto& row : *claimed) cores.push_back(std::make_unique<shard_core>(row.shard, row.fence, *this));
+
+  // What was under way when the last life of this node ended.
+  auto work = (*reader)->shards_with_work();
+  if (!work) return work.error();
+  std::size_t messages = 0;
+  std::size_t turns = 0;
+  for (const auto shard : *work) {
+    auto& core = *cores[shard.value()];
+    auto w = (*reader)->waiting_of(shard, [&](persistence::waiting_entity&& e) { return ++turns, core.recover(std::move(e)), true; });
+    if (!w) return w.error();
+    auto o = (*reader)->outbox_of(shard, [&](persistence::outbox_row&& row) { return ++messages, core.recover(std::move(row)), true; });
+    if (!o) return o.error();
+  }
+  shards_ = std::make_unique<shard_actors>(std::move(cores), s.node.workers);
+  for (auto& op : std::exchange(early_, {})) shards_->post(shard_of(op.first, shard_count_), std::move(op.second));
+  log::info("shards started", {{"shards", shard_count_}, {"messages_under_way", messages}, {"turns_waiting", turns}});
+  std::lock_guard lock(state_guard_);
+  started_ = true;
+  ready_ = !unavailable_;
+  return {};
+}
+
+std::uint64_t node_host::new_seed() noexcept {
+  std::lock_guard lock(chance_guard_);
+  return chance_.next();
+}
+
+// -- accepting messages
+
+namespace {
+std::string name_of(const destination& to) { return std::string(to_string(to.kind)) + "/" + to.name; }
+
+/// Entities that every tenant has, by kind: they need no name.
+std::optional<entity_id> fixed(tenant_context who, const destination& to) {
+  if (to.kind == entity_kind::tenant) return entity_id::of_tenant(who.tenant());
+  if (to.kind == entity_kind::queue) return entity_id{who.tenant(), default_queue_serial};
+  return std::nullopt;
+}
+} // namespace
+
+void node_host::ask(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink) {
+  const auto& s = parts_.settings;
+  const bool generated = request.idempotency_key.empty();
+  thread_local random_source chance{new_seed()};
+  std::string key = generated ? make_generated_key(parts_.clock.wall_now(), chance) : std::move(request.idempotency_key);
+  const auto left = request.deadline.count() > 0 ? std::min(request.deadline, s.api.ask_deadline_max) : s.api.ask_deadline;
+  ticket_ref ticket(new ask_ticket(std::move(sink), key, parts_.clock.steady_now() + left));
+  const auto refuse = [&](error e) { ticket->fail(std::move(e)); };
+  if (auto why = not_ready()) return refuse(std::move(*why));
+  if (key.size() > 256) return refuse(invalid("idempotency_key", "an idempotency key has at most 256 bytes"));
+  if (request.body.bytes.size() > s.entity.payload_bytes)
+    return refuse(invalid("payload", "the payload is larger than entity.payload_bytes (" + std::to_string(s.entity.payload_bytes) + ")"));
+  if (request.type.empty() || request.type.size() > 128) return refuse(invalid("type", "type is required, at most 128 bytes"));
+  deadlines_->watch(ticket.get());
+
+  auto id = fixed(who, request.to);
+  if (!id) id = known(who, request.to.kind, request.to.name);
+  if (id) return accept(who, std::move(request), std::move(ticket), *id, std::move(key), generated);
+  auto held = std::make_shared<std::pair<ask_request, ticket_ref>>(std::move(request), std::move(ticket));
+  const auto to = held->first.to;
+  resolve(who, to.kind, to.name, [this, who, held, key = std::move(key), generated](result<entity_id> found) mutable {
+    if (!found) {
+      if (found.error().code == errc::not_found) found = error{errc::not_found, "not_found", "no " + name_of(held->first.to)};
+      return held->second->fail(std::move(found).error());
+    }
+    accept(who, std::move(held->first), std::move(held->second), *found, std::move(key), generated);
+  });
+}
+
+void node_host::accept(tenant_context who, ask_request&& request, ticket_ref ticket, entity_id to, std::string key, bool generated) {
+  const auto shard = shard_of(to, shard_count_);
+  if (shards_->depth(shard) > parts_.settings.node.inbox_messages) {
+    add(metrics(who.tenant()).mine().rejected);
+    return ticket->fail({errc::resource_exhausted, "node_overloaded", "the shard's inbox is full (node.inbox_messages)", {}, std::chrono::milliseconds{100}});
+  }
+  auto e = std::make_unique<envelope>(who, to, envelope::origin::ask);
+  e->on = request.urgent ? lane::urgent : lane::user;
+  e->type = std::move(request.type);
+  e->body = std::move(request.body);
+  e->digest = digest_of(e->type, e->body);
+  e->key = std::move(key);
+  e->generated_key = generated;
+  e->trace = request.trace;
+  e->deadline = ticket->deadline();
+  e->accepted_at = parts_.clock.steady_now();
+  e->ticket = std::move(ticket);
+  add(metrics(who.tenant()).mine().asks);
+  shards_->post(shard, std::move(e));
+}
+
+result<void> node_host::tell(tenant_context who, destination to, std::string type, payload body, trace_context trace) {
+  if (auto why = not_ready()) return *why;
+  if (body.bytes.size() > parts_.settings.entity.payload_bytes)
+    return invalid("payload", "the payload is larger than entity.payload_bytes");
+  if (type.empty() || type.size() > 128) return invalid("type", "type is required, at most 128 bytes");
+  auto id = fixed(who, to);
+  if (!id) {
+    auto found = resolve_now(who, to.kind, to.name);
+    if (!found) return found.error();
+    id = *found;
+  }
+  const auto shard = shard_of(*id, shard_count_);
+  if (shards_->depth(shard) > parts_.settings.node.inbox_messages) {
+    add(metrics(who.tenant()).mine().rejected);
+    return error{errc::resource_exhausted, "node_overloaded", "the shard's inbox is full (node.inbox_messages)", {}, std::chrono::milliseconds{100}};
+  }
+  auto e = std::make_unique<envelope>(who, *id, envelope::origin::tell);
+  e->type = std::move(type);
+  e->body = std::move(body);
+  e->trace = trace;
+  add(metrics(who.tenant()).mine().tells);
+  shards_->post(shard, std::move(e));
+  return {};
+}
+
+void node_host::tell_id(tenant_context who, entity_id to, const std::string& type, const payload& body) {
+  auto e = std::make_unique<envelope>(who, to, envelope::origin::tell);
+  e->type = type;
+  e->body = body;
+  shards_->post(shard_of(to, shard_count_), std::move(e));
+}
+
+result<entity_id> node_host::resolve_now(tenant_context who, entity_kind kind, const std::string& name) {
+  if (const auto id = known(who, kind, name)) return *id;
+  std::promise<result<entity_id>> found;
+  resolve(who, kind, name, [&](result<entity_id> r) { found.set_value(std::move(r)); });
+  auto r = found.get_future().get();
+  if (!r && r.error().code == errc::not_found) return error{errc::not_found, "not_found", "no " + std::string(to_string(kind)) + "/" + name};
+  return r;
+}
+
+// -- services for the shards
+
+void node_host::post(entity_id to, std::unique_ptr<shard_op> op) {
+  if (shards_) shards_->post(shard_of(to, shard_count_), std::move(op));
+  else if (!stopping_) early_.emplace_back(to, std::move(op)); // recovery, before the shards run
+}
+
+void node_host::read(std::function<void(store_reader&)> job) {
+  readers_->post([job = std::move(job)](std::unique_ptr<store_reader>& r) { job(*r); });
+}
+
+void node_host::load(entity_id id, tenant_context who) {
+  readers_->post([this, id, who](std::unique_ptr<store_reader>& r) { post(id, std::make_unique<loaded_op>(id, load_now(*r, id, who))); });
+}
+
+result<loaded_entity> node_host::load_now(store_reader& reader, entity_id id, tenant_context who) {
+  auto row = reader.load_entity(who, id);
+  if (!row) return row.error();
+  loaded_entity found{std::move(*row), nullptr, {}};
+  std::string text;
+  loaded_spec spec;
+  if (const char* own = system_behaviour_of(id)) {
+    if (id.tenant() != system_tenant)
+      if (auto tenant = reader.find_tenant(id.tenant()); !tenant) {
+        if (tenant.error().code != errc::not_found) return tenant.error();
+        // A deleted tenant's entity still closes what is left of it.
+        if (id.serial() != tenant_serial) return found;
+      }
+    spec.kind = id.serial() == tenant_serial ? entity_kind::tenant : id.serial() == default_queue_serial ? entity_kind::queue : entity_kind::supervisor;
+    spec.behaviour_name = own;
+    found.name = spec.kind == entity_kind::queue ? "default" : "root";
+    text = own;
+  } else {
+    auto dir = reader.find(who, id);
+    if (!dir) {
+      if (dir.error().code == errc::not_found) return found;
+      return dir.error();
+    }
+    found.name = dir->name;
+    spec.kind = dir->kind;
+    spec.behaviour_name = dir->behaviour;
+    text = std::to_string(id.tenant().value()) + "/" + dir->spec;
+    if (dir->kind == entity_kind::agent) {
+      auto parsed = agent_spec_from(json::parse(dir->spec, nullptr, false));
+      if (!parsed) return parsed.error();
+      spec.config = std::move(parsed->config);
+      spec.restart = parsed->restart;
+    }
+    if (!dir->supervisor.empty()) {
+      auto above = names_.lookup(reader, who, entity_kind::supervisor, dir->supervisor);
+      if (above) {
+        spec.supervisor = *above;
+        text += "#" + to_string(*above);
+      }
+    }
+  }
+  // Agents with the same spec share one object: a million readers have one config.
+  std::lock_guard lock(specs_guard_);
+  auto& shared = specs_[text];
+  found.spec = shared.lock();
+  if (!found.spec) {
+    spec.code = parts_.behaviours.find(spec.behaviour_name);
+    found.spec = std::make_shared<const loaded_spec>(std::move(spec));
+    shared = found.spec;
+    if (specs_.size() > 100'000) std::erase_if(specs_, [](const auto& s) { return s.second.expired(); });
+  }
+  return found;
+}
+
+std::optional<entity_id> node_host::known(tenant_context who, entity_kind kind, std::string_view name) { return names_.known(who, kind, name); }
+
+void node_host::resolve(tenant_context who, entity_kind kind, std::string name, std::function<void(result<entity_id>)> done) {
+  readers_->post([this, who, kind, name = std::move(name), done = std::move(done)](std::unique_ptr<store_reader>& r) {
+    done(names_.lookup(*r, who, kind, name));
+  });
+}
+
+void node_host::execute(executor& e, executor::call call, entity_id entity, std::uint64_t turn, std::uint32_t step) {
+  call.cancelled = &stopping_;
+  executor_threads_->post([this, &e, call = std::move(call), entity, turn, step](int&) {
+    result<payload> answer = error{errc::internal, "executor_threw", "the executor threw"};
+    try {
+      answer = e.run(call);
+    } catch (const std::exception& thrown) {
+      answer = error{errc::internal, "executor_threw", thrown.what()};
+    }
+    if (answer && answer->bytes.size() > parts_.settings.entity.payload_bytes)
+      answer = error{errc::application, "result_too_large", "the step's result is larger than entity.payload_bytes"};
+    post(entity, std::make_unique<step_done_op>(entity, turn, step, std::move(answer)));
+  });
+}
+
+tenant_metrics& node_host::metrics(tenant_id tenant) {
+  thread_local std::unordered_map<tenant_id, std::pair<const node_host*, tenant_metrics*>> mine;
+  auto& cached = mine[tenant];
+  if (cached.first == this && cached.second) return *cached.second;
+  {
+    std::unique_lock lock(metrics_guard_);
+    auto& m = metrics_[tenant];
+    if (!m) m = std::make_unique<tenant_metrics>();
+    cached = {this, m.get()};
+  }
+  return *cached.second;
+}
+
+// -- what was committed
+
+void node_host::settled(std::vector<settlement>&& batch) {
+  const auto now = parts_.clock.steady_now();
+  std::vector<tenant_id> with_events;
+  for (auto& s : batch) {
+    auto record = std::unique_ptr<actor_record>(static_cast<actor_record*>(s.record.release()));
+    if (!failed_.empty()) {
+      const auto failed = failed_.find(record->entity);
+      if (failed != failed_.end()) {
+        if (failed->second != record->generation) failed_.erase(failed);
+        else if (s.what == settlement::kind::committed && !record->writes) s.what = settlement::kind::stale; // it saw what is not there
+      }
+    }
+    if (s.what == settlement::kind::committed) {
+      if (!record->directory.empty() || !record->tenants.empty() || !record->api_keys.empty()) publish_directory(*record);
+      if (!record->events.empty() && feed_count_.load(std::memory_order_relaxed) != 0) with_events.push_back(record->entity.tenant());
+      if (record->message && record->message->ticket) {
+        auto& e = *record->message;
+        auto& m = metrics(record->entity.tenant()).mine();
+        add(m.ask_micros[tenant_metrics::bucket(now - e.accepted_at)]);
+        if (record->failure) e.ticket->fail(error(*record->failure));
+        else if (record->answer) e.ticket->answer(record->keyed ? ask_answer(*record->answer) : std::move(*record->answer));
+      }
+    } else if (s.what != settlement::kind::unavailable || record->writes) {
+      failed_[record->entity] = record->generation;
+    }
+    const entity_id to = record->entity;
+    post(to, std::make_unique<settled_op>(s.what, std::move(record), std::move(s.why)));
+  }
+  for (const auto tenant : with_events) wake_feed(tenant);
+}
+
+void node_host::publish_directory(const actor_record& r) {
+  for (const auto& d : r.directory) {
+    if (d.removed) names_.forget(r.entity.tenant(), d.row.kind, d.row.name);
+    else names_.learn(r.entity.tenant(), d.row.kind, d.row.name, d.row.id);
+  }
+  if ((!r.tenants.empty() || !r.api_keys.empty()) && parts_.on_security_change) parts_.on_security_change(r);
+}
+
+void node_host::availability(const error* why) {
+  if (why) log::error("the store takes no commits", {{"reason", why->reason}, {"why", why->message}});
+  else log::info("the store takes commits again");
+  std::lock_guard lock(state_guard_);
+  if (why) unavailable_ = *why;
+  else unavailable_.reset();
+  ready_ = started_ && !unavailable_;
+}
+
+std::optional<error> node_host::not_ready() const {
+  if (stopping_.load(std::memory_order_relaxed)) return error{errc::unavailable, "stopping", "the node is stopping"};
+  if (ready_.load(std::memory_order_acquire)) return std::nullopt;
+  std::lock_guard lock(state_guard_);
+  if (!started_) return error{errc::unavailable, "starting", "the node is starting", {}, std::chrono::milliseconds{200}};
+  return unavailable_;
+}
+
+// -- event feeds
+
+std::shared_ptr<void> node_host::subscribe(tenant_context who, std::function<void(const published_event&)> each) {
+  const auto id = next_watcher_.fetch_add(1);
+  {
+    std::lock_guard lock(feeds_guard_);
+    auto found = feeds_.find(who.tenant());
+    if (found == feeds_.end()) {
+      found = feeds_.emplace(who.tenant(), feed{who, {}, false, false, {}}).first;
+      feed_count_.fetch_add(1);
+    }
+    found->second.watchers.emplace_back(id, std::move(each));
+  }
+  wake_feed(who.tenant()); // takes the cursor: from here on nothing is missed
+  return {nullptr, [this, id, tenant = who.tenant()](void*) {
+            std::lock_guard lock(feeds_guard_);
+            const auto found = feeds_.find(tenant);
+            if (found == feeds_.end()) return;
+            std::erase_if(found->second.watchers, [id](const auto& w) { return w.first == id; });
+            if (found->second.watchers.empty() && !found->second.reading) {
+              feeds_.erase(found);
+              feed_count_.fetch_sub(1);
+            }
+          }};
+}
+
+void node_host::wake_feed(tenant_id tenant) {
+  {
+    std::lock_guard lock(feeds_guard_);
+    const auto found = feeds_.find(tenant);
+    if (found == feeds_.end()) return;
+    if (found->second.reading) {
+      found->second.again = true;
+      return;
+    }
+    found->second.reading = true;
+  }
+  read([this, tenant](store_reader& reader) { read_feed(tenant, reader); });
+}
+
+void node_host::read_feed(tenant_id tenant, store_reader& reader) {
+  for (;;) {
+    std::optional<tenant_context> who;
+    std::string cursor;
+    {
+      std::lock_guard lock(feeds_guard_);
+      auto& f = feeds_.at(tenant);
+      f.again = false;
+      who = f.who;
+      cursor = f.cursor;
+    }
+    auto page = reader.events(*who, cursor, feed_page);
+    std::lock_guard lock(feeds_guard_);
+    auto& f = feeds_.at(tenant);
+    if (page) {
+      f.cursor = page->end;
+      for (const auto& e : page->events) {
+        const published_event out{e.cursor, e.at, e.event.type, e.event.source, e.event.data};
+        for (auto& [id, each] : f.watchers) each(out);
+      }
+    }
+    if (page && page->events.size() == feed_page) continue;
+    if (f.again) continue;
+    f.reading = false;
+    if (f.watchers.empty()) {
+      feeds_.erase(tenant);
+      feed_count_.fetch_sub(1);
+    }
+    return;
+  }
+}
+
+// -- what it tells
+
+void node_host::explain(tenant_context who, destination of, std::function<void(result<explanation>)> done) {
+  const auto on_shard = [this, done, of](entity_id id) {
+    post(id, std::make_unique<call_op>([id, done, of](shard_core& shard) {
+      shard.explain(id, [&](result<json> r) {
+        if (r) (*r)["address"] = name_of(of);
+        done(std::move(r));
+      });
+    }));
+  };
+  if (const auto id = fixed(who, of)) return on_shard(*id);
+  resolve(who, of.kind, of.name, [done, on_shard, of](result<entity_id> found) {
+    if (!found) return done(found.error().code == errc::not_found ? error{errc::not_found, "not_found", "no " + name_of(of)} : found.error());
+    on_shard(*found);
+  });
+}
+
+void node_host::statuses(tenant_context who, std::vector<entity_id> ids,
+                         std::function<void(std::unordered_map<entity_id, nlohmann::json>)> done) {
+  struct gathering {
+    std::mutex guard;
+    std::unordered_map<entity_id, json> all;
+    std::size_t left = 0;
+    std::function<void(std::unordered_map<entity_id, json>)> done;
+  };
+  std::unordered_map<shard_id, std::vector<entity_id>> by_shard;
+  for (const auto id : ids)
+    if (id.tenant() == who.tenant()) by_shard[shard_of(id, shard_count_)].push_back(id);
+  auto g = std::make_shared<gathering>();
+  g->left = by_shard.size();
+  g->done = std::move(done);
+  if (by_shard.empty()) return g->done({});
+  for (auto& [shard, list] : by_shard) {
+    post(list.front(), std::make_unique<call_op>([g, list = std::move(list)](shard_core& core) {
+      std::unordered_map<entity_id, json> mine;
+      for (const auto id : list)
+        if (auto s = core.status_of(id); !s.is_null()) mine.emplace(id, std::move(s));
+      std::unique_lock lock(g->guard);
+      g->all.merge(mine);
+      if (--g->left != 0) return;
+      lock.unlock();
+      g->done(std::move(g->all));
+    }));
+  }
+}
+
+struct gauges node_host::read_gauges() const {
+  const auto at = [](const std::atomic<std::int64_t>& v) { return static_cast<std::uint64_t>(std::max<std::int64_t>(0, v.load(std::memory_order_relaxed))); };
+  struct gauges g;
+  g.activations = at(gauges_.activations);
+  g.activation_bytes = at(gauges_.activation_bytes);
+  g.queued_messages = at(gauges_.queued);
+  g.run_ahead_turns = at(gauges_.run_ahead_turns);
+  g.run_ahead_bytes = at(gauges_.run_ahead_bytes);
+  g.waiting_turns = at(gauges_.waiting);
+  g.outbox = at(gauges_.outbox);
+  g.timers = at(gauges_.timers);
+  return g;
+}
+
+std::vector<tenant_counters> node_host::read_counters() const {
+  std::vector<tenant_counters> all;
+  std::shared_lock lock(metrics_guard_);
+  for (const auto& [tenant, m] : metrics_) {
+    tenant_counters c;
+    c.tenant = tenant;
+    m->sum_into(c);
+    all.push_back(std::move(c));
+  }
+  return all;
+}
+
+} // namespace hive::actors

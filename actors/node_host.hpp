@@ -1,0 +1,130 @@
+/// @file
+/// The actors of one node, running: shards, commit thread, readers, executors, name resolver, event feeds. The messaging
+/// API in front, the store beneath. runtime/node makes one and starts the gateways on it.
+#pragma once
+
+#include "actors/ask_ticket.hpp"
+#include "actors/caf/shard_actors.hpp"
+#include "actors/worker_pool.hpp"
+#include "cluster/name_resolver.hpp"
+#include "persistence/commit_thread.hpp"
+
+#include <shared_mutex>
+
+namespace hive::actors {
+
+struct node_host_parts {
+  const config::settings& settings;
+  const clock_source& clock;
+  persistence::turn_store& store;
+  context_restorer& contexts;
+  behaviour_registry& behaviours;             ///< Agents' behaviours; the hive's own are added to it.
+  executor_registry& executors;
+  std::uint64_t seed;
+  /// Called on the commit thread when a key or a tenant changed, before the change is answered.
+  std::function<void(const persistence::turn_record&)> on_security_change;
+};
+
+/// All that `parts` refers to outlives it.
+class node_host final : public messaging, public shard_services, public persistence::commit_listener {
+public:
+  explicit node_host(node_host_parts parts);
+  ~node_host() override;
+
+  /// Claims the shards, finds what was left undone (undelivered messages, waiting turns), and begins.
+  result<void> start();
+
+  // -- messaging
+  void ask(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink) override;
+  result<void> tell(tenant_context who, destination to, std::string type, payload body, trace_context trace) override;
+  void read(std::function<void(persistence::store_reader&)> read) override;
+  void explain(tenant_context who, destination of, std::function<void(result<explanation>)> done) override;
+  void statuses(tenant_context who, std::vector<entity_id> ids,
+                std::function<void(std::unordered_map<entity_id, nlohmann::json>)> done) override;
+  std::shared_ptr<void> subscribe(tenant_context who, std::function<void(const published_event&)> each) override;
+  struct gauges read_gauges() const override;
+  std::vector<tenant_counters> read_counters() const override;
+  std::optional<error> not_ready() const override;
+
+  const persistence::commit_statistics& commits() const noexcept { return commit_->statistics(); }
+
+  // -- for benches, which resolve a name once
+  result<entity_id> resolve_now(tenant_context who, entity_kind kind, const std::string& name);
+  /// Best effort, by id, without a look at the name.
+  void tell_id(tenant_context who, entity_id to, const std::string& type, const payload& body);
+
+private:
+  // -- shard_services
+  const clock_source& clock() const noexcept override { return parts_.clock; }
+  const config::settings& settings() const noexcept override { return parts_.settings; }
+  executor_registry& executors() noexcept override { return parts_.executors; }
+  void submit(std::unique_ptr<actor_record> record) override { commit_->submit(std::move(record)); }
+  journal_position allot(shard_id shard) noexcept override { return parts_.store.allot(shard); }
+  void post(entity_id to, std::unique_ptr<shard_op> op) override;
+  void load(entity_id id, tenant_context who) override;
+  std::optional<entity_id> known(tenant_context who, entity_kind kind, std::string_view name) override;
+  void resolve(tenant_context who, entity_kind kind, std::string name, std::function<void(result<entity_id>)> done) override;
+  void execute(executor& e, executor::call call, entity_id entity, std::uint64_t turn, std::uint32_t step) override;
+  tenant_context context_of(tenant_id tenant, std::string_view principal) override { return parts_.contexts.restore(tenant, principal); }
+  tenant_metrics& metrics(tenant_id tenant) override;
+  node_gauges& gauges() noexcept override { return gauges_; }
+  std::uint64_t new_seed() noexcept override;
+
+  // -- commit_listener
+  void settled(std::vector<persistence::settlement>&& batch) override;
+  void availability(const error* why) override;
+
+  void accept(tenant_context who, ask_request&& request, ticket_ref ticket, entity_id to, std::string key, bool generated);
+  result<loaded_entity> load_now(persistence::store_reader& reader, entity_id id, tenant_context who);
+  void publish_directory(const actor_record& r);
+
+  /// The event stream of one tenant that somebody watches. Fed from the store after each commit that has events of the
+  /// tenant, so that live and stored events are the same ones in the same order.
+  struct feed {
+    tenant_context who;
+    std::string cursor;
+    bool reading = false;
+    bool again = false;
+    std::vector<std::pair<std::uint64_t, std::function<void(const published_event&)>>> watchers;
+  };
+  void wake_feed(tenant_id tenant);
+  void read_feed(tenant_id tenant, persistence::store_reader& reader);
+
+  node_host_parts parts_;
+  node_gauges gauges_;
+  cluster::name_resolver names_;
+  std::uint16_t shard_count_;
+
+  mutable std::shared_mutex metrics_guard_;
+  std::unordered_map<tenant_id, std::unique_ptr<tenant_metrics>> metrics_;
+  std::mutex chance_guard_;
+  random_source chance_;
+
+  mutable std::mutex state_guard_;
+  std::optional<error> unavailable_;
+  bool started_ = false;
+  std::atomic<bool> ready_{false};
+  std::atomic<bool> stopping_{false};
+  std::vector<std::pair<entity_id, std::unique_ptr<shard_op>>> early_; ///< Posted before the shards run.
+
+  std::mutex specs_guard_;
+  std::unordered_map<std::string, std::weak_ptr<const loaded_spec>> specs_;
+
+  std::mutex feeds_guard_;
+  std::unordered_map<tenant_id, feed> feeds_;
+  std::atomic<std::uint64_t> next_watcher_{1};
+  std::atomic<std::size_t> feed_count_{0};
+
+  // Entities whose commit failed, by the generation of the activation: turns that changed nothing but ran behind the
+  // failed one are not answered either. Commit thread only.
+  std::unordered_map<entity_id, std::uint32_t> failed_;
+
+  // Destroyed from the bottom up: first the shards stop, then what they use.
+  std::unique_ptr<deadline_wheel> deadlines_;
+  std::unique_ptr<persistence::commit_thread> commit_;
+  std::unique_ptr<worker_pool<std::unique_ptr<persistence::store_reader>>> readers_;
+  std::unique_ptr<worker_pool<int>> executor_threads_;
+  std::unique_ptr<shard_actors> shards_;
+};
+
+} // namespace hive::actors

@@ -1,0 +1,327 @@
+#include "actors/shard_core.hpp"
+
+#include "config/base/log.hpp"
+
+namespace hive::actors {
+
+std::size_t metric_slot() noexcept {
+  static std::atomic<std::size_t> next{0};
+  thread_local const std::size_t mine = next.fetch_add(1, std::memory_order_relaxed) % metric_slots;
+  return mine;
+}
+
+const char* to_string(activity a) noexcept {
+  switch (a) {
+  case activity::absent: return "absent";
+  case activity::loading: return "loading";
+  case activity::idle: return "idle";
+  case activity::waiting: return "waiting";
+  case activity::crashed: return "crashed";
+  case activity::paused: return "paused";
+  case activity::reloading: return "reloading";
+  }
+  return "unknown";
+}
+
+std::size_t activation::bytes() const noexcept {
+  return sizeof(activation) + state.capacity() + logs.capacity() * sizeof(log_head) + (more ? sizeof(activation_extra) : 0) + 64;
+}
+
+std::string encode_state(const activation& a) {
+  byte_writer out;
+  out.varint(1).fixed64(a.last_generated.value()).varint(a.logs.size());
+  for (const auto& l : a.logs) out.text(l.name).varint(l.size);
+  std::string stored = out.take();
+  stored += a.state;
+  return stored;
+}
+
+bool decode_state(std::string_view stored, activation& into) {
+  into.logs.clear();
+  into.state.clear();
+  if (stored.empty()) return true;
+  byte_reader in(stored);
+  if (in.varint() != 1) return false;
+  into.last_generated = journal_position{in.fixed64()};
+  const auto n = in.varint();
+  for (std::uint64_t i = 0; i < n && in.ok(); ++i) {
+    const auto name = in.text();
+    into.logs.push_back({std::string(name), in.varint()});
+  }
+  into.state = std::string(in.rest());
+  return in.ok();
+}
+
+shard_core::shard_core(shard_id id, epoch fence, shard_services& services)
+  : id_(id), fence_(fence), services_(services), settings_(services.settings()), limits_(settings_.entity), ready_(64),
+    spare_(std::make_unique<turn_host>(*this)), chance_(services.new_seed()) {}
+
+shard_core::~shard_core() = default;
+
+void shard_core::handle(std::unique_ptr<shard_op> op) {
+  switch (op->what) {
+  case shard_op::kind::deliver: deliver(std::unique_ptr<envelope>(static_cast<envelope*>(op.release()))); break;
+  case shard_op::kind::loaded: loaded(static_cast<loaded_op&>(*op)); break;
+  case shard_op::kind::settled: settled(static_cast<settled_op&>(*op)); break;
+  case shard_op::kind::handled: handled(static_cast<handled_op&>(*op)); break;
+  case shard_op::kind::step_done: step_done(static_cast<step_done_op&>(*op)); break;
+  case shard_op::kind::call: static_cast<call_op&>(*op).run(*this); break;
+  case shard_op::kind::exited: exited(std::unique_ptr<exited_op>(static_cast<exited_op*>(op.release()))); break;
+  case shard_op::kind::restart: restart(static_cast<restart_op&>(*op)); break;
+  }
+}
+
+activation* shard_core::find(entity_id id) noexcept {
+  const auto found = entities_.find(id);
+  return found == entities_.end() ? nullptr : found->second.get();
+}
+
+activation& shard_core::find_or_make(entity_id id, tenant_context who) {
+  auto& place = entities_[id];
+  if (!place) {
+    place = std::make_unique<activation>(id, services_.context_of(who.tenant(), "system"));
+    services_.gauges().activations.fetch_add(1, std::memory_order_relaxed);
+    bytes_ += sizeof(activation);
+    touch(*place);
+  }
+  return *place;
+}
+
+void shard_core::deliver(std::unique_ptr<envelope> e) {
+  activation& a = find_or_make(e->to, e->who);
+  const bool bounded = e->from_where == envelope::origin::ask || e->from_where == envelope::origin::tell;
+  if (bounded && e->on != lane::system &&
+      (a.box.count() >= limits_.mailbox_messages || a.box.bytes() + e->bytes() > limits_.mailbox_bytes)) {
+    add(services_.metrics(e->who.tenant()).mine().rejected);
+    refuse(std::move(e), {errc::resource_exhausted, "mailbox_full",
+                          "the mailbox is full (entity.mailbox_messages, entity.mailbox_bytes)", {}, std::chrono::milliseconds{50}});
+    return;
+  }
+  services_.gauges().queued.fetch_add(1, std::memory_order_relaxed);
+  a.box.push_back(std::move(e));
+  make_ready(a);
+}
+
+void shard_core::refuse(std::unique_ptr<envelope> e, error why) {
+  if (e->ticket) e->ticket->fail(std::move(why));
+}
+
+bool shard_core::runnable(const activation& a) const noexcept {
+  switch (a.doing) {
+  case activity::absent: return !a.box.empty();
+  case activity::loading:
+  case activity::reloading: return false;
+  case activity::waiting:
+  case activity::crashed:
+  case activity::paused: return a.box.has(lane::system);
+  case activity::idle: return !a.box.empty() && a.run_ahead < limits_.run_ahead_turns && a.run_ahead_bytes < limits_.run_ahead_bytes;
+  }
+  return false;
+}
+
+void shard_core::make_ready(activation& a) {
+  if (a.queued || !runnable(a)) return;
+  a.queued = true;
+  ready_.push(a.id.tenant(), &a);
+}
+
+bool shard_core::run_slice() {
+  if (!ready_.empty() && services_.gauges().run_ahead_bytes.load(std::memory_order_relaxed) >
+                           static_cast<std::int64_t>(settings_.node.run_ahead_bytes)) {
+    // The disk is behind by a whole node's allowance: look again in a moment.
+    stalled_until_ = services_.clock().steady_now() + std::chrono::milliseconds{1};
+    return false;
+  }
+  stalled_until_ = {};
+  for (std::uint32_t n = 0; n < settings_.node.turns_per_slice && !ready_.empty(); ++n) {
+    activation* a = ready_.pop();
+    a->queued = false;
+    dispatch(*a);
+  }
+  return !ready_.empty();
+}
+
+void shard_core::dispatch(activation& a) {
+  if (a.doing == activity::absent) return start_loading(a);
+  if (!runnable(a)) return;
+  touch(a);
+  std::unique_ptr<envelope> e;
+  if ((e = a.box.pop(lane::system))) {
+    services_.gauges().queued.fetch_sub(1, std::memory_order_relaxed);
+    const entity_id id = a.id;
+    if (e->from_where == envelope::origin::reply) take_reply(a, std::move(e));
+    else system_message(a, std::move(e));
+    if (auto* still = find(id)) make_ready(*still);
+    return;
+  }
+  if (a.spec_stale && a.run_ahead == 0) { // its spec changed: the next turn runs under the new one
+    a.spec_stale = false;
+    a.doing = activity::absent;
+    return start_loading(a);
+  }
+  if (a.spec_stale) return; // the commits under way bring it back here
+  e = a.box.pop(lane::urgent);
+  if (!e) e = a.box.pop(lane::user);
+  services_.gauges().queued.fetch_sub(1, std::memory_order_relaxed);
+  ready_.charge(a.id.tenant(), 1 + e->bytes() / 1024);
+  const entity_id id = a.id;
+  begin(a, std::move(e));
+  if (auto* still = find(id)) make_ready(*still);
+}
+
+void shard_core::start_loading(activation& a) {
+  a.doing = activity::loading;
+  services_.load(a.id, a.who);
+}
+
+void shard_core::loaded(loaded_op& op) {
+  activation* a = find(op.entity);
+  if (!a || a->doing != activity::loading) return;
+  if (!op.what_is) {
+    // The store cannot be read just now. Those who asked hear so; durable messages stay for the next try.
+    log::warn("cannot load entity", {{"entity", to_string(a->id)}, {"why", op.what_is.error().message}});
+    std::vector<std::unique_ptr<envelope>> kept;
+    for (const auto l : {lane::system, lane::urgent, lane::user})
+      while (auto e = a->box.pop(l)) {
+        if (e->from_where == envelope::origin::ask) {
+          services_.gauges().queued.fetch_sub(1, std::memory_order_relaxed);
+          refuse(std::move(e), op.what_is.error());
+        } else kept.push_back(std::move(e));
+      }
+    for (auto& e : kept) a->box.push_back(std::move(e));
+    a->doing = activity::absent;
+    timers_.push({services_.clock().steady_now() + std::chrono::milliseconds{200}, a->id, 0, 0});
+    return;
+  }
+  auto& found = *op.what_is;
+  const std::size_t before = a->bytes();
+  a->version = found.row.version;
+  a->sent = std::max(a->sent, found.row.sent);
+  a->desired = found.spec ? found.row.desired : persistence::desired_state::deleted;
+  a->life = std::max(a->life, found.row.life);
+  a->stored_life = found.row.life;
+  a->last_keyed = found.row.last_keyed;
+  a->log_tail = found.row.log_tail;
+  a->spec = found.spec;
+  a->name = std::move(found.name);
+  if (!decode_state(found.row.state, *a)) {
+    log::error("the stored state of an entity cannot be read", {{"entity", to_string(a->id)}});
+    a->desired = persistence::desired_state::quarantined;
+  }
+  if (!found.row.marks.empty()) {
+    auto& marks = a->extra().marks;
+    for (const auto& m : found.row.marks) marks[m.sender.bits() * 4 + m.lane] = m.sequence;
+  }
+  if (a->more) {
+    a->more->keys.clear();
+    a->more->keys_loaded = false;
+  }
+  bytes_ += a->bytes() - before;
+  a->doing = activity::idle;
+  if (a->more)
+    for (auto& e : std::exchange(a->more->undeliverable, {})) dead_letter(*a, std::move(e), "refused_by_store", "{}");
+  if (a->more && std::exchange(a->more->pause_after_reload, false)) {
+    a->doing = activity::paused;
+    timers_.push({services_.clock().steady_now() + std::chrono::milliseconds{100}, a->id, 0, 0});
+  }
+  if (a->more && a->more->turn) { // a waiting turn found at start: run it again up to where it was
+    auto host = std::move(a->more->turn);
+    run_turn(*a, std::move(host));
+    a = find(op.entity);
+  }
+  if (a) make_ready(*a);
+}
+
+void shard_core::touch(activation& a) noexcept {
+  a.last_used = static_cast<std::uint32_t>(
+    std::chrono::duration_cast<std::chrono::milliseconds>(services_.clock().steady_now().time_since_epoch()).count() / 64);
+  if (newest_ == &a) return;
+  unlink(a);
+  a.older = newest_;
+  if (newest_) newest_->newer = &a;
+  newest_ = &a;
+  if (!oldest_) oldest_ = &a;
+}
+
+void shard_core::unlink(activation& a) noexcept {
+  if (a.newer) a.newer->older = a.older;
+  if (a.older) a.older->newer = a.newer;
+  if (newest_ == &a) newest_ = a.older;
+  if (oldest_ == &a) oldest_ = a.newer;
+  a.newer = a.older = nullptr;
+}
+
+bool shard_core::may_passivate(const activation& a) const noexcept {
+  if (a.queued || !a.box.empty() || a.run_ahead != 0) return false;
+  if (a.doing != activity::idle && a.doing != activity::absent) return false;
+  if (!a.more) return true;
+  return a.more->links.empty() && a.more->delivered.empty() && a.more->running.empty() && !a.more->turn &&
+         a.more->awaiting_keys.empty() && a.more->returned.empty() && a.more->uncertain.empty();
+}
+
+void shard_core::passivate_idle() {
+  const auto now = static_cast<std::uint32_t>(
+    std::chrono::duration_cast<std::chrono::milliseconds>(services_.clock().steady_now().time_since_epoch()).count() / 64);
+  const auto idle = static_cast<std::uint32_t>(settings_.passivation.idle.count() / 64);
+  const std::size_t most = std::max<std::uint64_t>(1, settings_.passivation.activations / settings_.node.shards);
+  const std::uint64_t most_bytes = settings_.passivation.bytes / settings_.node.shards;
+  // Bounded work a sweep; what is busy is stepped over and seen again later.
+  std::size_t looked = 0;
+  for (activation* a = oldest_; a != nullptr && looked < 4096; ++looked) {
+    activation* next = a->newer;
+    if (now - a->last_used < idle && entities_.size() <= most && bytes_ <= most_bytes) break;
+    if (may_passivate(*a)) {
+      unlink(*a);
+      bytes_ -= std::min(bytes_, static_cast<std::uint64_t>(a->bytes()));
+      services_.gauges().activations.fetch_sub(1, std::memory_order_relaxed);
+      entities_.erase(a->id);
+    }
+    a = next;
+  }
+}
+
+void shard_core::tick(steady_time now) {
+  while (!timers_.empty() && timers_.top().due <= now) {
+    const timer t = timers_.top();
+    timers_.pop();
+    activation* a = find(t.entity);
+    if (!a) continue;
+    if (t.turn == 0) { // a load or a message to be tried again
+      if (a->doing == activity::paused) a->doing = activity::idle;
+      make_ready(*a);
+      continue;
+    }
+    if (!a->more || !a->more->turn || a->more->turn->number != t.turn || t.step >= a->more->turn->steps.size()) continue;
+    if (a->more->turn->steps[t.step].what == step_state::kind::sleep) step_finished(*a, t.step, payload{});
+    else
+      step_finished(*a, t.step, error{errc::unknown, "deadline_passed", "the step did not end within its deadline; it may have happened"});
+  }
+  for (const auto id : std::exchange(to_flush_, {}))
+    if (auto* a = find(id)) flush_delivered(*a);
+  if (now >= next_sweep_) {
+    next_sweep_ = now + std::min<std::chrono::milliseconds>(settings_.passivation.idle / 4 + std::chrono::milliseconds{50}, std::chrono::seconds{1});
+    passivate_idle();
+  }
+}
+
+std::optional<steady_time> shard_core::next_due() const {
+  std::optional<steady_time> due;
+  const auto at_least = [&](steady_time t) { due = due ? std::min(*due, t) : t; };
+  if (!timers_.empty()) at_least(timers_.top().due);
+  if (!to_flush_.empty()) at_least(services_.clock().steady_now() + std::chrono::milliseconds{20});
+  if (stalled_until_ != steady_time{}) at_least(stalled_until_);
+  if (!entities_.empty()) at_least(next_sweep_);
+  return due;
+}
+
+bool shard_core::quiet() const noexcept {
+  if (!ready_.empty() || !to_flush_.empty()) return false;
+  for (const auto& [id, a] : entities_) {
+    if (!a->box.empty() || a->run_ahead != 0 || a->queued) return false;
+    if (a->doing != activity::idle && a->doing != activity::absent) return false;
+    if (a->more && (!a->more->links.empty() || a->more->turn)) return false;
+  }
+  return true;
+}
+
+} // namespace hive::actors

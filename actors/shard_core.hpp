@@ -1,0 +1,255 @@
+/// @file
+/// One shard: activates its entities, keeps their mailboxes, runs their turns, and follows what they commit. Pure: it owns
+/// no thread, no clock, no disk and no CAF; `shard_services` is all it knows of the world. `caf/shard_actor.hpp` is its
+/// shell in a node, `testkit/` its shell in tests.
+///
+/// Confined to one thread at a time. Sources: shard_core.cpp (inbox, dispatch, loading, passivation), shard_turns.cpp
+/// (running and ending turns), shard_steps.cpp (waiting), shard_commits.cpp (what became of records), shard_outbox.cpp
+/// (messages between entities), shard_system.cpp (supervision, deletion, explain).
+#pragma once
+
+#include "actors/activation.hpp"
+#include "actors/directory.hpp"
+#include "actors/fair_queue.hpp"
+#include "actors/generated_key.hpp"
+#include "actors/supervisor.hpp"
+#include "actors/tenant_metrics.hpp"
+#include "config/settings.hpp"
+
+#include <queue>
+#include <unordered_set>
+
+namespace hive::actors {
+
+struct loaded_entity {
+  persistence::entity_row row;
+  std::shared_ptr<const loaded_spec> spec;   ///< Null: no such entity (deleted, or never made).
+  std::string name;
+};
+
+struct loaded_op final : shard_op {
+  entity_id entity;
+  result<loaded_entity> what_is;
+  loaded_op(entity_id of, result<loaded_entity> r) : shard_op(kind::loaded), entity(of), what_is(std::move(r)) {}
+};
+
+/// A record came back from the pipeline.
+struct settled_op final : shard_op {
+  persistence::settlement::kind how;
+  std::unique_ptr<actor_record> record;
+  error why;
+  settled_op(persistence::settlement::kind h, std::unique_ptr<actor_record> r, error e)
+    : shard_op(kind::settled), how(h), record(std::move(r)), why(std::move(e)) {}
+};
+
+/// "I have committed the turn that handled your message": from receiver to sender.
+struct handled_op final : shard_op {
+  entity_id sender;
+  entity_id receiver;
+  std::uint64_t sequence;
+  handled_op(entity_id s, entity_id r, std::uint64_t n) : shard_op(kind::handled), sender(s), receiver(r), sequence(n) {}
+};
+
+struct step_done_op final : shard_op {
+  entity_id entity;
+  std::uint64_t turn;
+  std::uint32_t step;
+  result<payload> answer;
+  step_done_op(entity_id e, std::uint64_t t, std::uint32_t s, result<payload> a)
+    : shard_op(kind::step_done), entity(e), turn(t), step(s), answer(std::move(a)) {}
+};
+
+struct call_op final : shard_op {
+  std::function<void(shard_core&)> run;
+  explicit call_op(std::function<void(shard_core&)> f) : shard_op(kind::call), run(std::move(f)) {}
+};
+
+/// A child's life ended. To its supervisor's shard; in memory only: when the node dies, so do all its children.
+struct exited_op final : shard_op {
+  entity_id supervisor;
+  entity_id child;
+  incarnation life;
+  restart_type restart;
+  std::string reason;
+  exited_op(entity_id s, entity_id c, incarnation l, restart_type t, std::string r)
+    : shard_op(kind::exited), supervisor(s), child(c), life(l), restart(t), reason(std::move(r)) {}
+};
+
+/// What the supervisor decided. Names the incarnation it is about: a stale one is ignored.
+struct restart_op final : shard_op {
+  entity_id child;
+  incarnation ended;
+  bool quarantine;                           ///< Instead of a new life.
+  restart_op(entity_id c, incarnation e, bool q) : shard_op(kind::restart), child(c), ended(e), quarantine(q) {}
+};
+
+/// Everything a shard needs from outside.
+class shard_services {
+public:
+  virtual ~shard_services() = default;
+  virtual const clock_source& clock() const noexcept = 0;
+  virtual const config::settings& settings() const noexcept = 0;
+  virtual executor_registry& executors() noexcept = 0;
+
+  virtual void submit(std::unique_ptr<actor_record> record) = 0;
+  virtual journal_position allot(shard_id shard) noexcept = 0;
+  /// To the shard that owns `to`; from any thread.
+  virtual void post(entity_id to, std::unique_ptr<shard_op> op) = 0;
+  /// Answers with a `loaded_op`.
+  virtual void load(entity_id id, tenant_context who) = 0;
+  /// Runs `read` on a reader thread.
+  virtual void read(std::function<void(persistence::store_reader&)> read) = 0;
+  /// The id that a name has, when it is at hand.
+  virtual std::optional<entity_id> known(tenant_context who, entity_kind kind, std::string_view name) = 0;
+  /// The same, looked up; `done` on any thread.
+  virtual void resolve(tenant_context who, entity_kind kind, std::string name,
+                       std::function<void(result<entity_id>)> done) = 0;
+  /// Runs the step on the executor threads; answers with a `step_done_op`.
+  virtual void execute(executor& e, executor::call call, entity_id entity, std::uint64_t turn, std::uint32_t step) = 0;
+  virtual tenant_context context_of(tenant_id tenant, std::string_view principal) = 0;
+  virtual tenant_metrics& metrics(tenant_id tenant) = 0;
+  virtual node_gauges& gauges() noexcept = 0;
+  virtual std::uint64_t new_seed() noexcept = 0;
+};
+
+class shard_core {
+public:
+  shard_core(shard_id id, epoch fence, shard_services& services);
+  ~shard_core();
+
+  void handle(std::unique_ptr<shard_op> op);
+  /// Runs up to `turns_per_slice` turns. @returns true when there is more to do at once.
+  bool run_slice();
+  /// Fires what is due and unloads what is idle.
+  void tick(steady_time now);
+  /// When `tick` should run next, if at all.
+  std::optional<steady_time> next_due() const;
+
+  /// A waiting turn found in the store at start: runs again from the state it began with.
+  void recover(persistence::waiting_entity&& waiting);
+  /// An undelivered message found in the store at start.
+  void recover(persistence::outbox_row&& row);
+
+  std::size_t activations() const noexcept { return entities_.size(); }
+  /// Nothing queued, nothing under way: for tests that wait for quiet.
+  bool quiet() const noexcept;
+
+  shard_id id() const noexcept { return id_; }
+
+  // -- for `turn`: what a running turn asks for (shard_turns.cpp, shard_steps.cpp)
+  shard_services& services() noexcept { return services_; }
+  const config::entity_limits& limits() const noexcept { return limits_; }
+  std::unique_ptr<actor_record> make_record(const activation& a, tenant_context who);
+
+  void explain(entity_id id, std::function<void(result<json>)> done);
+  json status_of(entity_id id);
+
+private:
+  struct timer {
+    steady_time due;
+    entity_id entity;
+    std::uint64_t turn;
+    std::uint32_t step;
+    bool operator>(const timer& other) const noexcept { return due > other.due; }
+  };
+
+  // shard_core.cpp
+  activation* find(entity_id id) noexcept;
+  activation& find_or_make(entity_id id, tenant_context who);
+  void deliver(std::unique_ptr<envelope> e);
+  void make_ready(activation& a);
+  bool runnable(const activation& a) const noexcept;
+  void dispatch(activation& a);
+  void start_loading(activation& a);
+  void loaded(loaded_op& op);
+  void touch(activation& a) noexcept;
+  void unlink(activation& a) noexcept;
+  bool may_passivate(const activation& a) const noexcept;
+  void passivate_idle();
+  void refuse(std::unique_ptr<envelope> e, error why);
+
+  // shard_turns.cpp
+  void begin(activation& a, std::unique_ptr<envelope> e);
+  bool settle_by_key(activation& a, std::unique_ptr<envelope>& e);
+  void load_keys(activation& a);
+  void answer_from_row(activation& a, std::unique_ptr<envelope> e, journal_position row);
+  void find_generated(activation& a, std::unique_ptr<envelope> e);
+  void run_turn(activation& a, std::unique_ptr<turn_host> host);
+  void proceed(activation& a, std::unique_ptr<turn_host> host);
+  void end_turn(activation& a, std::unique_ptr<turn_host> host);
+  void finish(activation& a, std::unique_ptr<turn_host> host);
+  void refuse_turn(activation& a, std::unique_ptr<turn_host> host, error why);
+  void crash(activation& a, std::unique_ptr<turn_host> host, std::string what);
+  void mark(activation& a, actor_record& r, const envelope& e);
+  void retry_later(activation& a, std::unique_ptr<envelope> e, std::optional<std::uint64_t> ended);
+  void end_waiting(activation& a, tenant_context who, std::uint64_t number);
+  void dead_letter(activation& a, std::unique_ptr<envelope> e, std::string reason, std::string detail,
+                   std::optional<std::uint64_t> ended = {});
+  void add_reply(activation& a, actor_record& r, const envelope& to, payload answer, const error* failure);
+  void submit(activation& a, std::unique_ptr<actor_record> r);
+  bool resolve_sends(activation& a, std::unique_ptr<turn_host>& host);
+  void stage_sends(activation& a, turn_host& host, bool& durable);
+
+  // shard_steps.cpp
+  void wait(activation& a, std::unique_ptr<turn_host> host);
+  void fail_step(activation& a, std::uint32_t step, error why);
+  void begin_step(activation& a, turn_host& host);
+  void start_step(activation& a, turn_host& host, std::uint32_t step);
+  void step_done(step_done_op& op);
+  void step_finished(activation& a, std::uint32_t step, result<payload> answer);
+  void take_reply(activation& a, std::unique_ptr<envelope> e);
+  void start_read(activation& a);
+  void read_done(entity_id id, std::uint32_t generation, std::uint64_t turn);
+  void resume(activation& a);
+
+  // shard_commits.cpp
+  void settled(settled_op& op);
+  void committed(activation* a, std::unique_ptr<actor_record> r);
+  void failed(activation& a, settled_op& op);
+  void settle_waiters(activation& a, std::uint64_t key, const actor_record& r);
+  void reload(activation& a);
+
+  // shard_outbox.cpp
+  void add_outbox(activation& a, actor_record& r, entity_id to, lane on, std::string type, payload body, const envelope& extra);
+  void enqueue_outbound(activation& a, std::unique_ptr<envelope> e);
+  void pump(activation& a, outbound_link& link);
+  void handled(handled_op& op);
+  void acknowledge(entity_id sender, entity_id receiver, std::uint64_t sequence);
+  void flush_delivered(activation& a);
+
+  // shard_system.cpp
+  void system_message(activation& a, std::unique_ptr<envelope> e);
+  void exited(std::unique_ptr<exited_op> op);
+  void decide(entity_id supervisor, const exited_op& op);
+  void restart(restart_op& op);
+  void record_event(activation& a, std::string type, json data);
+
+  friend class turn;
+  friend struct turn_host;
+
+  shard_id id_;
+  epoch fence_;
+  shard_services& services_;
+  const config::settings& settings_;
+  const config::entity_limits& limits_;
+  std::unordered_map<entity_id, std::unique_ptr<activation>> entities_;
+  fair_queue<activation*> ready_;
+  activation* newest_ = nullptr;
+  activation* oldest_ = nullptr;
+  std::uint64_t bytes_ = 0;
+  std::unique_ptr<turn_host> spare_;
+  std::priority_queue<timer, std::vector<timer>, std::greater<>> timers_;
+  std::unordered_set<entity_id> to_flush_;      // activations with delivered outbox rows to delete
+  struct supervised {
+    std::optional<supervisor_core> core;        // empty while its spec is being read
+    bool loading = false;
+    entity_id parent;
+    std::vector<std::unique_ptr<exited_op>> pending;
+  };
+  std::unordered_map<entity_id, supervised> supervisors_;
+  steady_time next_sweep_{};
+  steady_time stalled_until_{};
+  random_source chance_;
+};
+
+} // namespace hive::actors

@@ -1,0 +1,79 @@
+// Durable messages between entities: written with the turn that sends them, delivered in order, deleted when handled.
+#include "actors/shard_core.hpp"
+
+namespace hive::actors {
+
+void shard_core::add_outbox(activation& a, actor_record& r, entity_id to, lane on, std::string type, payload body, const envelope& extra) {
+  persistence::outbox_row row;
+  row.sender = a.id;
+  row.receiver = to;
+  row.sequence = ++a.sent;
+  row.lane = static_cast<std::uint8_t>(on);
+  row.principal = std::string(extra.who.principal());
+  row.type = std::move(type);
+  row.body = std::move(body);
+  row.envelope = encode_extra(extra);
+  r.bytes += row.body.bytes.size() + row.envelope.size() + 96;
+  a.extra().outbox_size += 1;
+  services_.gauges().outbox.fetch_add(1, std::memory_order_relaxed);
+  r.outbox.push_back(std::move(row));
+}
+
+void shard_core::enqueue_outbound(activation& a, std::unique_ptr<envelope> e) {
+  auto& link = a.extra().links[e->to];
+  link.unsent.push_back(std::move(e));
+  pump(a, link);
+}
+
+/// Keeps up to `outbox_window` messages under way to one receiver: that bounds its lane, above which they are admitted.
+void shard_core::pump(activation&, outbound_link& link) {
+  while (link.in_flight < limits_.outbox_window && !link.unsent.empty()) {
+    auto e = std::move(link.unsent.front());
+    link.unsent.pop_front();
+    link.in_flight += 1;
+    const entity_id to = e->to;
+    services_.post(to, std::move(e));
+  }
+}
+
+void shard_core::acknowledge(entity_id sender, entity_id receiver, std::uint64_t sequence) {
+  services_.post(sender, std::make_unique<handled_op>(sender, receiver, sequence));
+}
+
+void shard_core::handled(handled_op& op) {
+  activation* a = find(op.sender);
+  if (!a || !a->more) return;
+  auto& more = *a->more;
+  const auto link = more.links.find(op.receiver);
+  if (link == more.links.end()) return;
+  if (link->second.in_flight > 0) link->second.in_flight -= 1;
+  if (more.outbox_size > 0) more.outbox_size -= 1;
+  services_.gauges().outbox.fetch_sub(1, std::memory_order_relaxed);
+  more.delivered.push_back(op.sequence);
+  to_flush_.insert(op.sender);
+  pump(*a, link->second);
+  if (link->second.in_flight == 0 && link->second.unsent.empty()) more.links.erase(link);
+  make_ready(*a);
+}
+
+/// The sender was quiet since its messages were handled: their rows go with a record of their own.
+void shard_core::flush_delivered(activation& a) {
+  if (!a.more || a.more->delivered.empty()) return;
+  if (a.doing == activity::reloading) return void(to_flush_.insert(a.id));
+  auto r = make_record(a, a.who);
+  r->delivered = std::move(a.more->delivered);
+  a.more->delivered.clear();
+  r->bytes += r->delivered.size() * 8;
+  submit(a, std::move(r));
+}
+
+void shard_core::recover(persistence::outbox_row&& row) {
+  const auto who = services_.context_of(row.sender.tenant(), row.principal);
+  activation& a = find_or_make(row.sender, who);
+  a.extra().outbox_size += 1;
+  a.sent = std::max(a.sent, row.sequence);
+  services_.gauges().outbox.fetch_add(1, std::memory_order_relaxed);
+  enqueue_outbound(a, envelope_of(row, services_.context_of(row.receiver.tenant(), row.principal)));
+}
+
+} // namespace hive::actors

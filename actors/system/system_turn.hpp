@@ -1,0 +1,53 @@
+/// @file
+/// What the hive's own entities may do in a turn and agents may not: write the directory, read the store freely, send to
+/// ids.
+#pragma once
+
+#include "actors/shard_core.hpp"
+
+namespace hive::actors {
+
+struct system_turn {
+  static turn_host& host(turn& t) noexcept { return *t.host_; }
+  static actor_record& effects(turn& t) { return t.host_->effects(); }
+  static entity_id id(turn& t) noexcept { return t.host_->of->id; }
+  static const envelope& incoming(turn& t) noexcept { return *t.host_->in; }
+  static shard_services& services(turn& t) noexcept { return t.host_->shard.services(); }
+
+  /// A durable system message to another entity.
+  static void command(turn& t, entity_id to, std::string type, json body = json::object()) {
+    auto e = std::make_unique<envelope>(t.host_->in->who, to, envelope::origin::send);
+    e->on = lane::system;
+    e->type = std::move(type);
+    e->body = json_payload(body);
+    t.host_->out.push_back({true, {}, to, std::move(e)});
+  }
+  /// A durable message on the user lane, by id; also to oneself.
+  static void send_to(turn& t, entity_id to, std::string type, json body, reply_address reply_to = {}) {
+    auto e = std::make_unique<envelope>(t.host_->in->who, to, envelope::origin::send);
+    e->type = std::move(type);
+    e->body = json_payload(body);
+    e->reply_to = std::move(reply_to);
+    e->trace = t.host_->in->trace;
+    t.host_->out.push_back({true, {}, to, std::move(e)});
+  }
+  static void audit(turn& t, std::string action, std::string target, const json& detail) {
+    effects(t).audit.push_back({std::move(action), std::move(target), detail.dump()});
+  }
+  static void event(turn& t, std::string type, std::string source, const json& data) {
+    effects(t).events.push_back({std::move(type), std::move(source), data.dump()});
+  }
+  template <class T>
+  static read_wait<T> read(turn& t, std::function<result<T>(persistence::store_reader&)> how) {
+    return {t, std::move(how), {}};
+  }
+};
+
+/// Adds the behaviours of the hive's own entities under their reserved names ("hive.tenant" ...). `agents` is what the
+/// directory checks specs against; it outlives the registry.
+void add_system_behaviours(behaviour_registry& to, const behaviour_registry& agents, const config::settings& settings);
+
+/// The behaviour that entity `id` has by its serial; null for entities that the directory names.
+const char* system_behaviour_of(entity_id id) noexcept;
+
+} // namespace hive::actors

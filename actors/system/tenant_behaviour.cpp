@@ -1,0 +1,300 @@
+#include "actors/system/tenant_behaviour.hpp"
+
+#include "actors/directory.hpp"
+
+namespace hive::actors {
+namespace {
+
+using persistence::directory_row;
+
+struct tenant_state {
+  std::uint64_t next_serial = first_free_serial;
+  std::string encode() const { return byte_writer{}.varint(next_serial).take(); }
+  static tenant_state decode(std::string_view bytes) {
+    byte_reader in(bytes);
+    return {in.varint()};
+  }
+};
+
+struct hive_state {
+  std::uint64_t next_tenant = 1;
+  std::string encode() const { return byte_writer{}.varint(next_tenant).take(); }
+  static hive_state decode(std::string_view bytes) {
+    byte_reader in(bytes);
+    return {in.varint()};
+  }
+};
+
+std::string text_member(const json& body, const char* name) {
+  const auto found = body.find(name);
+  if (found == body.end() || !found->is_string()) throw bad_message(name, std::string(name) + " is required and must be a string");
+  return found->get<std::string>();
+}
+
+void must(result<void> r) {
+  if (!r) throw bad_message(r.error().field, r.error().message);
+}
+
+/// Thrown to answer with an error of another class than `invalid_argument`; nothing is committed.
+[[noreturn]] void refuse(errc code, std::string reason, std::string text, std::string field = {}) {
+  throw read_failed({code, std::move(reason), std::move(text), std::move(field)});
+}
+
+/// One entry of a manifest.
+struct wanted {
+  entity_kind kind;
+  std::string name;
+  std::string path;        // "agents[3]"
+  std::string behaviour;
+  std::string supervisor;
+  std::string spec;
+};
+
+task<> create_key(turn& self, const json& body) {
+  persistence::api_key_row key;
+  key.id = text_member(body, "id");
+  key.tenant = system_turn::id(self).tenant();
+  key.secret_hash = text_member(body, "secret_hash");
+  key.role = text_member(body, "role");
+  key.label = body.value("label", "");
+  key.created = self.now();
+  const bool of_hive = key.tenant == system_tenant;
+  if (of_hive ? key.role != "admin" : key.role != "tenant" && key.role != "viewer")
+    throw bad_message("role", of_hive ? "role must be admin" : "role must be tenant or viewer");
+  system_turn::audit(self, "key.create", "key/" + key.id, {{"role", key.role}, {"label", key.label}});
+  const auto id = key.id;
+  system_turn::effects(self).api_keys.push_back(std::move(key));
+  self.reply(json_payload({{"id", id}}));
+  co_return;
+}
+
+task<> delete_key(turn& self, json body) {
+  const auto id = text_member(body, "id");
+  auto key = co_await system_turn::read<persistence::api_key_row>(self, [id](auto& r) { return r.find_api_key(id); });
+  if (key.tenant != system_turn::id(self).tenant()) refuse(errc::not_found, "not_found", "no such key", "id");
+  key.removed = true;
+  system_turn::effects(self).api_keys.push_back(std::move(key));
+  system_turn::audit(self, "key.delete", "key/" + id, json::object());
+  self.reply(json_payload({{"deleted", true}}));
+}
+
+} // namespace
+
+task<> tenant_behaviour::handle(turn& self, message m) const {
+  if (m.type == "directory.apply") co_await apply(self, m.parse());
+  else if (m.type == "directory.delete") co_await remove(self, m.parse());
+  else if (m.type == "key.create") {
+    const json body = m.parse();
+    co_await create_key(self, body);
+  } else if (m.type == "key.delete") co_await delete_key(self, m.parse());
+  else if (m.type == "hive.close") co_await close(self);
+  else throw bad_message("type", "a tenant does not take \"" + m.type + "\"");
+}
+
+result<void> tenant_behaviour::check(const agent_spec& spec, const std::string& path) const {
+  const auto* code = agents_.find(spec.behaviour);
+  if (!code || spec.behaviour.starts_with("hive.")) {
+    std::string known;
+    for (const auto& n : agents_.names()) known += (known.empty() ? "" : ", ") + n;
+    return invalid(path + ".behaviour", "no behaviour named \"" + spec.behaviour + "\"; this node has: " + known);
+  }
+  if (auto ok = code->check(spec.config); !ok) {
+    auto e = ok.error();
+    e.field = path + ".config" + (e.field.empty() ? "" : "." + e.field);
+    return e;
+  }
+  return {};
+}
+
+task<> tenant_behaviour::apply(turn& self, json body) const {
+  std::vector<wanted> all;
+  const auto read_list = [&](const char* list, entity_kind kind) {
+    const auto found = body.find(list);
+    if (found == body.end()) return;
+    if (!found->is_array()) throw bad_message(list, std::string(list) + " must be a list");
+    std::size_t i = 0;
+    for (const auto& entry : *found) {
+      wanted w{kind, {}, std::string(list) + "[" + std::to_string(i++) + "]", {}, {}, {}};
+      if (!entry.is_object()) throw bad_message(w.path, w.path + " must be an object");
+      const auto name = entry.find("name");
+      w.name = name != entry.end() && name->is_string() ? name->get<std::string>() : "";
+      must(check_name(w.name, w.path + ".name"));
+      const auto spec = entry.find("spec");
+      const json given = spec == entry.end() ? json::object() : *spec;
+      const auto prefixed = [&](const error& e) { throw bad_message(e.field.empty() ? w.path + ".spec" : w.path + ".spec." + e.field, e.message); };
+      if (kind == entity_kind::agent) {
+        auto s = agent_spec_from(given);
+        if (!s) prefixed(s.error());
+        must(check(*s, w.path + ".spec"));
+        w.behaviour = s->behaviour;
+        w.supervisor = s->supervisor;
+        w.spec = to_json(*s).dump();
+      } else {
+        auto s = supervisor_spec_from(given);
+        if (!s) prefixed(s.error());
+        w.supervisor = s->supervisor;
+        w.spec = to_json(*s).dump();
+      }
+      all.push_back(std::move(w));
+    }
+  };
+  read_list("supervisors", entity_kind::supervisor);
+  read_list("agents", entity_kind::agent);
+  if (all.size() > settings_.api.manifest_entities)
+    throw bad_message("agents", "a manifest has at most api.manifest_entities (" + std::to_string(settings_.api.manifest_entities) + ") entities");
+
+  // Names may come once only, and the supervisors they mention must be there or in this manifest.
+  std::map<std::pair<entity_kind, std::string>, std::size_t> given;
+  std::vector<std::pair<entity_kind, std::string>> asked;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (!given.emplace(std::pair{all[i].kind, all[i].name}, i).second) throw bad_message(all[i].path + ".name", "\"" + all[i].name + "\" comes twice");
+    asked.emplace_back(all[i].kind, all[i].name);
+  }
+  const std::size_t own = asked.size();
+  std::map<std::string, std::size_t> others;
+  for (const auto& w : all)
+    if (!w.supervisor.empty() && !given.contains({entity_kind::supervisor, w.supervisor}) && others.emplace(w.supervisor, asked.size()).second)
+      asked.emplace_back(entity_kind::supervisor, w.supervisor);
+
+  using rows = std::vector<std::optional<directory_row>>;
+  const auto who = system_turn::host(self).of->who;
+  const auto found = co_await system_turn::read<rows>(self, [who, asked](auto& r) -> result<rows> {
+    rows got;
+    for (const auto& [kind, name] : asked) {
+      auto row = r.find(who, kind, name);
+      if (row) got.emplace_back(std::move(*row));
+      else if (row.error().code == errc::not_found) got.emplace_back();
+      else return row.error();
+    }
+    return got;
+  });
+  for (const auto& w : all)
+    if (const auto other = others.find(w.supervisor); other != others.end() && !found[other->second])
+      throw bad_message(w.path + ".spec.supervisor", "no supervisor named \"" + w.supervisor + "\"");
+  for (const auto& w : all) { // a supervisor may not stand above itself
+    if (w.kind != entity_kind::supervisor) continue;
+    std::size_t depth = 0;
+    for (auto above = given.find({entity_kind::supervisor, w.supervisor}); above != given.end();
+         above = given.find({entity_kind::supervisor, all[above->second].supervisor}))
+      if (all[above->second].name == w.name || ++depth > all.size()) throw bad_message(w.path + ".spec.supervisor", "\"" + w.name + "\" would supervise itself");
+  }
+
+  auto state = self.state<tenant_state>();
+  auto& effects = system_turn::effects(self);
+  std::size_t created = 0;
+  std::size_t updated = 0;
+  std::size_t unchanged = 0;
+  json entities = json::array();
+  for (std::size_t i = 0; i < own; ++i) {
+    const auto& w = all[i];
+    const auto& old = found[i];
+    const char* change = "unchanged";
+    std::uint64_t revision = old ? old->revision : 0;
+    if (old && old->spec == w.spec) ++unchanged;
+    else {
+      directory_row row{w.kind, w.name, old ? old->id : entity_id{system_turn::id(self).tenant(), state.next_serial++}, w.behaviour, w.supervisor, ++revision, w.spec};
+      effects.bytes += w.spec.size() + w.name.size() + 128;
+      change = old ? "updated" : "created";
+      ++(old ? updated : created);
+      const std::string kind = to_string(w.kind);
+      system_turn::audit(self, kind + "." + change, kind + "/" + w.name, {{"revision", revision}, {"behaviour", w.behaviour}});
+      if (all.size() <= 100) system_turn::event(self, kind + "." + change, kind + "/" + w.name, {{"revision", revision}});
+      if (old) system_turn::command(self, old->id, "hive.spec_changed", {{"revision", revision}});
+      effects.directory.push_back({std::move(row), false});
+    }
+    if (all.size() <= 1000) entities.push_back({{"kind", to_string(w.kind)}, {"name", w.name}, {"revision", revision}, {"change", change}});
+  }
+  self.set_state(state);
+  self.reply(json_payload({{"created", created}, {"updated", updated}, {"unchanged", unchanged}, {"entities", std::move(entities)}}));
+}
+
+task<> tenant_behaviour::remove(turn& self, json body) const {
+  const auto kind_name = text_member(body, "kind");
+  const auto name = text_member(body, "name");
+  const auto kind = kind_name == "agent" ? entity_kind::agent : entity_kind::supervisor;
+  if (kind_name != "agent" && kind_name != "supervisor") throw bad_message("kind", "kind must be agent or supervisor");
+  const auto who = system_turn::host(self).of->who;
+  auto row = co_await system_turn::read<directory_row>(self, [=](auto& r) { return r.find(who, kind, name); });
+  if (kind == entity_kind::supervisor) {
+    const auto has_child = co_await system_turn::read<bool>(self, [=](auto& r) -> result<bool> {
+      for (const auto k : {entity_kind::agent, entity_kind::supervisor}) {
+        auto children = r.list(who, k, "", 1, &name);
+        if (!children) return children.error();
+        if (!children->empty()) return true;
+      }
+      return false;
+    });
+    if (has_child) refuse(errc::failed_precondition, "has_children", "supervisor \"" + name + "\" has children; delete or move them first", "name");
+  }
+  system_turn::effects(self).directory.push_back({row, true});
+  system_turn::command(self, row.id, "hive.deleted");
+  system_turn::audit(self, kind_name + ".delete", kind_name + "/" + name, {{"id", to_string(row.id)}});
+  self.reply(json_payload({{"deleted", true}}));
+}
+
+/// The tenant was deleted: its entities go too, a page a turn.
+task<> tenant_behaviour::close(turn& self) const {
+  constexpr std::size_t page = 500;
+  const auto who = system_turn::host(self).of->who;
+  bool more = false;
+  for (const auto kind : {entity_kind::agent, entity_kind::supervisor}) {
+    auto rows = co_await system_turn::read<std::vector<directory_row>>(self, [=](auto& r) { return r.list(who, kind, "", page, nullptr); });
+    more = more || rows.size() == page;
+    for (auto& row : rows) {
+      system_turn::command(self, row.id, "hive.deleted");
+      system_turn::audit(self, std::string(to_string(kind)) + ".delete", std::string(to_string(kind)) + "/" + row.name, {{"with", "tenant"}});
+      system_turn::effects(self).directory.push_back({std::move(row), true});
+    }
+  }
+  if (more) system_turn::send_to(self, system_turn::id(self), "hive.close", json::object());
+}
+
+task<> hive_behaviour::handle(turn& self, message m) const {
+  if (m.type == "tenant.put") co_await put(self, m.parse());
+  else if (m.type == "tenant.delete") co_await remove(self, m.parse());
+  else if (m.type == "key.create") {
+    const json body = m.parse();
+    co_await create_key(self, body);
+  } else if (m.type == "key.delete") co_await delete_key(self, m.parse());
+  else throw bad_message("type", "the hive does not take \"" + m.type + "\"");
+}
+
+task<> hive_behaviour::put(turn& self, json body) const {
+  const auto name = text_member(body, "name");
+  must(check_name(name, "name"));
+  const json spec = body.value("spec", json::object());
+  if (!spec.is_object()) throw bad_message("spec", "spec must be an object");
+  using maybe = std::optional<persistence::tenant_row>;
+  auto found = co_await system_turn::read<maybe>(self, [name](auto& r) -> result<maybe> {
+    auto row = r.find_tenant(name);
+    if (row) return maybe(std::move(*row));
+    if (row.error().code == errc::not_found) return maybe();
+    return row.error();
+  });
+  const bool created = !found;
+  if (created) {
+    auto state = self.state<hive_state>();
+    if (state.next_tenant >= (std::uint64_t{1} << 24U)) refuse(errc::resource_exhausted, "tenant_ids", "all tenant ids have been used");
+    found = persistence::tenant_row{tenant_id{static_cast<std::uint32_t>(state.next_tenant++)}, name, spec.dump(), false};
+    self.set_state(state);
+  }
+  if (created || found->spec != spec.dump()) {
+    found->spec = spec.dump();
+    system_turn::effects(self).tenants.push_back(*found);
+    system_turn::audit(self, created ? "tenant.create" : "tenant.update", "tenant/" + name, {{"id", found->id.value()}});
+  }
+  self.reply(json_payload({{"id", found->id.value()}, {"name", name}, {"created", created}, {"spec", spec}}));
+}
+
+task<> hive_behaviour::remove(turn& self, json body) const {
+  const auto name = text_member(body, "name");
+  auto row = co_await system_turn::read<persistence::tenant_row>(self, [name](auto& r) { return r.find_tenant(name); });
+  row.removed = true;
+  const auto id = row.id;
+  system_turn::effects(self).tenants.push_back(std::move(row));
+  system_turn::send_to(self, entity_id::of_tenant(id), "hive.close", json::object());
+  system_turn::audit(self, "tenant.delete", "tenant/" + name, {{"id", id.value()}});
+  self.reply(json_payload({{"deleted", true}}));
+}
+
+} // namespace hive::actors
