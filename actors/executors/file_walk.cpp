@@ -178,7 +178,7 @@ private:
   }
 
   void add(const std::string& path, bool folder, json entry) {
-    bytes_ += path.size() * 2 + 64;
+    bytes_ += entry.dump().size() + 1;
     entries_.push_back(std::move(entry));
     last_ = path;
     last_folder_ = folder;
@@ -213,7 +213,7 @@ private:
 result<payload> file_walk::run(const call& c) {
   json_fields fields(c.arguments);
   const std::string root = fields.path("root");
-  const auto cursor = fields.text_if("cursor", 16'384);
+  const auto cursor = fields.text_if("cursor", 64 * 1024);
   const auto limit = fields.number_or("limit", 1000, 1, 10'000);
   auto include = fields.texts("include", 100);
   auto exclude = fields.texts("exclude", 100);

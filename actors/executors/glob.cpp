@@ -99,4 +99,13 @@ bool any_glob_matches(const std::vector<std::string>& patterns, std::string_view
   return false;
 }
 
+std::string glob_of(std::string_view path) {
+  std::string out;
+  for (const char c : path) {
+    if (c == '*' || c == '?' || c == '[') out += std::string("[") + c + "]";
+    else out += c;
+  }
+  return out;
+}
+
 } // namespace hive::actors

@@ -13,4 +13,7 @@ namespace hive::actors {
 bool glob_matches(std::string_view pattern, std::string_view relative_path) noexcept;
 bool any_glob_matches(const std::vector<std::string>& patterns, std::string_view relative_path) noexcept;
 
+/// A pattern that matches just this path.
+std::string glob_of(std::string_view path);
+
 } // namespace hive::actors
