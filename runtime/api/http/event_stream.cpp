@@ -1,0 +1,109 @@
+/// @file
+/// Server-Sent Events on a session.
+#include "runtime/api/http/session.hpp"
+#include "runtime/api/json_mapping.hpp"
+#include "runtime/api/services/event_feed.hpp"
+
+#include <boost/asio/write.hpp>
+
+namespace hive::api::http {
+namespace {
+
+/// A stream whose reader takes nothing for so long is closed; it resumes from its last id and loses nothing.
+constexpr auto stalled_after = std::chrono::seconds(30);
+
+/// One line: a hostile type or cursor cannot forge another.
+void append_line(std::string& out, std::string_view name, std::string_view value) {
+  out.append(name).append(": ");
+  for (const char c : value)
+    if (c != '\n' && c != '\r' && c != '\0') out.push_back(c);
+  out.push_back('\n');
+}
+
+std::string text_of(const event_batch& batch) {
+  std::string out;
+  for (const auto& e : batch.events) {
+    if (!e.cursor().empty()) append_line(out, "id", e.cursor());
+    append_line(out, "event", e.type());
+    append_line(out, "data", to_json(e)); // a raw value may be written over several lines; JSON does not mind
+    out.push_back('\n');
+  }
+  const bool stands_behind = batch.events.empty() || batch.events.back().cursor() != batch.cursor;
+  if (stands_behind && !batch.cursor.empty()) { // an id without data moves the reader's place and dispatches nothing
+    append_line(out, "id", batch.cursor);
+    out.push_back('\n');
+  }
+  return out;
+}
+
+} // namespace
+
+void session::start_stream(const call& c) {
+  if (server_.streams >= server_.limits.subscribers)
+    return fail({errc::resource_exhausted, "too_many_subscribers", "this node has as many event streams as api.subscribers allows", {}, std::chrono::seconds(5)});
+  if (server_.winding_down) return fail({errc::unavailable, "stopping", "this node is stopping", {}, std::chrono::seconds(1)});
+  feed_ = std::make_shared<event_feed>(server_.hive, server_.home, c, static_cast<const v1::WatchRequest&>(*request_));
+  next_events();
+}
+
+void session::next_events() {
+  feed_->next([weak = weak_from_this()](result<event_batch> batch) {
+    if (const auto self = weak.lock()) self->on_events(std::move(batch));
+  });
+}
+
+void session::on_events(result<event_batch> batch) {
+  if (state_ == state::closed) return;
+  if (!batch) {
+    if (stream_begun_) return close();
+    feed_->stop();
+    feed_.reset();
+    return fail(batch.error());
+  }
+  std::string text;
+  if (!stream_begun_) {
+    stream_begun_ = true;
+    state_ = state::streaming;
+    if (std::exchange(counted_, false)) server_.counters->in_flight.store(--server_.in_flight, std::memory_order_relaxed);
+    server_.counters->streams.store(++server_.streams, std::memory_order_relaxed);
+    server_.counters->count(route_.number, 200, std::chrono::microseconds(0));
+    text = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\ntraceparent: " +
+           trace_.traceparent() + "\r\n\r\nretry: 1000\n\n";
+    watch_for_end();
+  }
+  text += text_of(*batch);
+  if (text.empty()) return next_events();
+  write_stream(std::move(text));
+}
+
+void session::write_stream(std::string text) {
+  if (stream_writing_) {
+    stream_pending_ = std::move(text);
+    return;
+  }
+  const auto now = std::chrono::steady_clock::now();
+  const bool heartbeat = text == ":\n\n";
+  out_ = std::move(text);
+  stream_writing_ = true;
+  deadline_ = now + stalled_after;
+  net::async_write(socket_, net::buffer(out_), [self = shared_from_this(), heartbeat](const beast::error_code& ec, std::size_t) {
+    if (self->state_ == state::closed) return;
+    if (ec) return self->close();
+    self->stream_writing_ = false;
+    self->deadline_ = steady_time::max();
+    self->last_sent_ = std::chrono::steady_clock::now();
+    if (!self->stream_pending_.empty()) return self->write_stream(std::exchange(self->stream_pending_, {}));
+    if (!heartbeat) self->next_events();
+  });
+}
+
+/// Readers say nothing; what arrives is their end.
+void session::watch_for_end() {
+  socket_.async_read_some(net::buffer(discarded_), [self = shared_from_this()](const beast::error_code& ec, std::size_t) {
+    if (self->state_ == state::closed) return;
+    if (ec) return self->close();
+    self->watch_for_end();
+  });
+}
+
+} // namespace hive::api::http

@@ -1,0 +1,120 @@
+#include "runtime/api/http/server.hpp"
+
+#include "config/base/log.hpp"
+#include "runtime/api/http/session.hpp"
+
+#include <sys/random.h>
+
+#include <charconv>
+
+namespace hive::api::http {
+namespace {
+
+std::uint64_t seed_of_this_process() {
+  std::uint64_t seed = 0;
+  if (getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+  return seed;
+}
+
+/// "127.0.0.1:7070", "[::1]:7070"
+std::optional<tcp::endpoint> endpoint_of(std::string_view text) {
+  const auto colon = text.rfind(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  auto host = text.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  std::uint16_t port = 0;
+  const auto [end, bad] = std::from_chars(text.data() + colon + 1, text.data() + text.size(), port);
+  boost::system::error_code ec;
+  const auto address = net::ip::make_address(host == "localhost" ? std::string("127.0.0.1") : std::string(host), ec);
+  if (ec || bad != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return tcp::endpoint(address, port);
+}
+
+} // namespace
+
+server::server(const config::api_limits& l, std::shared_ptr<io_loop> h, const method_table& table, actors::messaging& m,
+               security::authenticator& a, std::shared_ptr<ops::http_counters> c)
+  : limits(l), home(std::move(h)), routes(table), no_route(table.methods().size()), hive(m), auth(a), gate(m, a), counters(std::move(c)),
+    random(seed_of_this_process()), acceptor_(home->context()), sweeper_(home->context()), accept_again_(home->context()) {}
+
+server::~server() = default;
+
+result<std::uint16_t> server::listen() {
+  const auto where = endpoint_of(limits.http);
+  if (!where) return invalid("api.http", "api.http is \"" + limits.http + "\"; it must be ADDRESS:PORT, like 127.0.0.1:7070");
+  boost::system::error_code ec;
+  acceptor_.open(where->protocol(), ec);
+  if (!ec) acceptor_.set_option(net::socket_base::reuse_address(true), ec);
+  if (!ec) acceptor_.bind(*where, ec);
+  if (!ec) acceptor_.listen(net::socket_base::max_listen_connections, ec);
+  if (ec) return invalid("api.http", "cannot listen on " + limits.http + ": " + ec.message());
+  accept();
+  sweep();
+  return acceptor_.local_endpoint().port();
+}
+
+void server::accept() {
+  acceptor_.async_accept([this](const boost::system::error_code& ec, tcp::socket socket) {
+    if (!acceptor_.is_open()) return;
+    if (ec) { // out of descriptors, most likely: they come back
+      log::warn("cannot accept a connection", {{"why", ec.message()}});
+      accept_again_.expires_after(std::chrono::milliseconds(100));
+      return accept_again_.async_wait([this](const boost::system::error_code& stopped) {
+        if (!stopped && acceptor_.is_open()) accept();
+      });
+    }
+    boost::system::error_code ignored;
+    socket.set_option(tcp::no_delay(true), ignored);
+    auto s = std::make_shared<session>(*this, std::move(socket));
+    sessions_.emplace(s.get(), s);
+    counters->connections.store(sessions_.size(), std::memory_order_relaxed);
+    if (sessions_.size() > limits.connections) {
+      counters->refused.fetch_add(1, std::memory_order_relaxed);
+      s->turn_away();
+    } else {
+      s->start();
+    }
+    accept();
+  });
+}
+
+/// One timer for all deadlines: they are coarse, requests are many.
+void server::sweep() {
+  const auto now = std::chrono::steady_clock::now();
+  std::vector<std::shared_ptr<session>> all;
+  all.reserve(sessions_.size());
+  for (const auto& [key, s] : sessions_)
+    if (s->needs_attention(now)) all.push_back(s);
+  for (const auto& s : all) s->attend(now);
+  const auto shortest = std::min(limits.header_timeout, limits.idle_timeout);
+  sweeper_.expires_after(std::clamp(shortest / 4, std::chrono::milliseconds(20), std::chrono::milliseconds(500)));
+  sweeper_.async_wait([this](const boost::system::error_code& ec) {
+    if (!ec) sweep();
+  });
+}
+
+void server::wind_down() {
+  winding_down = true;
+  boost::system::error_code ignored;
+  acceptor_.close(ignored);
+  std::vector<std::shared_ptr<session>> all;
+  for (const auto& [key, s] : sessions_) all.push_back(s);
+  for (const auto& s : all) s->wind_down();
+}
+
+void server::close_all() {
+  boost::system::error_code ignored;
+  acceptor_.close(ignored);
+  sweeper_.cancel();
+  accept_again_.cancel();
+  auto all = std::move(sessions_);
+  sessions_.clear();
+  for (const auto& [key, s] : all) s->close();
+}
+
+void server::remove(session& s) {
+  sessions_.erase(&s);
+  counters->connections.store(sessions_.size(), std::memory_order_relaxed);
+}
+
+} // namespace hive::api::http

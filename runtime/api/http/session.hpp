@@ -1,0 +1,117 @@
+/// @file
+/// One connection: read a request, hand it to its service, write the answer, again. Pipelined requests wait in the buffer
+/// and are answered in order. Include it in http/ only.
+///
+/// ```
+/// reading head -> (who? may it?) -> reading body -> handling -> writing -> reading head ...
+///      |                |                |             |-> streaming (events) until either side closes
+///      `----- an error is answered at once; what is left of the request unread closes the connection afterwards
+/// ```
+/// A request's key and permission are checked before its body is read.
+#pragma once
+
+#include "runtime/api/http/server.hpp"
+
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+
+#include <optional>
+
+namespace hive::api {
+class event_feed;
+struct event_batch;
+} // namespace hive::api
+
+namespace hive::api::http {
+
+namespace beast = boost::beast;
+
+/// Used on the loop's thread only.
+class session final : public std::enable_shared_from_this<session> {
+public:
+  session(server& owner, tcp::socket socket);
+  ~session();
+
+  void start();
+  /// Too many connections: says so and closes.
+  void turn_away();
+  bool needs_attention(steady_time now) const noexcept;
+  /// A deadline has passed, or a stream has been silent for long.
+  void attend(steady_time now);
+  /// Closes when idle; otherwise after the request under way.
+  void wind_down();
+  void close();
+
+private:
+  enum class state : std::uint8_t { idle, reading, checking, handling, writing, streaming, lingering, closed };
+  using parser = beast::http::request_parser<beast::http::string_body>;
+
+  // -- reading
+  void next_request();
+  void read();
+  void advance();
+  std::optional<error> fault_of_head(unsigned& status);
+  void on_head();
+  void on_caller(result<security::caller> who);
+  void on_permitted();
+  void refuse(const beast::error_code& ec);
+
+  // -- handling
+  void on_request();
+  result<void> fill_request();
+  result<void> fill_query();
+  result<void> fill_idempotency_key();
+  void on_entered(result<call> entered);
+  void on_outcome(result<any_message> outcome);
+  friend struct outcome_job;
+
+  // -- writing
+  void answer(const google::protobuf::Message& response);
+  void fail(const error& why, unsigned status = 0);
+  void respond(unsigned status, std::string_view content_type, std::string_view body, std::string_view more_headers = {});
+  void write();
+  void linger();
+  void read_to_end();
+
+  // -- events
+  void start_stream(const call& c);
+  void next_events();
+  void on_events(result<event_batch> batch);
+  void write_stream(std::string text);
+  void watch_for_end();
+
+  server& server_;
+  tcp::socket socket_;
+  state state_ = state::idle;
+  beast::flat_buffer buffer_;
+  std::optional<parser> parser_;
+  std::string out_;
+  steady_time deadline_{};
+  bool head_seen_ = false;
+  bool close_after_ = false;
+  bool counted_ = false;                 ///< Is one of `server::in_flight`.
+
+  // -- this request
+  route route_;
+  std::string_view query_;               ///< Within the parser's target.
+  std::optional<security::caller> who_;
+  trace_context trace_;
+  steady_time began_{};
+  any_message request_;
+
+  // -- the key that this connection used last
+  std::string known_header_;
+  std::optional<security::caller> known_;
+  std::uint64_t known_generation_ = 0;
+
+  // -- a stream
+  std::shared_ptr<event_feed> feed_;
+  bool stream_writing_ = false;
+  std::string stream_pending_;           ///< Came while a heartbeat was being written.
+  bool stream_begun_ = false;
+  steady_time last_sent_{};
+  char discarded_[512];
+};
+
+} // namespace hive::api::http

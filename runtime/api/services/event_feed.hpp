@@ -1,0 +1,55 @@
+/// @file
+/// A tenant's events for one watcher, from a cursor on, behind every transport that streams.
+///
+/// The store is the only source; what `messaging` publishes only says that there is something to read. So nothing is lost
+/// or repeated between old and new events, and a slow watcher costs no memory: it asks for the next page when it has sent
+/// the last one, and hears of a `gap` when retention has overtaken it.
+#pragma once
+
+#include "actors/messaging.hpp"
+#include "hive/v1/events.pb.h"
+#include "runtime/api/loop.hpp"
+#include "runtime/api/method.hpp"
+
+#include <atomic>
+#include <functional>
+#include <memory>
+
+namespace hive::api {
+
+/// What a watcher sends next. `cursor` is where the feed stands behind it, also when all events were filtered out.
+struct event_batch {
+  std::vector<v1::Event> events;
+  std::string cursor;
+};
+
+/// Used on the loop's thread only, except where events are published.
+class event_feed : public std::enable_shared_from_this<event_feed> {
+public:
+  event_feed(actors::messaging& hive, std::shared_ptr<loop> home, const call& c, const v1::WatchRequest& request);
+
+  /// Calls `got` once, on the loop: at once for the first time, then when there are events.
+  void next(std::function<void(result<event_batch>)> got);
+  /// `got` will not be called any more.
+  void stop();
+
+private:
+  void read();
+  void arrived(result<persistence::event_page> page);
+  bool wanted(std::string_view type) const;
+
+  static constexpr std::size_t page_size = 256;
+  actors::messaging& hive_;
+  std::shared_ptr<loop> home_;
+  call call_;
+  std::string cursor_;
+  std::vector<std::string> types_;
+  std::shared_ptr<void> subscription_;
+  std::function<void(result<event_batch>)> got_;
+  std::atomic<bool> news_{true}; ///< Something was published since the last read began.
+  bool reading_ = false;
+  bool begun_ = false;
+  bool stopped_ = false;
+};
+
+} // namespace hive::api

@@ -1,0 +1,42 @@
+#include "runtime/api/services/services.hpp"
+
+namespace hive::api {
+
+service_registry::service_registry(const collaborators& with)
+  : tenants_(with), agents_(with), supervisors_(with), messages_(with), tasks_(with), swarms_(with), keys_(with), health_(with) {
+  for (const auto* file : {v1::PutTenantRequest::descriptor()->file(), v1::PutAgentRequest::descriptor()->file(),
+                           v1::AskRequest::descriptor()->file(), v1::Task::descriptor()->file(), v1::Tree::descriptor()->file(),
+                           v1::Event::descriptor()->file(), v1::Key::descriptor()->file(), v1::HealthRequest::descriptor()->file()})
+    for (int i = 0; i < file->service_count(); ++i) table_.add(*file->service(i));
+
+  table_.bind("TenantService.PutTenant", tenants_, &tenant_service::put);
+  table_.bind("TenantService.GetTenant", tenants_, &tenant_service::get);
+  table_.bind("TenantService.ListTenants", tenants_, &tenant_service::list);
+  table_.bind("TenantService.DeleteTenant", tenants_, &tenant_service::remove);
+  table_.bind("AgentService.PutAgent", agents_, &agent_service::put);
+  table_.bind("AgentService.GetAgent", agents_, &agent_service::get);
+  table_.bind("AgentService.ListAgents", agents_, &agent_service::list);
+  table_.bind("AgentService.DeleteAgent", agents_, &agent_service::remove);
+  table_.bind("SupervisorService.PutSupervisor", supervisors_, &supervisor_service::put);
+  table_.bind("SupervisorService.GetSupervisor", supervisors_, &supervisor_service::get);
+  table_.bind("SupervisorService.ListSupervisors", supervisors_, &supervisor_service::list);
+  table_.bind("SupervisorService.DeleteSupervisor", supervisors_, &supervisor_service::remove);
+  table_.bind("MessagingService.Ask", messages_, &messaging_service::ask);
+  table_.bind("MessagingService.Tell", messages_, &messaging_service::tell);
+  table_.bind("TaskService.SubmitTask", tasks_, &task_service::submit);
+  table_.bind("TaskService.GetTask", tasks_, &task_service::get);
+  table_.bind("TaskService.ListTasks", tasks_, &task_service::list);
+  table_.bind("TaskService.CancelTask", tasks_, &task_service::cancel);
+  table_.bind("SwarmService.Apply", swarms_, &swarm_service::apply);
+  table_.bind("TreeService.GetTree", swarms_, &swarm_service::tree);
+  table_.bind("ExplainService.Explain", swarms_, &swarm_service::explain);
+  table_.bind("KeyService.CreateKey", keys_, &key_service::create);
+  table_.bind("KeyService.ListKeys", keys_, &key_service::list);
+  table_.bind("KeyService.DeleteKey", keys_, &key_service::remove);
+  table_.bind("HealthService.Live", health_, &health_service::live);
+  table_.bind("HealthService.Ready", health_, &health_service::ready);
+  table_.bind("HealthService.Started", health_, &health_service::started);
+  table_.bind("HealthService.Metrics", health_, &health_service::metrics);
+}
+
+} // namespace hive::api

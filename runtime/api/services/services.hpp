@@ -1,0 +1,148 @@
+/// @file
+/// The services of hive.v1 behind every transport: a typed request and a `call` in, a reply out. They hold no state but
+/// that of waiting readers; what they know is in the store and in the entities.
+///
+/// A change is a durable ask to the entity that owns what changes (actors/directory.hpp), which also writes the audit
+/// row; a read goes to committed rows on a reader thread.
+#pragma once
+
+#include "actors/messaging.hpp"
+#include "config/settings.hpp"
+#include "runtime/api/loop.hpp"
+#include "runtime/api/method.hpp"
+#include "runtime/ops/metrics.hpp"
+
+#include "hive/v1/agents.pb.h"
+#include "hive/v1/events.pb.h"
+#include "hive/v1/health.pb.h"
+#include "hive/v1/keys.pb.h"
+#include "hive/v1/messaging.pb.h"
+#include "hive/v1/swarm.pb.h"
+#include "hive/v1/tasks.pb.h"
+#include "hive/v1/tenants.pb.h"
+
+namespace hive::api {
+
+/// Outlives the services.
+struct collaborators {
+  const config::api_limits& limits;
+  actors::messaging& hive;
+  security::authenticator& auth;
+  ops::metrics& metrics;
+  std::shared_ptr<loop> home;
+};
+
+class tenant_service {
+public:
+  explicit tenant_service(collaborators with) : with_(std::move(with)) {}
+  void put(const call& c, v1::PutTenantRequest& request, reply<v1::Tenant> done);
+  void get(const call& c, v1::GetTenantRequest& request, reply<v1::Tenant> done);
+  void list(const call& c, v1::ListTenantsRequest& request, reply<v1::ListTenantsResponse> done);
+  void remove(const call& c, v1::DeleteTenantRequest& request, reply<v1::Deleted> done);
+
+private:
+  collaborators with_;
+};
+
+class agent_service {
+public:
+  explicit agent_service(collaborators with) : with_(std::move(with)) {}
+  void put(const call& c, v1::PutAgentRequest& request, reply<v1::Change> done);
+  void get(const call& c, v1::GetAgentRequest& request, reply<v1::Agent> done);
+  void list(const call& c, v1::ListAgentsRequest& request, reply<v1::ListAgentsResponse> done);
+  void remove(const call& c, v1::DeleteAgentRequest& request, reply<v1::Deleted> done);
+
+private:
+  collaborators with_;
+};
+
+class supervisor_service {
+public:
+  explicit supervisor_service(collaborators with) : with_(std::move(with)) {}
+  void put(const call& c, v1::PutSupervisorRequest& request, reply<v1::Change> done);
+  void get(const call& c, v1::GetSupervisorRequest& request, reply<v1::Supervisor> done);
+  void list(const call& c, v1::ListSupervisorsRequest& request, reply<v1::ListSupervisorsResponse> done);
+  void remove(const call& c, v1::DeleteSupervisorRequest& request, reply<v1::Deleted> done);
+
+private:
+  collaborators with_;
+};
+
+class messaging_service {
+public:
+  explicit messaging_service(collaborators with) : with_(std::move(with)) {}
+  void ask(const call& c, v1::AskRequest& request, reply<v1::AskResponse> done);
+  void tell(const call& c, v1::TellRequest& request, reply<v1::TellResponse> done);
+
+private:
+  collaborators with_;
+};
+
+class task_service {
+public:
+  explicit task_service(collaborators with);
+  ~task_service();
+  void submit(const call& c, v1::SubmitTaskRequest& request, reply<v1::Task> done);
+  void get(const call& c, v1::GetTaskRequest& request, reply<v1::Task> done);
+  void list(const call& c, v1::ListTasksRequest& request, reply<v1::ListTasksResponse> done);
+  void cancel(const call& c, v1::CancelTaskRequest& request, reply<v1::Task> done);
+
+private:
+  collaborators with_;
+  std::shared_ptr<class task_waits> waits_;
+};
+
+class swarm_service {
+public:
+  explicit swarm_service(collaborators with) : with_(std::move(with)) {}
+  void apply(const call& c, v1::ApplyRequest& request, reply<v1::ApplyResponse> done);
+  void tree(const call& c, v1::GetTreeRequest& request, reply<v1::Tree> done);
+  void explain(const call& c, v1::ExplainRequest& request, reply<v1::ExplainResponse> done);
+
+private:
+  collaborators with_;
+};
+
+class key_service {
+public:
+  explicit key_service(collaborators with) : with_(std::move(with)) {}
+  void create(const call& c, v1::CreateKeyRequest& request, reply<v1::CreatedKey> done);
+  void list(const call& c, v1::ListKeysRequest& request, reply<v1::ListKeysResponse> done);
+  void remove(const call& c, v1::DeleteKeyRequest& request, reply<v1::Deleted> done);
+
+private:
+  collaborators with_;
+};
+
+class health_service {
+public:
+  explicit health_service(collaborators with) : with_(std::move(with)) {}
+  void live(const call& c, v1::HealthRequest& request, reply<v1::HealthResponse> done);
+  void ready(const call& c, v1::HealthRequest& request, reply<v1::HealthResponse> done);
+  void started(const call& c, v1::HealthRequest& request, reply<v1::HealthResponse> done);
+  void metrics(const call& c, v1::MetricsRequest& request, reply<v1::MetricsResponse> done);
+
+private:
+  collaborators with_;
+  std::atomic<bool> started_{false};
+};
+
+/// All of them, bound to their RPCs.
+class service_registry {
+public:
+  explicit service_registry(const collaborators& with);
+  const method_table& table() const noexcept { return table_; }
+
+private:
+  tenant_service tenants_;
+  agent_service agents_;
+  supervisor_service supervisors_;
+  messaging_service messages_;
+  task_service tasks_;
+  swarm_service swarms_;
+  key_service keys_;
+  health_service health_;
+  method_table table_;
+};
+
+} // namespace hive::api

@@ -1,0 +1,88 @@
+#include "runtime/security/admin_key.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <future>
+#include <system_error>
+
+namespace hive::security {
+namespace {
+
+error disk(const std::filesystem::path& file) {
+  return {errc::unavailable, "admin_key_file", file.string() + ": " + std::strerror(errno), {}, {}};
+}
+
+result<void> sync_directory(const std::filesystem::path& directory) {
+  const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return disk(directory);
+  const bool ok = ::fsync(fd) == 0;
+  ::close(fd);
+  if (!ok) return disk(directory);
+  return {};
+}
+
+/// On disk, readable by the owner only, before it returns.
+result<void> write_private(const std::filesystem::path& file, const std::string& text) {
+  ::unlink(file.c_str()); // never write through a link or into another's file
+  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (fd < 0) return disk(file);
+  const bool ok = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(fd) == 0;
+  ::close(fd);
+  if (!ok) return disk(file);
+  return sync_directory(file.parent_path());
+}
+
+class waiting_sink final : public actors::reply_sink {
+public:
+  explicit waiting_sink(std::shared_ptr<std::promise<result<void>>> done) : done_(std::move(done)) {}
+  void answered(actors::ask_answer&&) override { done_->set_value({}); }
+  void failed(error&& why, const std::string&) override { done_->set_value(std::move(why)); }
+
+private:
+  std::shared_ptr<std::promise<result<void>>> done_;
+};
+
+result<void> store_key(actors::messaging& hive, authenticator& auth, const std::string& text) {
+  const std::string id(authenticator::id_of(text));
+  const nlohmann::json body{{"id", id}, {"secret_hash", authenticator::hash_of_secret(text.substr(text.rfind('_') + 1))},
+                            {"role", "admin"}, {"label", "made at the first start"}};
+  actors::ask_request ask;
+  ask.to = {entity_kind::tenant, ""};
+  ask.type = "key.create";
+  ask.body = {body.dump(), content_type::json};
+  ask.idempotency_key = "admin-key-" + id;
+  auto done = std::make_shared<std::promise<result<void>>>();
+  auto outcome = done->get_future();
+  hive.ask(auth.system(), std::move(ask), std::make_unique<waiting_sink>(done));
+  auto stored = outcome.get(); // the ask ends by its deadline at the latest
+  if (!stored && stored.error().code == errc::already_exists) return {};
+  return stored;
+}
+
+} // namespace
+
+result<bool> ensure_admin_key(const std::filesystem::path& data_dir, actors::messaging& hive, authenticator& auth) {
+  const auto file = data_dir / "admin.key";
+  const auto unfinished = data_dir / "admin.key.new";
+  std::error_code ec;
+  if (std::filesystem::exists(file, ec)) return false;
+
+  // First the secret on disk, then its hash in the store, then the file's real name: wherever this stops, the next start
+  // goes on with the same key.
+  std::string text;
+  if (std::ifstream in(unfinished); in) std::getline(in, text);
+  if (authenticator::id_of(text).empty()) {
+    text = authenticator::make_key().text;
+    if (auto written = write_private(unfinished, text + "\n"); !written) return std::move(written).error();
+  }
+  if (auto stored = store_key(hive, auth, text); !stored) return std::move(stored).error();
+  if (::rename(unfinished.c_str(), file.c_str()) != 0) return disk(file);
+  if (auto synced = sync_directory(data_dir); !synced) return std::move(synced).error();
+  return true;
+}
+
+} // namespace hive::security
