@@ -43,6 +43,7 @@ private:
     std::uint64_t epoch = 0;
   };
 
+  void look_at_shards(std::size_t records);
   bool fence_holds(const turn_record& record, node_generation owner);
   bool build_on(const turn_record& record, batch_tally& tally);
   void put_journal(const turn_record& record);
@@ -59,13 +60,14 @@ private:
   const payload_codec& codec_;
   const bool plain_;
   std::uint64_t stamp_ = 0;
-  std::vector<shard_now> shards_;
+  std::vector<shard_now> shards_; // by number
   std::vector<const turn_record*> by_entity_;
   std::vector<const turn_record*> by_position_;
   std::vector<std::pair<const turn_record*, std::size_t>> order_;
   std::deque<std::string> sealed_;
 
   statement shard_;
+  statement shards_all_;
   statement entity_insert_;
   statement entity_update_;
   statement journal_plain_;

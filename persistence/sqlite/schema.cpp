@@ -174,7 +174,8 @@ void apply(connection& on, std::size_t index) {
     on.roll_back();
     throw;
   }
-  log::info("schema brought up to date", {{"version", index + 1}, {"change", migrations[index].name}});
+  const auto level = index == 0 ? log::level::debug : log::level::info; // a new database is no news
+  log::write(level, "schema brought up to date", {{"version", index + 1}, {"change", migrations[index].name}});
 }
 
 void create_meta(connection& on, std::uint16_t shard_count) {

@@ -20,7 +20,6 @@ namespace {
 
 using namespace sqlite;
 
-constexpr int checkpoint_pages = 1000; // of the log; measured best, in the commit thread
 constexpr int exit_unsynced = 70;      // EX_SOFTWARE: what the disk holds is unknown
 
 const plain_codec plain;
@@ -42,7 +41,7 @@ class sqlite_turn_store final : public turn_store {
 public:
   sqlite_turn_store(directory_lock lock, std::filesystem::path file, const sqlite_options& options, std::unique_ptr<connection> writer)
     : lock_(std::move(lock)), file_(std::move(file)), vfs_(options.vfs), codec_(options.codec ? *options.codec : plain),
-      shards_(options.shard_count), writer_(std::move(writer)), rows_(*writer_, codec_) {
+      shards_(options.shard_count), checkpoint_pages_(static_cast<int>(options.checkpoint_pages)), writer_(std::move(writer)), rows_(*writer_, codec_) {
     sqlite3_wal_hook(writer_->handle(), &sqlite_turn_store::note_pages, this);
     const auto last = [&](const char* sql) { return static_cast<std::uint64_t>(writer_->number(sql)); };
     next_position_ = 1 + std::max({last("select max(position) from journal"), last("select max(position) from log"),
@@ -80,7 +79,7 @@ public:
 
   void maintain() override {
     std::lock_guard lock(guard_);
-    if (pages_ < checkpoint_pages) return;
+    if (pages_ < checkpoint_pages_) return;
     pages_ = 0;
     const int rc = sqlite3_wal_checkpoint_v2(writer_->handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
     if (rc == SQLITE_OK || rc == SQLITE_BUSY || rc == SQLITE_LOCKED) return;
@@ -221,6 +220,7 @@ private:
   const std::string vfs_;
   const payload_codec& codec_;
   const std::uint16_t shards_;
+  const int checkpoint_pages_;
   std::mutex guard_; // of the writer's connection: the commit thread's, but claims in tests come from others
   std::unique_ptr<connection> writer_;
   batch_writer rows_;

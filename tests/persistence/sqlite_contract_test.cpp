@@ -12,7 +12,7 @@ class sqlite_home final : public store_home {
 public:
   explicit sqlite_home(bool seal) : seal_(seal) {}
   result<std::unique_ptr<turn_store>> open() override {
-    return open_sqlite({dir_.path() / "data", 256, seal_ ? &codec_ : nullptr, {}});
+    return open_sqlite({.directory = dir_.path() / "data", .shard_count = 256, .codec = seal_ ? &codec_ : nullptr, .vfs = {}});
   }
 
 private:
