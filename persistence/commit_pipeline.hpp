@@ -10,6 +10,8 @@
 ///   submitted later is written before the last half is settled.
 /// - `fenced`, `stale`: settle as such; the batch's other turns are not touched.
 /// - `unavailable`: every record of the batch settles as `unavailable`; nothing was written.
+/// - After a failure, records of the same entity that are still under way mostly come back `stale`. One that was built
+///   on nothing that failed (the failed one wrote nothing) can still commit: wait for all of them before starting anew.
 /// - `unknown`: nothing settles. The batch is held, and no other one comes out, until `complete` is called again with
 ///   what was found out.
 #pragma once

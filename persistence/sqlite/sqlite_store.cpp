@@ -247,7 +247,12 @@ error cannot_create(const std::filesystem::path& file, int number) {
 result<void> create_private(const std::filesystem::path& file) {
   const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return cannot_create(file, errno);
+  const off_t size = ::lseek(fd, 0, SEEK_END);
   ::close(fd);
+  // SQLite takes a file shorter than its header for an empty one, and would write over it.
+  std::error_code ec;
+  if (size > 0 && size < 100 && !std::filesystem::exists(file.string() + "-journal", ec))
+    return to_error(sqlite_error(SQLITE_NOTADB, "the file is shorter than a header"), file.string());
   if (const int rc = sync_directory(file.parent_path()); rc != 0) return cannot_create(file, rc);
   return {};
 }
