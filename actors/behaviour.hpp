@@ -17,6 +17,9 @@
 /// };
 /// ```
 ///
+/// (GCC 12 destroys a lambda or a braced aggregate twice when it is a temporary inside a `co_await` expression. Name such
+/// arguments first, as the behaviours here do.)
+///
 /// A turn may wait only in a **step**: `ask`, `sleep`, `run`. What a step gave is remembered, so that after a crash the
 /// turn runs again from the state it began with and the finished steps answer at once. Therefore a turn must be
 /// deterministic between steps: take time and chance from `now()` and `random()`, nothing from the machine.
@@ -99,21 +102,24 @@ struct wait_base {
 
 /// Result of a step that carries a payload back.
 struct [[nodiscard]] step_wait : detail::wait_base {
-  using wait_base::wait_base;
+  std::size_t step;
+  step_wait(turn& t, std::size_t number) noexcept : wait_base(t), step(number) {}
   bool await_ready() const noexcept;
+  void await_suspend(std::coroutine_handle<> waiting) noexcept;
   result<payload> await_resume();
 };
-struct [[nodiscard]] sleep_wait : detail::wait_base {
-  using wait_base::wait_base;
-  bool await_ready() const noexcept;
-  void await_resume();
+struct [[nodiscard]] sleep_wait : step_wait {
+  using step_wait::step_wait;
+  void await_resume() {}
 };
 /// A read of committed rows on a reader thread. Begins once the turns that this one ran behind are on disk.
 template <class T> struct [[nodiscard]] read_wait : detail::wait_base {
   std::shared_ptr<std::optional<result<T>>> got;
+  std::function<result<T>(persistence::store_reader&)> how;
   std::function<T(T&&)> overlay;     ///< Adds what this turn wrote and has not committed.
   read_wait(turn& t, std::function<result<T>(persistence::store_reader&)> read, std::function<T(T&&)> over);
   bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> waiting);
   T await_resume() {
     if (!(*got)->has_value()) throw read_failed((*got)->error());
     T value = std::move(**got).value();
@@ -248,9 +254,12 @@ private:
 
 template <class T>
 read_wait<T>::read_wait(turn& t, std::function<result<T>(persistence::store_reader&)> read, std::function<T(T&&)> over)
-  : wait_base(t), got(std::make_shared<std::optional<result<T>>>()), overlay(std::move(over)) {
+  : wait_base(t), got(std::make_shared<std::optional<result<T>>>()), how(std::move(read)), overlay(std::move(over)) {}
+
+template <class T> void read_wait<T>::await_suspend(std::coroutine_handle<> waiting) {
   // The reader thread fills `got`; should the turn be gone by then, only this pointer is left of it.
-  t.park_for_read([into = got, read = std::move(read)](persistence::store_reader& r) { into->emplace(read(r)); });
+  owner->park_for_read([into = got, read = how](persistence::store_reader& r) { into->emplace(read(r)); });
+  wait_base::await_suspend(waiting);
 }
 
 template <class T> T turn::state() const {

@@ -65,7 +65,7 @@ void shard_core::wait(activation& a, std::unique_ptr<turn_host> host) {
     if (a.run_ahead == 0) start_read(a);
     return;
   }
-  const std::size_t k = own.next_step - 1;
+  const std::size_t k = own.waiting_step;
   auto& s = own.steps[k];
   const bool replayed = s.due != wall_time{};
   if (replayed) return start_step(a, own, static_cast<std::uint32_t>(k)); // its intent is on disk since an earlier life
@@ -79,7 +79,7 @@ void shard_core::fail_step(activation& a, std::uint32_t step, error why) {
 
 /// Commits the step's intent (and, at the first wait, the turn's message); the step starts when that is on disk.
 void shard_core::begin_step(activation& a, turn_host& host) {
-  const auto k = static_cast<std::uint32_t>(host.next_step - 1);
+  const auto k = static_cast<std::uint32_t>(host.waiting_step);
   auto& s = host.steps[k];
   if (!host.accepted) host.number = services_.allot(id_).value(); // unique for ever: step keys are made of it
   const auto number = host.number;
@@ -124,7 +124,7 @@ void shard_core::begin_step(activation& a, turn_host& host) {
     r->accepted = persistence::waiting_turn{number, host.started, host.seed, encode_message(*host.in)};
     r->bytes += r->accepted->message.size();
   }
-  for (std::uint32_t j = 0; j < k; ++j)
+  for (std::uint32_t j = 0; j < host.steps.size(); ++j)
     if (auto& done = host.steps[j]; done.finished && !done.stored_result) {
       done.stored_result = true;
       r->steps.push_back({number, j, encode_intent(done), done.due, encode_result(done)});
@@ -173,7 +173,7 @@ void shard_core::step_finished(activation& a, std::uint32_t step, result<payload
   s.failed = !answer;
   if (answer) s.answer = std::move(*answer);
   else s.answer = {encode_failure(answer.error()), content_type::binary};
-  if (host.waits == wait_kind::step && host.next_step == std::size_t{step} + 1 && host.parked) resume(a);
+  if (host.waits == wait_kind::step && host.waiting_step == step && host.parked) resume(a);
 }
 
 /// The end of an ask step, from the other entity's outbox.

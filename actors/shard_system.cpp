@@ -175,8 +175,8 @@ void shard_core::explain(entity_id id, std::function<void(result<json>)> done) {
         const auto& t = *a->more->turn;
         json waits{{"message", t.in ? t.in->type : ""}, {"since", t.started.time_since_epoch().count()}, {"steps_done", t.next_step == 0 ? 0 : t.next_step - 1}};
         if (t.waits == wait_kind::read) waits["for"] = "its own rows";
-        else if (t.waits == wait_kind::step && t.next_step > 0) {
-          const auto& s = t.steps[t.next_step - 1];
+        else if (t.waits == wait_kind::step) {
+          const auto& s = t.steps[t.waiting_step];
           const auto target = s.target.substr(0, s.target.find('\n'));
           waits["for"] = s.what == step_state::kind::ask ? "answer of agent/" + target : s.what == step_state::kind::run ? "executor " + target : "timer";
           waits["until"] = s.due.time_since_epoch().count();

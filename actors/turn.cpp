@@ -281,7 +281,7 @@ step_wait reach_step(turn_host& host, turn& face, step_state&& wanted) {
                            "\" or has other arguments: the behaviour is not deterministic, or was changed while a turn waited");
   }
   ++host.next_step;
-  return step_wait{face};
+  return step_wait{face, host.next_step - 1};
 }
 } // namespace
 
@@ -311,8 +311,7 @@ sleep_wait turn::sleep(std::chrono::milliseconds duration) {
   s.target = "sleep";
   s.digest.low = static_cast<std::uint64_t>(duration.count());
   s.deadline = duration;
-  (void)reach_step(*host_, *this, std::move(s));
-  return sleep_wait{*this};
+  return sleep_wait{*this, reach_step(*host_, *this, std::move(s)).step};
 }
 
 void turn::park_for_read(std::function<void(persistence::store_reader&)> read) { host_->read = std::move(read); }
@@ -322,13 +321,15 @@ void detail::wait_base::await_suspend(std::coroutine_handle<> waiting) noexcept 
   owner->host_->waits = owner->host_->read ? wait_kind::read : wait_kind::step;
 }
 
-bool step_wait::await_ready() const noexcept { return owner->host_->steps[owner->host_->next_step - 1].finished; }
+void step_wait::await_suspend(std::coroutine_handle<> waiting) noexcept {
+  owner->host_->waiting_step = step;
+  wait_base::await_suspend(waiting);
+}
+bool step_wait::await_ready() const noexcept { return owner->host_->steps[step].finished; }
 result<payload> step_wait::await_resume() {
-  const auto& s = owner->host_->steps[owner->host_->next_step - 1];
+  const auto& s = owner->host_->steps[step];
   if (s.failed) return decode_failure(s.answer.bytes);
   return s.answer;
 }
-bool sleep_wait::await_ready() const noexcept { return owner->host_->steps[owner->host_->next_step - 1].finished; }
-void sleep_wait::await_resume() {}
 
 } // namespace hive::actors

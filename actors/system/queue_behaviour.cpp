@@ -62,11 +62,12 @@ task<> queue_behaviour::submit(turn& self, json body) const {
   const auto who = system_turn::host(self).of->who;
   auto target = system_turn::services(self).known(who, entity_kind::agent, agent);
   if (!target) {
-    const auto row = co_await system_turn::read<persistence::directory_row>(self, [who, agent](auto& r) -> result<persistence::directory_row> {
+    auto row_read = system_turn::read<persistence::directory_row>(self, [who, agent](auto& r) -> result<persistence::directory_row> {
       auto found = r.find(who, entity_kind::agent, agent);
       if (!found && found.error().code == errc::not_found) return error{errc::not_found, "not_found", "no agent named \"" + agent + "\"", "agent"};
       return found;
     });
+    const auto row = co_await row_read;
     target = row.id;
   }
   const auto id = new_task_id(self);

@@ -70,7 +70,8 @@ task<> create_key(turn& self, const json& body) {
 
 task<> delete_key(turn& self, json body) {
   const auto id = text_member(body, "id");
-  auto key = co_await system_turn::read<persistence::api_key_row>(self, [id](auto& r) { return r.find_api_key(id); });
+  auto key_read = system_turn::read<persistence::api_key_row>(self, [id](auto& r) { return r.find_api_key(id); });
+  auto key = co_await key_read;
   if (key.tenant != system_turn::id(self).tenant()) refuse(errc::not_found, "not_found", "no such key", "id");
   key.removed = true;
   system_turn::effects(self).api_keys.push_back(std::move(key));
@@ -158,7 +159,7 @@ task<> tenant_behaviour::apply(turn& self, json body) const {
 
   using rows = std::vector<std::optional<directory_row>>;
   const auto who = system_turn::host(self).of->who;
-  const auto found = co_await system_turn::read<rows>(self, [who, asked](auto& r) -> result<rows> {
+  auto found_read = system_turn::read<rows>(self, [who, asked](auto& r) -> result<rows> {
     rows got;
     for (const auto& [kind, name] : asked) {
       auto row = r.find(who, kind, name);
@@ -168,6 +169,7 @@ task<> tenant_behaviour::apply(turn& self, json body) const {
     }
     return got;
   });
+  const auto found = co_await found_read;
   for (const auto& w : all)
     if (const auto other = others.find(w.supervisor); other != others.end() && !found[other->second])
       throw bad_message(w.path + ".spec.supervisor", "no supervisor named \"" + w.supervisor + "\"");
@@ -214,9 +216,10 @@ task<> tenant_behaviour::remove(turn& self, json body) const {
   const auto kind = kind_name == "agent" ? entity_kind::agent : entity_kind::supervisor;
   if (kind_name != "agent" && kind_name != "supervisor") throw bad_message("kind", "kind must be agent or supervisor");
   const auto who = system_turn::host(self).of->who;
-  auto row = co_await system_turn::read<directory_row>(self, [=](auto& r) { return r.find(who, kind, name); });
+  auto row_read = system_turn::read<directory_row>(self, [=](auto& r) { return r.find(who, kind, name); });
+  auto row = co_await row_read;
   if (kind == entity_kind::supervisor) {
-    const auto has_child = co_await system_turn::read<bool>(self, [=](auto& r) -> result<bool> {
+    auto has_child_read = system_turn::read<bool>(self, [=](auto& r) -> result<bool> {
       for (const auto k : {entity_kind::agent, entity_kind::supervisor}) {
         auto children = r.list(who, k, "", 1, &name);
         if (!children) return children.error();
@@ -224,6 +227,7 @@ task<> tenant_behaviour::remove(turn& self, json body) const {
       }
       return false;
     });
+    const auto has_child = co_await has_child_read;
     if (has_child) refuse(errc::failed_precondition, "has_children", "supervisor \"" + name + "\" has children; delete or move them first", "name");
   }
   system_turn::effects(self).directory.push_back({row, true});
@@ -238,7 +242,8 @@ task<> tenant_behaviour::close(turn& self) const {
   const auto who = system_turn::host(self).of->who;
   bool more = false;
   for (const auto kind : {entity_kind::agent, entity_kind::supervisor}) {
-    auto rows = co_await system_turn::read<std::vector<directory_row>>(self, [=](auto& r) { return r.list(who, kind, "", page, nullptr); });
+    auto rows_read = system_turn::read<std::vector<directory_row>>(self, [=](auto& r) { return r.list(who, kind, "", page, nullptr); });
+    auto rows = co_await rows_read;
     more = more || rows.size() == page;
     for (auto& row : rows) {
       system_turn::command(self, row.id, "hive.deleted");
@@ -265,12 +270,13 @@ task<> hive_behaviour::put(turn& self, json body) const {
   const json spec = body.value("spec", json::object());
   if (!spec.is_object()) throw bad_message("spec", "spec must be an object");
   using maybe = std::optional<persistence::tenant_row>;
-  auto found = co_await system_turn::read<maybe>(self, [name](auto& r) -> result<maybe> {
+  auto found_read = system_turn::read<maybe>(self, [name](auto& r) -> result<maybe> {
     auto row = r.find_tenant(name);
     if (row) return maybe(std::move(*row));
     if (row.error().code == errc::not_found) return maybe();
     return row.error();
   });
+  auto found = co_await found_read;
   const bool created = !found;
   if (created) {
     auto state = self.state<hive_state>();
@@ -288,7 +294,8 @@ task<> hive_behaviour::put(turn& self, json body) const {
 
 task<> hive_behaviour::remove(turn& self, json body) const {
   const auto name = text_member(body, "name");
-  auto row = co_await system_turn::read<persistence::tenant_row>(self, [name](auto& r) { return r.find_tenant(name); });
+  auto row_read = system_turn::read<persistence::tenant_row>(self, [name](auto& r) { return r.find_tenant(name); });
+  auto row = co_await row_read;
   row.removed = true;
   const auto id = row.id;
   system_turn::effects(self).tenants.push_back(std::move(row));

@@ -184,11 +184,13 @@ void summary::add_file(const std::string& root, const std::string& relative, con
   one.bytes = result.value("bytes", std::uint64_t{0});
   one.lines = result.value("lines", std::uint64_t{0});
   one.headings = result.value("headings", std::uint64_t{0});
-  for (const auto& [kind, count] : result.value("definitions", json::object()).items()) {
+  const json defined = result.value("definitions", json::object());
+  for (const auto& [kind, count] : defined.items()) {
     definitions[kind] += count.get<std::uint64_t>();
     one.definitions += count.get<std::uint64_t>();
   }
-  for (const auto& [word, count] : result.value("markers", json::object()).items()) {
+  const json marked = result.value("markers", json::object());
+  for (const auto& [word, count] : marked.items()) {
     markers[word] += count.get<std::uint64_t>();
     one.markers += count.get<std::uint64_t>();
   }

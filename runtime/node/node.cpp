@@ -1,0 +1,69 @@
+#include "runtime/node/node.hpp"
+
+#include "actors/behaviours/builtin.hpp"
+#include "actors/executors/builtin.hpp"
+#include "config/base/log.hpp"
+#include "persistence/sqlite/sqlite_store.hpp"
+#include "runtime/security/admin_key.hpp"
+
+#include <fstream>
+#include <random>
+
+namespace hive::node {
+
+node::node(config::settings settings) : settings_(std::move(settings)) {
+  actors::add_builtin_behaviours(behaviours_);
+  actors::add_builtin_executors(executors_, settings_.files, settings_.entity.payload_bytes);
+}
+
+node::~node() { stop(); }
+
+result<void> node::start() {
+  const auto began = clock_.steady_now();
+  persistence::sqlite_options where;
+  where.directory = settings_.data_dir;
+  where.shard_count = settings_.node.shards;
+  auto store = persistence::open_sqlite(where);
+  if (!store) return store.error();
+  store_ = std::move(*store);
+
+  std::random_device entropy;
+  host_ = std::make_unique<actors::node_host>(actors::node_host_parts{
+    settings_, clock_, *store_, authenticator_, behaviours_, executors_,
+    (std::uint64_t{entropy()} << 32U) | entropy(), [this](const auto& r) { forget_changed(r); }});
+  if (auto started = host_->start(); !started) return started;
+
+  auto key = security::ensure_admin_key(settings_.data_dir, *host_, authenticator_);
+  if (!key) return key.error();
+  if (*key) log::info("made the administrator's key", {{"file", settings_.data_dir + "/admin.key"}});
+
+  metrics_ = std::make_unique<ops::metrics>(*host_, &host_->commits(), settings_.api.tenant_series);
+  gateway_ = std::make_unique<api::gateway>(settings_.api, *host_, authenticator_, *metrics_);
+  auto port = gateway_->start();
+  if (!port) return port.error();
+  http_port_ = *port;
+  // For scripts that let the system choose the port.
+  std::ofstream(settings_.data_dir + "/http.port") << http_port_ << "\n";
+  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(clock_.steady_now() - began);
+  log::info("ready", {{"http", settings_.api.http}, {"port", http_port_}, {"data", settings_.data_dir}, {"start_ms", took.count()}});
+  return {};
+}
+
+void node::stop() {
+  if (!host_ && !store_) return;
+  log::info("stopping");
+  if (gateway_) gateway_->stop();
+  gateway_.reset();
+  metrics_.reset();
+  host_.reset();
+  store_.reset();
+  log::info("stopped");
+  log::flush();
+}
+
+void node::forget_changed(const persistence::turn_record& r) {
+  for (const auto& t : r.tenants) authenticator_.forget_tenant(t.name, t.id);
+  for (const auto& k : r.api_keys) authenticator_.forget_key(k.id);
+}
+
+} // namespace hive::node

@@ -1,0 +1,47 @@
+/// @file
+/// One node: which parts there are, in which order they start, and the reverse in which they stop.
+#pragma once
+
+#include "actors/node_host.hpp"
+#include "config/settings.hpp"
+#include "runtime/api/gateway.hpp"
+#include "runtime/ops/metrics.hpp"
+#include "runtime/security/authenticator.hpp"
+
+#include <memory>
+
+namespace hive::node {
+
+/// Confined to the thread that made it.
+class node {
+public:
+  /// @param settings checked by `config::load`; `data_dir` is set.
+  explicit node(config::settings settings);
+  ~node();
+
+  /// Opens the store, takes the shards, recovers, makes the admin key on a first start, and listens.
+  /// Errors name the setting or the file at fault.
+  result<void> start();
+  /// Stops listening, lets what runs end, writes what was accepted. Idempotent.
+  void stop();
+
+  std::uint16_t http_port() const noexcept { return http_port_; }
+  actors::node_host& host() noexcept { return *host_; }
+  security::authenticator& authenticator() noexcept { return authenticator_; }
+
+private:
+  void forget_changed(const persistence::turn_record& r);
+
+  config::settings settings_;
+  system_clock_source clock_;
+  security::authenticator authenticator_;
+  actors::behaviour_registry behaviours_;
+  actors::executor_registry executors_;
+  std::unique_ptr<persistence::turn_store> store_;
+  std::unique_ptr<actors::node_host> host_;
+  std::unique_ptr<ops::metrics> metrics_;
+  std::unique_ptr<api::gateway> gateway_;
+  std::uint16_t http_port_ = 0;
+};
+
+} // namespace hive::node
