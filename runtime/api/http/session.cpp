@@ -131,6 +131,8 @@ std::optional<error> session::fault_of_head(unsigned& status) {
   const auto& head = parser_->get();
   status = 400;
   if (head.count(field::content_length) > 1) return bad_request("bad_http", "Content-Length is there twice");
+  const auto length = view(head[field::content_length]);
+  if (length.find_first_not_of("0123456789") != std::string_view::npos) return bad_request("bad_http", "Content-Length must be one number");
   if (head.count(field::transfer_encoding) != 0) {
     if (head.count(field::transfer_encoding) > 1 || head.count(field::content_length) != 0 || head.version() < 11)
       return bad_request("bad_http", "Transfer-Encoding must be there once, alone and in HTTP/1.1");

@@ -1,0 +1,68 @@
+#include "runtime/ops/metrics.hpp"
+#include "tests/runtime/fake_hive.hpp"
+
+#include <gtest/gtest.h>
+
+namespace hive::ops {
+namespace {
+
+class MetricsTest : public testing::Test {
+protected:
+  static bool has(const std::string& text, const std::string& line) { return text.find(line + "\n") != std::string::npos; }
+  security::authenticator auth;
+  test::fake_hive hive{auth};
+};
+
+TEST_F(MetricsTest, TenantsBeyondTheLimitAreOneSeries) {
+  for (const auto* name : {"a", "b", "c", "d"}) hive.add_tenant(name);
+  const auto text = metrics(hive, nullptr, 2).scrape();
+  EXPECT_TRUE(has(text, R"(hive_turns_total{tenant="a"} 7)"));
+  EXPECT_TRUE(has(text, R"(hive_turns_total{tenant="b"} 7)"));
+  EXPECT_TRUE(has(text, R"(hive_turns_total{tenant="other"} 14)"));
+  EXPECT_EQ(text.find(R"(tenant="c")"), std::string::npos);
+  EXPECT_TRUE(has(text, R"(hive_turn_seconds_bucket{tenant="other",le="1.6e-05"} 14)")) << "their histograms are summed too";
+}
+
+TEST_F(MetricsTest, CommitsShowBatchesAndLatency) {
+  persistence::commit_statistics s;
+  s.batches = 3;
+  s.turns = 30;
+  s.nanoseconds = 6'000'000;
+  s.batch_sizes[3] = 3; // 8..15 turns
+  s.latencies[10] = 3;  // 1,024..2,047 us
+  const auto text = metrics(hive, &s, 2).scrape();
+  EXPECT_TRUE(has(text, "hive_commits_total 3"));
+  EXPECT_TRUE(has(text, "hive_committed_turns_total 30"));
+  EXPECT_TRUE(has(text, R"(hive_commit_batch_turns_bucket{le="8"} 0)"));
+  EXPECT_TRUE(has(text, R"(hive_commit_batch_turns_bucket{le="16"} 3)"));
+  EXPECT_TRUE(has(text, "hive_commit_batch_turns_sum 30"));
+  EXPECT_TRUE(has(text, "hive_commit_seconds_count 3"));
+  EXPECT_TRUE(has(text, "hive_commit_seconds_sum 0.006"));
+}
+
+TEST_F(MetricsTest, HttpIsCountedByRouteAndStatus) {
+  metrics m(hive, nullptr, 2);
+  auto counters = std::make_shared<http_counters>(std::vector<std::string>{"Ask", "none"});
+  m.add(counters);
+  counters->count(0, 200, std::chrono::microseconds(100));
+  counters->count(0, 429, std::chrono::microseconds(0));
+  counters->count(99, 404, std::chrono::microseconds(5)); // no such route: the last one
+  counters->streams = 4;
+  const auto text = m.scrape();
+  EXPECT_TRUE(has(text, R"(hive_http_requests_total{route="Ask",status="2xx"} 1)"));
+  EXPECT_TRUE(has(text, R"(hive_http_requests_total{route="Ask",status="4xx"} 1)"));
+  EXPECT_TRUE(has(text, R"(hive_http_requests_total{route="none",status="4xx"} 1)"));
+  EXPECT_TRUE(has(text, R"(hive_http_request_seconds_count{route="Ask"} 2)"));
+  EXPECT_TRUE(has(text, "hive_http_streams 4"));
+}
+
+TEST_F(MetricsTest, ProcessIsMeasured) {
+  const auto text = metrics(hive, nullptr, 2).scrape();
+  EXPECT_NE(text.find("process_open_fds "), std::string::npos);
+  EXPECT_EQ(text.find("process_open_fds -"), std::string::npos);
+  EXPECT_NE(text.find("process_resident_memory_bytes "), std::string::npos);
+  EXPECT_FALSE(has(text, "process_resident_memory_bytes 0"));
+}
+
+} // namespace
+} // namespace hive::ops
