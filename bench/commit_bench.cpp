@@ -3,7 +3,7 @@
 // store's own batches, one after another, on the disk of --dir. Raw fdatasync of the same disk is printed beside.
 // Target: a ledger-like turn in batches of about 126 costs at most 7 us of the commit thread's CPU; 40,000 sends a second.
 //
-//   commit_bench [--dir DIR] [--seconds S] [--json FILE] [--only NAME]
+//   commit_bench [--dir DIR] [--seconds S] [--json FILE] [--only NAME] [--batch N]
 #include "config/base/log.hpp"
 #include "config/base/random.hpp"
 #include "persistence/sqlite/sqlite_store.hpp"
@@ -30,6 +30,7 @@ struct options {
   double seconds = 1.5;
   std::string json;
   std::string only;
+  std::size_t batch = 0; // 0: all sizes
 };
 
 /// What a turn of a row of the table writes.
@@ -232,6 +233,7 @@ int main(int argc, char** argv) {
     else if (name == "--seconds") how.seconds = std::stod(argv[i + 1]);
     else if (name == "--json") how.json = argv[i + 1];
     else if (name == "--only") how.only = argv[i + 1];
+    else if (name == "--batch") how.batch = std::stoul(argv[i + 1]);
     else return std::fprintf(stderr, "unknown option %s\n", argv[i]), 2;
   }
   log::open({.file = "/dev/null", .json = true, .minimum = log::level::warn});
@@ -254,12 +256,14 @@ int main(int argc, char** argv) {
     if (!wanted(what.name)) continue;
     for (const std::size_t batch : {1, 16, 126, 1024}) {
       if (what.population > entities && batch != 126) continue;
+      if (how.batch != 0 && batch != how.batch) continue;
       print(run(how, what, batch), json);
     }
   }
   const shape message{.name = "message, both sides", .send = true};
   if (wanted(message.name))
-    for (const std::size_t batch : {16, 126, 1024}) print(run(how, message, batch, true), json);
+    for (const std::size_t batch : {16, 126, 1024})
+      if (how.batch == 0 || batch == how.batch) print(run(how, message, batch, true), json);
   std::filesystem::remove_all(how.dir);
   return 0;
 }

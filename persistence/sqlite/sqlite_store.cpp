@@ -4,6 +4,7 @@
 #include "persistence/sqlite/batch_writer.hpp"
 #include "persistence/sqlite/database.hpp"
 #include "persistence/sqlite/directory_lock.hpp"
+#include "persistence/sqlite/gathering_vfs.hpp"
 #include "persistence/sqlite/schema.hpp"
 #include "persistence/sqlite/sqlite_reader.hpp"
 
@@ -39,8 +40,9 @@ bool is_sync_failure(int code) noexcept {
 
 class sqlite_turn_store final : public turn_store {
 public:
-  sqlite_turn_store(directory_lock lock, std::filesystem::path file, const sqlite_options& options, std::unique_ptr<connection> writer)
-    : lock_(std::move(lock)), file_(std::move(file)), vfs_(options.vfs), codec_(options.codec ? *options.codec : plain),
+  sqlite_turn_store(directory_lock lock, std::filesystem::path file, const sqlite_options& options,
+                    std::unique_ptr<gathering_vfs> gathering, std::unique_ptr<connection> writer)
+    : lock_(std::move(lock)), gathering_(std::move(gathering)), file_(std::move(file)), vfs_(options.vfs), codec_(options.codec ? *options.codec : plain),
       shards_(options.shard_count), checkpoint_pages_(static_cast<int>(options.checkpoint_pages)), writer_(std::move(writer)), rows_(*writer_, codec_) {
     sqlite3_wal_hook(writer_->handle(), &sqlite_turn_store::note_pages, this);
     const auto last = [&](const char* sql) { return static_cast<std::uint64_t>(writer_->number(sql)); };
@@ -216,6 +218,7 @@ private:
   }
 
   directory_lock lock_;
+  const std::unique_ptr<gathering_vfs> gathering_; // of the writer; before it, for it must outlive it
   const std::filesystem::path file_;
   const std::string vfs_;
   const payload_codec& codec_;
@@ -285,10 +288,16 @@ result<std::unique_ptr<turn_store>> open_sqlite(const sqlite_options& options) {
     if (options.vfs.empty()) {
       if (auto made = create_private(file); !made) return std::move(made).error();
     }
+#ifdef HIVE_MUTATION_SKIP_SYNC
+    std::unique_ptr<gathering_vfs> gathering; // relies on the syncs
     auto writer = std::make_unique<connection>(file, connection::mode::writer, options.vfs);
+#else
+    auto gathering = std::make_unique<gathering_vfs>(options.vfs);
+    auto writer = std::make_unique<connection>(file, connection::mode::writer, gathering->name());
+#endif
     if (auto ready = prepare_writer(*writer, file.string()); !ready) return std::move(ready).error();
     if (auto ready = bring_up_to_date(*writer, file.string(), options.shard_count); !ready) return std::move(ready).error();
-    return std::unique_ptr<turn_store>(std::make_unique<sqlite_turn_store>(std::move(*lock), file, options, std::move(writer)));
+    return std::unique_ptr<turn_store>(std::make_unique<sqlite_turn_store>(std::move(*lock), file, options, std::move(gathering), std::move(writer)));
   } catch (const sqlite_error& e) {
     if (is_sync_failure(e.code())) stop_process(e, file.string());
     return to_error(e, file.string());

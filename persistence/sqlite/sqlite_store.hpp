@@ -13,7 +13,7 @@ struct sqlite_options {
   std::filesystem::path directory;        ///< Made if absent (mode 0700). Holds hive.db and a lock file.
   std::uint16_t shard_count = 256;        ///< Written at creation; a mismatch stops the start.
   const payload_codec* codec = nullptr;   ///< Outlives the store. Null: plain.
-  std::uint32_t checkpoint_pages = 1000;  ///< Of the log, before they are moved into the database.
+  std::uint32_t checkpoint_pages = 2000;  ///< Of the log, before they are moved into the database.
   std::string vfs;                        ///< Empty: SQLite's own. Tests name one that loses power.
 };
 

@@ -275,9 +275,9 @@ void power_loss_disk::restore_power(random_source& chance) {
       const auto fate = mood == 0 ? 0 : mood == 1 ? 2 : chance.below(4);
       if (fate == 2) continue;
       if (fate == 3 && !c.truncation) {
-        const std::uint64_t sectors = (c.bytes.size() + 511) / 512;
-        c.bytes.resize(std::min<std::size_t>(c.bytes.size(), chance.below(sectors) * 512));
-        if (c.bytes.empty()) continue;
+        for (std::size_t at = 0; at < c.bytes.size(); at += 512)
+          if (chance.one_in(2)) apply(f.durable, {false, c.offset + at, c.bytes.substr(at, 512)});
+        continue;
       }
       apply(f.durable, c);
     }
