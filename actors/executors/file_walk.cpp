@@ -126,7 +126,7 @@ private:
   }
 
   void visit_folder(int parent, const std::string& path, const std::string& name, std::size_t depth, bool resuming) {
-    if (any_glob_matches(exclude_, path)) return;
+    if (any_glob_matches(exclude_, path)) return add(path, true, {{"path", path_to_json(path)}, {"kind", "excluded"}});
     if (depth >= depth_max) return add(path, true, {{"path", path_to_json(path)}, {"kind", "too_deep"}});
     const unique_fd folder = open_below(parent, name, O_RDONLY | O_DIRECTORY);
     if (!folder) {

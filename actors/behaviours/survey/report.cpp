@@ -100,7 +100,7 @@ void counts(std::string& out, const std::string& title, const std::map<std::stri
 }
 
 void findings(std::string& out, const summary& s) {
-  static const std::array<std::pair<const char*, const char*>, 14> titles{{{"unreadable", "Files that could not be read"},
+  static const std::array<std::pair<const char*, const char*>, 15> titles{{{"unreadable", "Files that could not be read"},
                                                                           {"unreadable folder", "Folders that could not be read"},
                                                                           {"vanished", "Files that vanished before they were read"},
                                                                           {"changed", "Files that changed while they were read"},
@@ -112,6 +112,7 @@ void findings(std::string& out, const summary& s) {
                                                                           {"too_deep", "Folders too deep to enter"},
                                                                           {"huge", "Huge files: lines counted, content not examined"},
                                                                           {"special", "Sockets, pipes and devices"},
+                                                                          {"excluded", "Folders left out, as asked"},
                                                                           {"binary", "Binary files"},
                                                                           {"link", "Other links (not followed)"}}};
   if (s.findings.empty()) return;
