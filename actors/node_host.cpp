@@ -29,7 +29,7 @@ private:
 std::unique_ptr<reply_sink> on_reply(std::function<void(result<ask_answer>)> done) { return std::make_unique<function_sink>(std::move(done)); }
 
 node_host::node_host(node_host_parts parts)
-  : parts_(std::move(parts)), names_(names_kept), shard_count_(parts_.store.shard_count()), chance_(parts_.seed) {
+  : parts_(std::move(parts)), names_(names_kept), loader_(parts_.behaviours, names_), shard_count_(parts_.store.shard_count()), chance_(parts_.seed) {
   add_system_behaviours(parts_.behaviours, parts_.behaviours, parts_.settings);
 }
 
@@ -207,61 +207,7 @@ void node_host::read(std::function<void(store_reader&)> job) {
 }
 
 void node_host::load(entity_id id, tenant_context who) {
-  readers_->post([this, id, who](std::unique_ptr<store_reader>& r) { post(id, std::make_unique<loaded_op>(id, load_now(*r, id, who))); });
-}
-
-result<loaded_entity> node_host::load_now(store_reader& reader, entity_id id, tenant_context who) {
-  auto row = reader.load_entity(who, id);
-  if (!row) return row.error();
-  loaded_entity found{std::move(*row), nullptr, {}};
-  std::string text;
-  loaded_spec spec;
-  if (const char* own = system_behaviour_of(id)) {
-    if (id.tenant() != system_tenant)
-      if (auto tenant = reader.find_tenant(id.tenant()); !tenant) {
-        if (tenant.error().code != errc::not_found) return tenant.error();
-        // A deleted tenant's entity still closes what is left of it.
-        if (id.serial() != tenant_serial) return found;
-      }
-    spec.kind = id.serial() == tenant_serial ? entity_kind::tenant : id.serial() == default_queue_serial ? entity_kind::queue : entity_kind::supervisor;
-    spec.behaviour_name = own;
-    found.name = spec.kind == entity_kind::queue ? "default" : "root";
-    text = own;
-  } else {
-    auto dir = reader.find(who, id);
-    if (!dir) {
-      if (dir.error().code == errc::not_found) return found;
-      return dir.error();
-    }
-    found.name = dir->name;
-    spec.kind = dir->kind;
-    spec.behaviour_name = dir->behaviour;
-    text = std::to_string(id.tenant().value()) + "/" + dir->spec;
-    if (dir->kind == entity_kind::agent) {
-      auto parsed = agent_spec_from(json::parse(dir->spec, nullptr, false));
-      if (!parsed) return parsed.error();
-      spec.config = std::move(parsed->config);
-      spec.restart = parsed->restart;
-    }
-    if (!dir->supervisor.empty()) {
-      auto above = names_.lookup(reader, who, entity_kind::supervisor, dir->supervisor);
-      if (above) {
-        spec.supervisor = *above;
-        text += "#" + to_string(*above);
-      }
-    }
-  }
-  // Agents with the same spec share one object: a million readers have one config.
-  std::lock_guard lock(specs_guard_);
-  auto& shared = specs_[text];
-  found.spec = shared.lock();
-  if (!found.spec) {
-    spec.code = parts_.behaviours.find(spec.behaviour_name);
-    found.spec = std::make_shared<const loaded_spec>(std::move(spec));
-    shared = found.spec;
-    if (specs_.size() > 100'000) std::erase_if(specs_, [](const auto& s) { return s.second.expired(); });
-  }
-  return found;
+  readers_->post([this, id, who](std::unique_ptr<store_reader>& r) { post(id, std::make_unique<loaded_op>(id, loader_.load(*r, id, who))); });
 }
 
 std::optional<entity_id> node_host::known(tenant_context who, entity_kind kind, std::string_view name) { return names_.known(who, kind, name); }
@@ -306,27 +252,15 @@ void node_host::settled(std::vector<settlement>&& batch) {
   const auto now = parts_.clock.steady_now();
   std::vector<tenant_id> with_events;
   for (auto& s : batch) {
-    auto record = std::unique_ptr<actor_record>(static_cast<actor_record*>(s.record.release()));
-    if (!failed_.empty()) {
-      const auto failed = failed_.find(record->entity);
-      if (failed != failed_.end()) {
-        if (failed->second != record->generation) failed_.erase(failed);
-        else if (s.what == settlement::kind::committed && !record->writes) s.what = settlement::kind::stale; // it saw what is not there
-      }
+    const bool was_committed = s.what == settlement::kind::committed;
+    auto* peek = static_cast<actor_record*>(s.record.get());
+    if (was_committed) { // whoever is answered must find the change in force
+      if (!peek->directory.empty() || !peek->tenants.empty() || !peek->api_keys.empty()) publish_directory(*peek);
+      if (!peek->events.empty() && feed_count_.load(std::memory_order_relaxed) != 0) with_events.push_back(peek->entity.tenant());
+      if (peek->message && peek->message->ticket)
+        add(metrics(peek->entity.tenant()).mine().ask_micros[tenant_metrics::bucket(now - peek->message->accepted_at)]);
     }
-    if (s.what == settlement::kind::committed) {
-      if (!record->directory.empty() || !record->tenants.empty() || !record->api_keys.empty()) publish_directory(*record);
-      if (!record->events.empty() && feed_count_.load(std::memory_order_relaxed) != 0) with_events.push_back(record->entity.tenant());
-      if (record->message && record->message->ticket) {
-        auto& e = *record->message;
-        auto& m = metrics(record->entity.tenant()).mine();
-        add(m.ask_micros[tenant_metrics::bucket(now - e.accepted_at)]);
-        if (record->failure) e.ticket->fail(error(*record->failure));
-        else if (record->answer) e.ticket->answer(record->keyed ? ask_answer(*record->answer) : std::move(*record->answer));
-      }
-    } else if (s.what != settlement::kind::unavailable || record->writes) {
-      failed_[record->entity] = record->generation;
-    }
+    auto record = settler_.settle(s);
     const entity_id to = record->entity;
     post(to, std::make_unique<settled_op>(s.what, std::move(record), std::move(s.why)));
   }

@@ -5,6 +5,8 @@
 
 #include "actors/ask_ticket.hpp"
 #include "actors/caf/shard_actors.hpp"
+#include "actors/entity_loader.hpp"
+#include "actors/settler.hpp"
 #include "actors/worker_pool.hpp"
 #include "cluster/name_resolver.hpp"
 #include "persistence/commit_thread.hpp"
@@ -75,7 +77,6 @@ private:
   void availability(const error* why) override;
 
   void accept(tenant_context who, ask_request&& request, ticket_ref ticket, entity_id to, std::string key, bool generated);
-  result<loaded_entity> load_now(persistence::store_reader& reader, entity_id id, tenant_context who);
   void publish_directory(const actor_record& r);
 
   /// The event stream of one tenant that somebody watches. Fed from the store after each commit that has events of the
@@ -93,6 +94,7 @@ private:
   node_host_parts parts_;
   node_gauges gauges_;
   cluster::name_resolver names_;
+  entity_loader loader_;
   std::uint16_t shard_count_;
 
   mutable std::shared_mutex metrics_guard_;
@@ -107,17 +109,12 @@ private:
   std::atomic<bool> stopping_{false};
   std::vector<std::pair<entity_id, std::unique_ptr<shard_op>>> early_; ///< Posted before the shards run.
 
-  std::mutex specs_guard_;
-  std::unordered_map<std::string, std::weak_ptr<const loaded_spec>> specs_;
-
   std::mutex feeds_guard_;
   std::unordered_map<tenant_id, feed> feeds_;
   std::atomic<std::uint64_t> next_watcher_{1};
   std::atomic<std::size_t> feed_count_{0};
 
-  // Entities whose commit failed, by the generation of the activation: turns that changed nothing but ran behind the
-  // failed one are not answered either. Commit thread only.
-  std::unordered_map<entity_id, std::uint32_t> failed_;
+  settler settler_; // commit thread only
 
   // Destroyed from the bottom up: first the shards stop, then what they use.
   std::unique_ptr<deadline_wheel> deadlines_;

@@ -1,0 +1,62 @@
+#include "actors/entity_loader.hpp"
+
+#include "actors/system/system_turn.hpp"
+
+namespace hive::actors {
+
+result<loaded_entity> entity_loader::load(persistence::store_reader& reader, entity_id id, tenant_context who) {
+  auto row = reader.load_entity(who, id);
+  if (!row) return row.error();
+  loaded_entity found{std::move(*row), nullptr, {}};
+  loaded_spec spec;
+  if (const char* own = system_behaviour_of(id)) {
+    if (id.tenant() != system_tenant)
+      if (auto tenant = reader.find_tenant(id.tenant()); !tenant) {
+        if (tenant.error().code != errc::not_found) return tenant.error();
+        if (id.serial() != tenant_serial) return found; // a deleted tenant's own entity still closes what is left of it
+      }
+    spec.kind = id.serial() == tenant_serial ? entity_kind::tenant : id.serial() == default_queue_serial ? entity_kind::queue : entity_kind::supervisor;
+    spec.behaviour_name = own;
+    found.name = spec.kind == entity_kind::queue ? "default" : "root";
+    found.spec = shared(own, std::move(spec));
+    return found;
+  }
+  auto dir = reader.find(who, id);
+  if (!dir) {
+    if (dir.error().code == errc::not_found) return found;
+    return dir.error();
+  }
+  found.name = dir->name;
+  spec.kind = dir->kind;
+  spec.behaviour_name = dir->behaviour;
+  std::string text = std::to_string(id.tenant().value()) + "/" + dir->spec;
+  if (dir->kind == entity_kind::agent) {
+    auto parsed = agent_spec_from(json::parse(dir->spec, nullptr, false));
+    if (!parsed) return parsed.error();
+    spec.config = std::move(parsed->config);
+    spec.restart = parsed->restart;
+  }
+  if (!dir->supervisor.empty())
+    if (auto above = names_.lookup(reader, who, entity_kind::supervisor, dir->supervisor)) {
+      spec.supervisor = *above;
+      text += "#" + to_string(*above);
+    }
+  found.spec = shared(std::move(text), std::move(spec));
+  return found;
+}
+
+/// Agents with the same spec share one object: a million readers have one config.
+std::shared_ptr<const loaded_spec> entity_loader::shared(std::string text, loaded_spec&& spec) {
+  std::lock_guard lock(guard_);
+  auto& known = specs_[std::move(text)];
+  auto one = known.lock();
+  if (!one) {
+    spec.code = behaviours_.find(spec.behaviour_name);
+    one = std::make_shared<const loaded_spec>(std::move(spec));
+    known = one;
+    if (specs_.size() > 100'000) std::erase_if(specs_, [](const auto& s) { return s.second.expired(); });
+  }
+  return one;
+}
+
+} // namespace hive::actors

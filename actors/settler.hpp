@@ -1,0 +1,23 @@
+/// @file
+/// What happens on the commit thread when a record comes back: the asker is answered there, without another hop, and the
+/// entity's shard hears of it.
+#pragma once
+
+#include "actors/turn_host.hpp"
+#include "persistence/commit_pipeline.hpp"
+
+namespace hive::actors {
+
+/// Confined to the commit thread.
+class settler {
+public:
+  /// Settles the asker of `s` and gives back the record with the outcome that its shard must hear: a turn that changed
+  /// nothing but ran behind a failed one saw what is not there, and is `stale` too.
+  std::unique_ptr<actor_record> settle(persistence::settlement& s);
+
+private:
+  // Entities whose commit failed, with the generation of the activation that will start over.
+  std::unordered_map<entity_id, std::uint32_t> failed_;
+};
+
+} // namespace hive::actors

@@ -1,0 +1,305 @@
+#include "actors/testkit/testkit.hpp"
+
+#include "actors/system/system_turn.hpp"
+#include "persistence/sqlite/sqlite_store.hpp"
+
+namespace hive::actors {
+namespace {
+
+[[noreturn]] void give_up(const std::string& what) {
+  std::fprintf(stderr, "testkit: %s\n", what.c_str());
+  std::abort();
+}
+
+class json_sink final : public reply_sink {
+public:
+  explicit json_sink(std::function<void(result<json>)> done) : done_(std::move(done)) {}
+  void answered(ask_answer&& a) override { done_(json::parse(a.body.bytes, nullptr, false)); }
+  void failed(error&& why, const std::string&) override { done_(std::move(why)); }
+
+private:
+  std::function<void(result<json>)> done_;
+};
+
+} // namespace
+
+testkit::testkit(context_restorer& contexts, std::filesystem::path directory, const fill& add, config::settings settings, std::uint64_t seed)
+  : contexts_(contexts), directory_(std::move(directory)), settings_(std::move(settings)), chance_(seed),
+    who_(contexts.restore(system_tenant, "system")) {
+  settings_.node.shards = 64;
+  add(behaviours_, executors_);
+  add_system_behaviours(behaviours_, behaviours_, settings_);
+  begin();
+  const auto made = ask_entity(contexts_.restore(system_tenant, "system"), entity_id::of_tenant(system_tenant), "tenant.put", {{"name", "test"}}, "");
+  if (!made) give_up(to_string(made.error()));
+  who_ = contexts_.restore(tenant_id{made->at("id").get<std::uint32_t>()}, "key:test");
+  first_cursor_ = reader_->events(who_, "", 1)->end;
+}
+
+testkit::~testkit() {
+  ops_.clear();
+  jobs_.clear();
+  shards_.clear();
+}
+
+/// A start: what is on disk, and nothing else.
+void testkit::begin() {
+  persistence::sqlite_options where;
+  where.directory = directory_;
+  where.shard_count = settings_.node.shards;
+  auto store = persistence::open_sqlite(where);
+  if (!store) give_up(to_string(store.error()));
+  store_ = std::move(*store);
+  reader_ = std::move(*store_->reader());
+  names_ = std::make_unique<cluster::name_resolver>(100'000);
+  loader_ = std::make_unique<entity_loader>(behaviours_, *names_);
+  pipeline_ = std::make_unique<persistence::commit_pipeline>(persistence::batch_limits{settings_.node.batch_turns, settings_.node.batch_bytes});
+  settler_ = std::make_unique<settler>();
+  for (const auto& row : *store_->claim_all()) shards_.push_back(std::make_unique<shard_core>(row.shard, row.fence, *this));
+  for (const auto shard : *store_->reader().value()->shards_with_work()) {
+    auto& core = *shards_[shard.value()];
+    (void)reader_->waiting_of(shard, [&](persistence::waiting_entity&& w) { return core.recover(std::move(w)), true; });
+    (void)reader_->outbox_of(shard, [&](persistence::outbox_row&& row) { return core.recover(std::move(row)), true; });
+  }
+}
+
+void testkit::crash() {
+  ++crashes_;
+  crash_in_ = 0;
+  ops_.clear();
+  jobs_.clear();
+  shards_.clear();
+  pipeline_.reset();
+  settler_.reset();
+  loader_.reset();
+  names_.reset();
+  reader_.reset();
+  store_.reset();
+  begin();
+}
+
+void testkit::submit(std::unique_ptr<actor_record> record) { pipeline_->submit(std::move(record)); }
+journal_position testkit::allot(shard_id shard) noexcept { return store_->allot(shard); }
+void testkit::post(entity_id to, std::unique_ptr<shard_op> op) { ops_.emplace_back(shard_of(to, settings_.node.shards), std::move(op)); }
+void testkit::load(entity_id id, tenant_context who) {
+  jobs_.push_back([this, id, who] { post(id, std::make_unique<loaded_op>(id, loader_->load(*reader_, id, who))); });
+}
+void testkit::read(std::function<void(persistence::store_reader&)> how) {
+  jobs_.push_back([this, how = std::move(how)] { how(*reader_); });
+}
+std::optional<entity_id> testkit::known(tenant_context who, entity_kind kind, std::string_view name) { return names_->known(who, kind, name); }
+void testkit::resolve(tenant_context who, entity_kind kind, std::string name, std::function<void(result<entity_id>)> done) {
+  jobs_.push_back([this, who, kind, name = std::move(name), done = std::move(done)] { done(names_->lookup(*reader_, who, kind, name)); });
+}
+void testkit::execute(executor& e, executor::call call, entity_id entity, std::uint64_t turn, std::uint32_t step_number) {
+  static const std::atomic<bool> never{false};
+  call.cancelled = &never;
+  jobs_.push_back([this, &e, call = std::move(call), entity, turn, step_number] {
+    post(entity, std::make_unique<step_done_op>(entity, turn, step_number, e.run(call)));
+  });
+}
+tenant_metrics& testkit::metrics(tenant_id tenant) {
+  auto& m = metrics_[tenant];
+  if (!m) m = std::make_unique<tenant_metrics>();
+  return *m;
+}
+
+void testkit::commit_batch() {
+  const auto batch = pipeline_->next_batch();
+  persistence::batch_result outcome;
+  if (const auto why = refuse_ ? refuse_() : std::nullopt) {
+    outcome.what = why->code == errc::unavailable ? persistence::batch_result::kind::unavailable : persistence::batch_result::kind::refused;
+    outcome.why = *why;
+  } else outcome = store_->write(batch);
+  if (outcome.what == persistence::batch_result::kind::done) ++commits_;
+  if (crash_in_ != 0 && outcome.what == persistence::batch_result::kind::done && --crash_in_ == 0) return crash(); // on disk, and nobody heard
+  for (auto& s : pipeline_->complete(std::move(outcome))) {
+    auto record = settler_->settle(s);
+    for (const auto& d : record->directory) {
+      if (d.removed) names_->forget(record->entity.tenant(), d.row.kind, d.row.name);
+    }
+    const auto to = record->entity;
+    post(to, std::make_unique<settled_op>(s.what, std::move(record), std::move(s.why)));
+  }
+}
+
+/// One thing that a node's threads could do next, by chance. @returns false when there is none.
+bool testkit::step() {
+  const bool more[] = {!ops_.empty(), !jobs_.empty(), !pipeline_->idle()};
+  if (!more[0] && !more[1] && !more[2]) {
+    for (auto& s : shards_)
+      if (s->run_slice()) return true;
+    return !ops_.empty() || !jobs_.empty() || !pipeline_->idle();
+  }
+  for (;;) {
+    const auto pick = chance_.below(3);
+    if (!more[pick]) continue;
+    if (pick == 0) {
+      auto [shard, op] = std::move(ops_.front());
+      ops_.pop_front();
+      auto& core = *shards_[shard.value()];
+      core.handle(std::move(op));
+      if (!chance_.one_in(3)) core.run_slice(); // sometimes messages gather first
+    } else if (pick == 1) {
+      auto job = std::move(jobs_.front());
+      jobs_.pop_front();
+      job();
+    } else commit_batch();
+    return true;
+  }
+}
+
+void testkit::run() {
+  while (step()) {}
+}
+
+void testkit::advance(std::chrono::milliseconds by) {
+  const auto until = clock_.steady_now() + by;
+  for (;;) {
+    run();
+    std::optional<steady_time> next;
+    for (const auto& s : shards_)
+      if (const auto due = s->next_due(); due && (!next || *due < *next)) next = due;
+    if (!next || *next > until) break;
+    const auto wait = std::chrono::ceil<std::chrono::milliseconds>(*next - clock_.steady_now());
+    clock_.advance(std::max(wait, std::chrono::milliseconds{1}));
+    for (auto& s : shards_) s->tick(clock_.steady_now());
+  }
+  if (clock_.steady_now() < until) clock_.advance(std::chrono::ceil<std::chrono::milliseconds>(until - clock_.steady_now()));
+  for (auto& s : shards_) s->tick(clock_.steady_now());
+  run();
+}
+
+void testkit::settle(std::chrono::milliseconds at_most) {
+  const auto until = clock_.steady_now() + at_most;
+  for (;;) {
+    run();
+    bool quiet = true;
+    for (const auto& s : shards_) quiet = quiet && s->quiet();
+    if (quiet || clock_.steady_now() >= until) return;
+    advance(std::chrono::milliseconds{25});
+  }
+}
+
+void testkit::send(tenant_context who, entity_id to, const std::string& type, const json& body, const std::string& key, std::unique_ptr<reply_sink> sink) {
+  auto e = std::make_unique<envelope>(who, to, envelope::origin::ask);
+  e->type = type;
+  e->body = json_payload(body);
+  e->digest = digest_of(e->type, e->body);
+  e->generated_key = key.empty();
+  e->key = key.empty() ? make_generated_key(clock_.wall_now(), chance_) : key;
+  e->accepted_at = clock_.steady_now();
+  e->ticket = ticket_ref(new ask_ticket(std::move(sink), e->key, steady_time::max()));
+  post(to, std::move(e));
+}
+
+result<json> testkit::ask_entity(tenant_context who, entity_id to, const std::string& type, const json& body, const std::string& key) {
+  auto got = std::make_shared<std::optional<result<json>>>();
+  send(who, to, type, body, key, std::make_unique<json_sink>([got](result<json> r) { got->emplace(std::move(r)); }));
+  for (int i = 0; i < 4000 && !*got; ++i) {
+    while (!*got && step()) {}
+    if (!*got) advance(std::chrono::milliseconds{25});
+  }
+  if (!*got) return error{errc::unknown, "no_answer", "nothing more happens, and there is no answer"};
+  return std::move(**got);
+}
+
+result<json> testkit::ask(const std::string& agent, const std::string& type, const json& body, const std::string& key) {
+  const auto to = names_->lookup(*reader_, who_, entity_kind::agent, agent);
+  if (!to) return to.error();
+  return ask_entity(who_, *to, type, body, key);
+}
+
+result<json> testkit::ask_until_answered(const std::string& agent, const std::string& type, const json& body, const std::string& key) {
+  for (int attempt = 0; attempt < 20; ++attempt) {
+    auto r = ask(agent, type, body, key);
+    // A crash drops what was under way: a client sees its connection break, and asks again.
+    if (r || (r.error().code != errc::unavailable && r.error().code != errc::unknown)) return r;
+  }
+  return error{errc::unknown, "no_answer", "no answer after many tries"};
+}
+
+void testkit::ask_later(const std::string& agent, const std::string& type, const json& body, std::vector<result<json>>& answers, const std::string& key) {
+  send(who_, id_of(agent), type, body, key, std::make_unique<json_sink>([&answers](result<json> r) { answers.push_back(std::move(r)); }));
+}
+
+void testkit::tell(const std::string& agent, const std::string& type, const json& body) {
+  auto e = std::make_unique<envelope>(who_, id_of(agent), envelope::origin::tell);
+  e->type = type;
+  e->body = json_payload(body);
+  const auto to = e->to;
+  post(to, std::move(e));
+}
+
+result<json> testkit::task(const std::string& agent, const std::string& type, const json& body) {
+  const entity_id queue{who_.tenant(), default_queue_serial};
+  auto made = ask_entity(who_, queue, "task.submit", {{"agent", agent}, {"type", type}, {"payload", body}}, "");
+  if (!made) return made;
+  settle();
+  const auto row = reader_->item(who_, queue, "task/" + made->at("id").get<std::string>());
+  if (!row || !*row) return error{errc::internal, "no_row", "the task has no row"};
+  return json::parse(**row);
+}
+
+result<json> testkit::admin(const std::string& type, const json& body) { return ask_entity(who_, entity_id::of_tenant(who_.tenant()), type, body, ""); }
+
+void testkit::add_agent(const std::string& name, const std::string& behaviour, json config, const std::string& supervisor) {
+  json spec{{"behaviour", behaviour}, {"config", std::move(config)}};
+  if (!supervisor.empty()) spec["supervisor"] = supervisor;
+  const auto r = admin("directory.apply", {{"agents", json::array({{{"name", name}, {"spec", spec}}})}});
+  if (!r) give_up(to_string(r.error()));
+}
+
+void testkit::add_supervisor(const std::string& name, json spec) {
+  const auto r = admin("directory.apply", {{"supervisors", json::array({{{"name", name}, {"spec", std::move(spec)}}})}});
+  if (!r) give_up(to_string(r.error()));
+}
+
+entity_id testkit::id_of(const std::string& agent) {
+  auto id = names_->lookup(*reader_, who_, entity_kind::agent, agent);
+  if (!id) give_up("no agent " + agent);
+  return *id;
+}
+
+json testkit::explain(const std::string& agent) {
+  json out;
+  const auto id = id_of(agent);
+  shards_[shard_of(id, settings_.node.shards).value()]->explain(id, [&](result<json> r) { out = std::move(*r); });
+  return out;
+}
+
+std::size_t testkit::activations() const {
+  std::size_t n = 0;
+  for (const auto& s : shards_) n += s->activations();
+  return n;
+}
+
+std::vector<std::pair<std::string, std::string>> testkit::events() {
+  std::vector<std::pair<std::string, std::string>> all;
+  auto page = reader_->events(who_, first_cursor_, 100'000);
+  if (!page) give_up(to_string(page.error()));
+  for (auto& e : page->events) all.emplace_back(e.event.type, e.event.source);
+  return all;
+}
+
+void crash_at_every_commit(const std::function<std::unique_ptr<testkit>()>& make, const std::function<void(testkit&)>& scenario,
+                           const std::function<void(testkit&)>& check) {
+  std::uint64_t all = 0;
+  {
+    auto kit = make();
+    const auto before = kit->commits();
+    scenario(*kit);
+    kit->settle();
+    all = kit->commits() - before;
+    check(*kit);
+  }
+  for (std::uint64_t n = 1; n <= all; ++n) {
+    auto kit = make();
+    kit->crash_after_commits(n);
+    scenario(*kit);
+    kit->settle();
+    check(*kit);
+  }
+}
+
+} // namespace hive::actors

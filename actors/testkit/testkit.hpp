@@ -1,0 +1,130 @@
+/// @file
+/// A hive in memory for tests of behaviours: one thread, virtual time, and a crash wherever you want one.
+///
+/// ```cpp
+/// testkit kit(contexts, directory, [](auto& b, auto&) { b.add("greeter", std::make_unique<greeter>()); });
+/// kit.add_agent("g", "greeter");
+/// EXPECT_EQ(kit.ask("g", "hello", {{"name", "Ann"}})->at("greeted"), 1);
+///
+/// // The same answers, whatever commit the power goes after:
+/// crash_at_every_commit(make_kit, [](testkit& k) { k.ask_until_answered("g", "hello", {{"name", "Ann"}}, "key-1"); },
+///                       [](testkit& k) { EXPECT_EQ(k.ask("g", "count", nullptr)->at("greeted"), 1); });
+/// ```
+///
+/// Turns, steps, outbox, keys and supervision are the product's own code (`shard_core`), on a real store; only the
+/// threads, the clock and the sockets are missing.
+#pragma once
+
+#include "actors/entity_loader.hpp"
+#include "actors/settler.hpp"
+#include "persistence/commit_pipeline.hpp"
+
+#include <filesystem>
+
+namespace hive::actors {
+
+/// Confined to one thread.
+class testkit final : private shard_services {
+public:
+  using fill = std::function<void(behaviour_registry&, executor_registry&)>;
+
+  /// @param directory for the store; must be empty. Use one in memory (/dev/shm) for speed.
+  testkit(context_restorer& contexts, std::filesystem::path directory, const fill& add, config::settings settings = {}, std::uint64_t seed = 1);
+  ~testkit();
+
+  /// In the tenant "test" unless said otherwise. Aborts the test with a message when the spec is refused.
+  void add_agent(const std::string& name, const std::string& behaviour, json config = json::object(), const std::string& supervisor = "");
+  void add_supervisor(const std::string& name, json spec = json::object());
+  /// An administrative message to the tenant's entity (actors/directory.hpp).
+  result<json> admin(const std::string& type, const json& body);
+
+  /// Runs until the answer is there, or nothing more happens (`unknown`).
+  result<json> ask(const std::string& agent, const std::string& type, const json& body, const std::string& key = "");
+  /// Asks again with the same key, as a client does, after each crash. Needs a key.
+  result<json> ask_until_answered(const std::string& agent, const std::string& type, const json& body, const std::string& key);
+  /// Begins an ask; `answers` gets the result when it comes.
+  void ask_later(const std::string& agent, const std::string& type, const json& body, std::vector<result<json>>& answers, const std::string& key = "");
+  void tell(const std::string& agent, const std::string& type, const json& body);
+  result<json> task(const std::string& agent, const std::string& type, const json& body);
+
+  /// Runs until nothing is left to do at this time.
+  void run();
+  /// Lets time pass, running what comes due on the way.
+  void advance(std::chrono::milliseconds by);
+  /// Runs and lets time pass until the hive is quiet, at most `at_most` of virtual time.
+  void settle(std::chrono::milliseconds at_most = std::chrono::hours{1});
+
+  /// The power goes: everything in memory is lost, committed rows stay; then the hive starts again.
+  void crash();
+  /// Crash by itself when that many batches more have been committed.
+  void crash_after_commits(std::uint64_t n) { crash_in_ = n; }
+  std::uint64_t commits() const noexcept { return commits_; }
+  std::uint64_t crashes() const noexcept { return crashes_; }
+  /// Makes the store refuse: called for each batch; an error of class `unavailable` refuses the batch whole.
+  void refuse_commits(std::function<std::optional<error>()> why) { refuse_ = std::move(why); }
+
+  json explain(const std::string& agent);
+  std::size_t activations() const;
+  persistence::store_reader& reader() { return *reader_; }
+  tenant_context context() const { return who_; }
+  entity_id id_of(const std::string& agent);
+  /// (type, source) of every event since the kit was made.
+  std::vector<std::pair<std::string, std::string>> events();
+
+private:
+  const clock_source& clock() const noexcept override { return clock_; }
+  const config::settings& settings() const noexcept override { return settings_; }
+  executor_registry& executors() noexcept override { return executors_; }
+  void submit(std::unique_ptr<actor_record> record) override;
+  journal_position allot(shard_id shard) noexcept override;
+  void post(entity_id to, std::unique_ptr<shard_op> op) override;
+  void load(entity_id id, tenant_context who) override;
+  void read(std::function<void(persistence::store_reader&)> how) override;
+  std::optional<entity_id> known(tenant_context who, entity_kind kind, std::string_view name) override;
+  void resolve(tenant_context who, entity_kind kind, std::string name, std::function<void(result<entity_id>)> done) override;
+  void execute(executor& e, executor::call call, entity_id entity, std::uint64_t turn, std::uint32_t step) override;
+  tenant_context context_of(tenant_id tenant, std::string_view principal) override { return contexts_.restore(tenant, principal); }
+  tenant_metrics& metrics(tenant_id tenant) override;
+  node_gauges& gauges() noexcept override { return gauges_; }
+  std::uint64_t new_seed() noexcept override { return chance_.next(); }
+
+  void begin();
+  bool step();
+  void commit_batch();
+  void send(tenant_context who, entity_id to, const std::string& type, const json& body, const std::string& key, std::unique_ptr<reply_sink> sink);
+  result<json> ask_entity(tenant_context who, entity_id to, const std::string& type, const json& body, const std::string& key);
+
+  context_restorer& contexts_;
+  std::filesystem::path directory_;
+  config::settings settings_;
+  manual_clock clock_;
+  random_source chance_;
+  behaviour_registry behaviours_;
+  executor_registry executors_;
+  tenant_context who_;
+  node_gauges gauges_;
+  std::unordered_map<tenant_id, std::unique_ptr<tenant_metrics>> metrics_;
+  std::string first_cursor_;
+  std::uint64_t commits_ = 0;
+  std::uint64_t crashes_ = 0;
+  std::uint64_t crash_in_ = 0;
+  std::function<std::optional<error>()> refuse_;
+
+  // What a crash loses.
+  std::unique_ptr<persistence::turn_store> store_;
+  std::unique_ptr<persistence::store_reader> reader_;
+  std::unique_ptr<cluster::name_resolver> names_;
+  std::unique_ptr<entity_loader> loader_;
+  std::unique_ptr<persistence::commit_pipeline> pipeline_;
+  std::unique_ptr<settler> settler_;
+  std::vector<std::unique_ptr<shard_core>> shards_;
+  std::deque<std::pair<shard_id, std::unique_ptr<shard_op>>> ops_;
+  std::deque<std::function<void()>> jobs_; ///< Reads and steps, as the threads of a node would run them.
+};
+
+/// Runs `scenario` once to count its commits, then once for each of them with a crash right after it (and once before
+/// the first), each time on a hive that `make` makes; then lets the hive settle and calls `check`.
+void crash_at_every_commit(const std::function<std::unique_ptr<testkit>()>& make, const std::function<void(testkit&)>& scenario,
+                           const std::function<void(testkit&)>& check);
+
+} // namespace hive::actors

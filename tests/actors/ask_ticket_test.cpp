@@ -1,0 +1,75 @@
+#include "actors/ask_ticket.hpp"
+
+#include <gtest/gtest.h>
+
+namespace hive::actors {
+namespace {
+
+struct heard {
+  int answers = 0;
+  std::vector<error> failures;
+};
+
+class recording_sink final : public reply_sink {
+public:
+  explicit recording_sink(heard& into) : heard_(into) {}
+  void answered(ask_answer&&) override { ++heard_.answers; }
+  void failed(error&& why, const std::string&) override { heard_.failures.push_back(std::move(why)); }
+
+private:
+  heard& heard_;
+};
+
+class AskTicketTest : public ::testing::Test {
+protected:
+  ticket_ref make(std::chrono::milliseconds left) {
+    ticket_ref t(new ask_ticket(std::make_unique<recording_sink>(heard_), "k", clock_.steady_now() + left));
+    wheel_.watch(t.get());
+    return t;
+  }
+  manual_clock clock_;
+  heard heard_;
+  deadline_wheel wheel_{clock_};
+};
+
+TEST_F(AskTicketTest, IsAnsweredOnceAndTheLateEndIsIgnored) {
+  auto t = make(std::chrono::milliseconds{100});
+  t->answer({});
+  t->fail({errc::internal, "late", ""});
+  clock_.advance(std::chrono::seconds{1});
+  wheel_.expire(clock_.steady_now());
+  EXPECT_EQ(heard_.answers, 1);
+  EXPECT_TRUE(heard_.failures.empty());
+}
+
+TEST_F(AskTicketTest, DeadlineSaysUnknownAndNeverEarly) {
+  auto t = make(std::chrono::milliseconds{100});
+  clock_.advance(std::chrono::milliseconds{99});
+  wheel_.expire(clock_.steady_now());
+  EXPECT_TRUE(heard_.failures.empty());
+  clock_.advance(std::chrono::milliseconds{30});
+  wheel_.expire(clock_.steady_now());
+  ASSERT_EQ(heard_.failures.size(), 1U);
+  EXPECT_EQ(heard_.failures[0].code, errc::unknown);
+}
+
+TEST_F(AskTicketTest, DroppedMessageIsNeverSilent) {
+  { auto t = make(std::chrono::seconds{10}); }
+  ASSERT_EQ(heard_.failures.size(), 1U);
+  EXPECT_EQ(heard_.failures[0].code, errc::unavailable);
+}
+
+TEST_F(AskTicketTest, LongDeadlinesOutliveTurnsOfTheWheel) {
+  auto t = make(std::chrono::minutes{5});
+  for (int i = 0; i < 299; ++i) {
+    clock_.advance(std::chrono::seconds{1});
+    wheel_.expire(clock_.steady_now());
+  }
+  EXPECT_TRUE(heard_.failures.empty());
+  clock_.advance(std::chrono::seconds{2});
+  wheel_.expire(clock_.steady_now());
+  EXPECT_EQ(heard_.failures.size(), 1U);
+}
+
+} // namespace
+} // namespace hive::actors

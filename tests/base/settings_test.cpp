@@ -1,0 +1,47 @@
+#include "config/settings.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <fstream>
+
+namespace hive::config {
+namespace {
+
+TEST(SettingsTest, DefaultsAreWithinTheirOwnBounds) { EXPECT_TRUE(load("", {})); }
+
+TEST(SettingsTest, OverridesTakeUnits) {
+  const auto s = load("", {"entity.state_bytes=64KiB", "passivation.idle=5s", "files.read_roots=/a:/b", "log.level=warn"});
+  ASSERT_TRUE(s) << to_string(s.error());
+  EXPECT_EQ(s->entity.state_bytes, 65'536U);
+  EXPECT_EQ(s->passivation.idle.count(), 5000);
+  EXPECT_EQ(s->files.read_roots, (std::vector<std::string>{"/a", "/b"}));
+}
+
+TEST(SettingsTest, EveryMistakeNamesFieldValueAndRange) {
+  for (const auto& [set, field] : std::vector<std::pair<std::string, std::string>>{
+         {"entity.mailbox_messages=0", "entity.mailbox_messages"}, {"entity.mailbox_messages=many", "entity.mailbox_messages"},
+         {"entity.mailbox_messages=-1", "entity.mailbox_messages"}, {"entity.mailbox_messages=99999999999999999999", "entity.mailbox_messages"},
+         {"node.shards=63", "node.shards"}, {"passivation.idle=1", "passivation.idle"}, {"no.such=1", "no.such"},
+         {"log.level=loud", "log.level"}, {"files.programs=relative", "files.programs"}}) {
+    const auto s = load("", {set});
+    ASSERT_FALSE(s) << set;
+    EXPECT_EQ(s.error().field, field);
+    EXPECT_EQ(s.error().code, errc::invalid_argument);
+  }
+  EXPECT_FALSE(load("", {"novalue"}));
+  EXPECT_FALSE(load("/no/such/file.yaml", {}));
+}
+
+TEST(SettingsTest, FileIsReadAndOverridesWin) {
+  const std::string path = ::testing::TempDir() + "hive_settings_test.yaml";
+  std::ofstream(path) << "entity:\n  mailbox_messages: 7\nfiles:\n  read_roots: [/x, /y]\n";
+  const auto s = load(path, {"entity.mailbox_messages=8"});
+  std::remove(path.c_str());
+  ASSERT_TRUE(s) << to_string(s.error());
+  EXPECT_EQ(s->entity.mailbox_messages, 8U);
+  EXPECT_EQ(s->files.read_roots.size(), 2U);
+}
+
+} // namespace
+} // namespace hive::config
