@@ -70,7 +70,6 @@ struct agent {
   journal_position last_keyed{};
   journal_position log_tail{};
   std::uint64_t log_next = 0;
-  std::uint64_t marked = 0;
 };
 
 class load {
@@ -83,13 +82,10 @@ public:
 
   std::unique_ptr<turn_record> next(std::uint64_t serial) {
     agent& a = agents_[serial];
-    const entity_id id{tenant_id{1}, serial + 1};
-    const shard_id shard = shard_of(id, store_.shard_count());
-    auto r = std::make_unique<turn_record>(who_, id, shard, epochs_[shard.value()]);
+    auto r = write_nothing(serial);
     r->base = a.version++;
     r->writes = true;
-    r->position = store_.allot(shard);
-    r->at = wall_time{std::chrono::milliseconds{1'800'000'000'000}};
+    r->position = store_.allot(r->shard);
     if (what_.state) r->state = std::string(32, static_cast<char>('a' + a.version % 26));
     if (what_.key) {
       r->previous_keyed = a.last_keyed;
@@ -103,7 +99,7 @@ public:
     }
     if (what_.send) {
       if (a.sent != 0) r->delivered.push_back(a.sent);
-      r->outbox.push_back({id, entity_id{tenant_id{1}, random_.below(what_.population) + 1}, ++a.sent, 2, "key:bench", "note", {std::string(64, 'm'), content_type::json}, std::string(24, 'e')});
+      r->outbox.push_back({r->entity, entity_id{tenant_id{1}, random_.below(what_.population) + 1}, ++a.sent, 2, "key:bench", "note", {std::string(64, 'm'), content_type::json}, std::string(24, 'e')});
       r->sent = a.sent;
     }
     return r;
@@ -116,24 +112,30 @@ public:
     return records;
   }
 
-  /// Both sides of messages: a turn that sends, the receiver's turn that notes it, and the deletion of what was
-  /// delivered, which rides in the sender's next turn. One message costs two turns.
+  /// Both sides of messages, as the hive does it: a turn that sends to one of eight peers; the receiver's turn, which
+  /// marks it; and, a batch later, the deletion of what was handled, which is no turn of its own.
   std::vector<std::unique_ptr<turn_record>> messages(std::size_t count) {
-    std::vector<std::unique_ptr<turn_record>> records;
+    std::vector<std::unique_ptr<turn_record>> records = std::move(handled_);
+    handled_.clear();
     for (std::size_t i = 0; i < count; ++i) {
-      records.push_back(next(random_.below(agents_.size())));
-      const auto& m = records.back()->outbox.front();
-      const std::uint64_t to = m.receiver.serial() - 1;
-      agent& b = agents_[to];
-      const shard_id shard = shard_of(m.receiver, store_.shard_count());
-      auto r = std::make_unique<turn_record>(who_, m.receiver, shard, epochs_[shard.value()]);
-      r->base = b.version++;
-      r->writes = true;
-      r->position = store_.allot(shard);
-      r->at = wall_time{std::chrono::milliseconds{1'800'000'000'000}};
-      r->state = std::string(32, 'r');
-      r->marks = {inbox_mark{m.sender, 2, m.sequence}};
-      records.push_back(std::move(r));
+      const std::uint64_t from = random_.below(agents_.size());
+      const std::uint64_t to = (from + 1 + random_.below(8)) % agents_.size();
+      auto sending = write_nothing(from);
+      auto receiving = write_nothing(to);
+      for (auto* r : {sending.get(), receiving.get()}) {
+        r->base = agents_[r->entity.serial() - 1].version++;
+        r->writes = true;
+        r->position = store_.allot(r->shard);
+        r->state = std::string(32, 's');
+      }
+      const std::uint64_t sequence = ++agents_[from].sent;
+      sending->sent = sequence;
+      sending->outbox.push_back({sending->entity, receiving->entity, sequence, 2, "key:bench", "note", {std::string(64, 'm'), content_type::json}, std::string(24, 'e')});
+      receiving->marks = {inbox_mark{sending->entity, 2, sequence}};
+      handled_.push_back(write_nothing(from));
+      handled_.back()->delivered = {sequence};
+      records.push_back(std::move(sending));
+      records.push_back(std::move(receiving));
     }
     return records;
   }
@@ -157,8 +159,17 @@ public:
   }
 
 private:
+  std::unique_ptr<turn_record> write_nothing(std::uint64_t serial) const {
+    const entity_id id{tenant_id{1}, serial + 1};
+    const shard_id shard = shard_of(id, store_.shard_count());
+    auto r = std::make_unique<turn_record>(who_, id, shard, epochs_[shard.value()]);
+    r->at = wall_time{std::chrono::milliseconds{1'800'000'000'000}};
+    return r;
+  }
+
   turn_store& store_;
   shape what_;
+  std::vector<std::unique_ptr<turn_record>> handled_;
   std::vector<agent> agents_;
   std::vector<epoch> epochs_;
   std::vector<turn_record*> view_;
@@ -178,7 +189,7 @@ measured run(const options& how, const shape& what, std::size_t batch, bool both
   double cpu = 0;
   seconds_d busy{};
   while (busy.count() < how.seconds) {
-    const auto records = both_sides ? work.messages(batch / 2) : work.batch(batch);
+    const auto records = both_sides ? work.messages(batch) : work.batch(batch);
     const double cpu_before = cpu_seconds();
     const auto begin = std::chrono::steady_clock::now();
     work.write(records);
@@ -186,7 +197,7 @@ measured run(const options& how, const shape& what, std::size_t batch, bool both
     (*store)->maintain();
     busy += std::chrono::steady_clock::now() - begin;
     cpu += cpu_seconds() - cpu_before;
-    turns += both_sides ? batch / 2 : batch;
+    turns += batch;
   }
   const auto n = static_cast<double>(turns);
   return {what.name, batch, n / busy.count(), cpu * 1e6 / n, percentile(latencies, 0.5), percentile(latencies, 0.99)};
@@ -260,7 +271,7 @@ int main(int argc, char** argv) {
       print(run(how, what, batch), json);
     }
   }
-  const shape message{.name = "message, both sides", .send = true};
+  const shape message{.name = "message, both sides", .state = true};
   if (wanted(message.name))
     for (const std::size_t batch : {16, 126, 1024})
       if (how.batch == 0 || batch == how.batch) print(run(how, message, batch, true), json);

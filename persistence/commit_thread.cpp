@@ -78,7 +78,7 @@ void commit_thread::wait_for_work() {
 void commit_thread::write_one_batch() {
   const auto batch = pipeline_.next_batch();
   std::uint64_t writing = 0;
-  for (const turn_record* record : batch) writing += record->writes ? 1 : 0;
+  for (const turn_record* record : batch) writing += record->writes || !record->delivered.empty() ? 1 : 0;
   const std::uint64_t size = batch.size();
 
   const auto begin = std::chrono::steady_clock::now();

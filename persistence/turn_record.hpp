@@ -35,7 +35,8 @@ struct keyed_answer {
 struct log_append {
   std::string log;                 ///< Name of the log within the entity.
   std::uint64_t index = 0;         ///< 0-based, gap-free; assigned by the activation.
-  journal_position previous{};     ///< Position of the row that holds the entry before; the store reads logs along it.
+  journal_position previous{};     ///< The entity's `log_tail` before this turn, whichever log that row belongs to; the
+                                   ///< store reads logs along it.
   std::string data;
 };
 
@@ -147,12 +148,15 @@ struct turn_record : mpsc_node {
   shard_id shard;
   epoch fence;                     ///< Of the shard's ownership when the turn ran.
   std::uint64_t base = 0;          ///< The entity's version this turn builds on; 0: the entity has no row yet.
-  bool writes = false;             ///< False: only the fence is checked; `base` is not, and no row is written.
+  bool writes = false;             ///< False: only the fence is checked; `base` is not, and no row is written (but
+                                   ///< rows named in `delivered` go).
   journal_position position{};     ///< From `turn_store::allot`. Required when `writes`.
   wall_time at{};
   trace_context trace{};
 
-  journal_position previous_keyed{}; ///< Position of the entity's last row with a key, before this one.
+  journal_position previous_keyed{}; ///< Position of the row with a key that `store_reader::keys` visits after this one.
+                                     ///< Generated keys may form a chain of their own; the store keeps the end of the
+                                     ///< other one (`entity_row::last_keyed`).
   std::optional<keyed_answer> keyed;
 
   std::optional<std::string> state;  ///< The new small state, when it changed.

@@ -41,7 +41,7 @@ struct entity_row {
   incarnation life{};
   std::string state;
   std::uint64_t sent = 0;
-  journal_position last_keyed{};
+  journal_position last_keyed{};       ///< The last row with a key that was not generated.
   journal_position log_tail{};
   std::vector<inbox_mark> marks;       ///< Of all its senders.
 };

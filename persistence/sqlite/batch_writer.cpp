@@ -106,8 +106,11 @@ void batch_writer::apply(std::span<turn_record* const> batch, node_generation ow
   std::sort(by_position_.begin(), by_position_.end(), [](const auto* a, const auto* b) { return a->position < b->position; });
   for (const auto* record : by_position_) put_journal(*record);
   for (const auto* record : by_position_) put_log(*record);
-  for (std::size_t i = 0; i < batch.size(); ++i)
-    if (batch[i]->writes && outcomes[i] == turn_outcome::committed) put_rest(*batch[i], tally);
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    if (outcomes[i] != turn_outcome::committed) continue;
+    if (batch[i]->writes) put_rest(*batch[i], tally);
+    if (!batch[i]->delivered.empty()) forget_delivered(*batch[i], tally);
+  }
 
   if (tally.any()) total_.bind(tally.entities, tally.outbox, tally.waiting).run();
 }
@@ -139,7 +142,7 @@ bool batch_writer::fence_holds(const turn_record& record, node_generation owner)
 
 bool batch_writer::build_on(const turn_record& r, batch_tally& tally) {
   const auto or_nothing = [](std::uint64_t v) { return v != 0 ? std::optional(v) : std::nullopt; };
-  const std::uint64_t keyed = r.keyed ? r.position.value() : 0;
+  const std::uint64_t keyed = r.keyed && !r.keyed->generated ? r.position.value() : 0;
   const std::uint64_t tail = r.logs.empty() ? 0 : r.position.value();
   const std::uint64_t sent = r.outbox.empty() ? r.sent : std::max(r.sent, r.outbox.back().sequence);
   const auto desired = r.desired ? std::optional(static_cast<std::int64_t>(*r.desired)) : std::nullopt;
@@ -197,7 +200,7 @@ void batch_writer::put_rest(const turn_record& r, batch_tally& tally) {
       item_delete_.bind(r.entity, blob{i.key}).run();
     }
   }
-  if (!r.outbox.empty() || !r.delivered.empty() || !r.marks.empty()) put_messages(r, tally);
+  if (!r.outbox.empty() || !r.marks.empty()) put_messages(r, tally);
   if (r.accepted || r.ended || !r.steps.empty()) put_waiting(r, tally);
   if (!r.directory.empty() || !r.tenants.empty() || !r.api_keys.empty()) put_names(r);
   if (!r.audit.empty() || !r.events.empty() || !r.dead_letters.empty()) put_reports(r, tally);
@@ -211,11 +214,15 @@ void batch_writer::put_messages(const turn_record& r, batch_tally& tally) {
       .run();
     ++tally.outbox;
   }
+  for (const auto& m : r.marks) inbox_.bind(r.entity, m.sender, int{m.lane}, m.sequence).run();
+}
+
+/// Also for turns that write nothing else: the rows are gone or go, whatever version the entity has.
+void batch_writer::forget_delivered(const turn_record& r, batch_tally& tally) {
   for (const std::uint64_t sequence : r.delivered) {
     outbox_delete_.bind(r.shard, r.entity, sequence).run();
     tally.outbox -= on_.changes();
   }
-  for (const auto& m : r.marks) inbox_.bind(r.entity, m.sender, int{m.lane}, m.sequence).run();
 }
 
 void batch_writer::put_waiting(const turn_record& r, batch_tally& tally) {

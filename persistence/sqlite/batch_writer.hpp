@@ -50,6 +50,7 @@ private:
   void put_log(const turn_record& record);
   void put_rest(const turn_record& record, batch_tally& tally);
   void put_messages(const turn_record& record, batch_tally& tally);
+  void forget_delivered(const turn_record& record, batch_tally& tally);
   void put_waiting(const turn_record& record, batch_tally& tally);
   void put_names(const turn_record& record);
   void put_reports(const turn_record& record, batch_tally& tally);

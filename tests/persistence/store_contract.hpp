@@ -295,6 +295,28 @@ TEST_P(StoreContract, AnswersKeepEverythingThatWasSaid) {
   EXPECT_FALSE(reader->answer(who(bob), bob.id, r->position)) << "another entity's row";
 }
 
+TEST_P(StoreContract, GeneratedKeysAreAChainOfTheirOwn) {
+  journal_position last_generated{};
+  for (int i = 0; i < 6; ++i) {
+    auto r = make->turn(ann);
+    const journal_position before = ann.last_keyed;
+    turn_maker::answer(ann, *r, "k" + std::to_string(i), "a");
+    if (i % 2 == 1) {
+      r->keyed->generated = true;
+      r->previous_keyed = std::exchange(last_generated, r->position);
+      ann.last_keyed = before;
+    }
+    commit(r);
+  }
+  EXPECT_EQ(loaded(ann).last_keyed, ann.last_keyed);
+  const auto given = reader->keys(who(ann), ann.id, ann.last_keyed, 100, at_ms(0));
+  const auto made = reader->keys(who(ann), ann.id, last_generated, 100, at_ms(0));
+  ASSERT_EQ(given->size(), 3u);
+  ASSERT_EQ(made->size(), 3u);
+  for (const auto& entry : *given) EXPECT_FALSE(entry.generated);
+  for (const auto& entry : *made) EXPECT_TRUE(entry.generated);
+}
+
 TEST_P(StoreContract, TheSameKeyOfTwoCallersHasTwoHashes) {
   EXPECT_NE(key_hash_of("k", 1), key_hash_of("k", 2));
   EXPECT_NE(key_hash_of("k", 1), key_hash_of("l", 1));
@@ -438,6 +460,25 @@ TEST_P(StoreContract, OutboxIsKeptInOrderUntilDelivered) {
   int seen = 0;
   EXPECT_TRUE(reader->outbox_of(make->shard(ann.id), [&](outbox_row&&) { return ++seen < 2; }));
   EXPECT_EQ(seen, 2) << "the callback can stop";
+}
+
+TEST_P(StoreContract, DeliveredRowsGoWithATurnThatWritesNothingElse) {
+  auto r = make->turn(ann);
+  for (int i = 0; i < 3; ++i) turn_maker::send(ann, *r, bob.id, "x");
+  commit(r);
+  auto quiet = make->look(ann);
+  quiet->delivered = {1, 2};
+  commit(quiet);
+  ASSERT_EQ(outbox(ann.id).size(), 1u);
+  EXPECT_EQ(outbox(ann.id)[0].sequence, 3u);
+  EXPECT_EQ(reader->totals()->outbox, 1u);
+  EXPECT_EQ(loaded(ann).version, 1u) << "no version of the entity";
+
+  ASSERT_TRUE(store->claim(make->shard(ann.id)));
+  auto late = make->look(ann);
+  late->delivered = {3};
+  EXPECT_THAT(write(*store, late).outcomes, testing::ElementsAre(turn_outcome::fenced));
+  EXPECT_EQ(outbox(ann.id).size(), 1u) << "an old owner deletes nothing";
 }
 
 TEST_P(StoreContract, MarksRiseForEachSenderAndLane) {
