@@ -370,15 +370,22 @@ void append_repeated(std::string& out, const Message& m, const FieldDescriptor& 
   out.push_back(map ? '}' : ']');
 }
 
-/// Absent optional fields and messages are left out; so are absent raw values and unspecified enums.
+/// A field that says what the raw value beside it is.
+const FieldDescriptor* raw_value_of(const FieldDescriptor& type_field) {
+  if (type_field.enum_type() != hive::v1::ContentType_descriptor() || !type_field.name().ends_with("_type")) return nullptr;
+  return type_field.containing_type()->FindFieldByName(type_field.name().substr(0, type_field.name().size() - 5));
+}
+
+/// Absent optional fields and messages are left out; so are absent raw values with their types, and unspecified enums.
 bool shown(const Message& m, const FieldDescriptor& field, json_style style) {
   const Reflection& r = *m.GetReflection();
   if (field.is_repeated()) return !style.omit_defaults || r.FieldSize(m, &field) != 0;
   if (r.HasField(m, &field)) return true;
   if (style.omit_defaults || field.has_presence()) return false;
   if (field.type() == FieldDescriptor::TYPE_BYTES) return false;
-  if (field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM) return enum_word(*r.GetEnum(m, &field)) != "unspecified";
-  return true;
+  if (field.cpp_type() != FieldDescriptor::CPPTYPE_ENUM) return true;
+  if (const auto* raw = raw_value_of(field)) return r.HasField(m, raw);
+  return enum_word(*r.GetEnum(m, &field)) != "unspecified";
 }
 
 } // namespace

@@ -140,7 +140,7 @@ std::vector<actors::tenant_counters> capped(std::vector<actors::tenant_counters>
   std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.tenant < b.tenant; });
   if (all.size() <= limit) return all;
   actors::tenant_counters other;
-  other.name = "other";
+  other.name = "(other)";
   for (std::size_t i = limit; i < all.size(); ++i) {
     other.turns += all[i].turns;
     other.tells += all[i].tells;
@@ -186,24 +186,39 @@ void http_counters::count(std::size_t route, unsigned status, std::chrono::micro
   mine.total_micros.fetch_add(micros, std::memory_order_relaxed);
 }
 
+/// Every series needs a name of its own.
+void name_all(std::vector<actors::tenant_counters>& all, const metrics::names& name_of) {
+  for (auto& t : all) {
+    if (!t.name.empty()) continue;
+    if (t.tenant == system_tenant) t.name = "(hive)";
+    else if (name_of) t.name = name_of(t.tenant);
+    if (t.name.empty()) t.name = "(" + std::to_string(t.tenant.value()) + ")";
+  }
+}
+
 /// Sums at scrape what the threads of the node counted in their own slots.
 struct metrics::collector final : prometheus::Collectable {
   collector(actors::messaging& h, const persistence::commit_statistics* c, std::uint32_t series) : hive(h), commits(c), tenant_series(series) {}
 
-  std::vector<MetricFamily> Collect() const override {
+  std::vector<MetricFamily> Collect() const override { return collect({}); }
+
+  std::vector<MetricFamily> collect(const names& name_of) const {
     std::vector<MetricFamily> out;
     add_process(out);
     add_node(out, hive.read_gauges());
     if (commits) add_commits(out, *commits);
-    add_tenants(out, capped(hive.read_counters(), tenant_series));
+    auto tenants = capped(hive.read_counters(), tenant_series);
+    name_all(tenants, name_of);
+    add_tenants(out, tenants);
     std::lock_guard lock(guard);
     for (const auto& h : http) add_http(out, *h);
     return out;
   }
 
-  std::vector<MetricFamily> collect_of(tenant_id tenant) const {
+  std::vector<MetricFamily> collect_of(tenant_id tenant, const names& name_of) const {
     auto all = hive.read_counters();
     std::erase_if(all, [&](const auto& t) { return t.tenant != tenant; });
+    name_all(all, name_of);
     std::vector<MetricFamily> out;
     add_tenants(out, all);
     return out;
@@ -250,8 +265,8 @@ void metrics::add(std::shared_ptr<const http_counters> counters) {
   collector_->http.push_back(std::move(counters));
 }
 
-std::string metrics::scrape(std::optional<tenant_id> only) const {
-  return prometheus::TextSerializer().Serialize(only ? collector_->collect_of(*only) : collector_->Collect());
+std::string metrics::scrape(std::optional<tenant_id> only, const names& name_of) const {
+  return prometheus::TextSerializer().Serialize(only ? collector_->collect_of(*only, name_of) : collector_->collect(name_of));
 }
 
 } // namespace hive::ops

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -42,15 +43,18 @@ private:
 class metrics {
 public:
   /// @param commits may be null (a test without a store). @param tenant_series tenants with series of their own, in order
-  /// of their ids; the others are summed as "other".
+  /// of their ids; the others are summed as "(other)", which no tenant can be called.
   metrics(actors::messaging& hive, const persistence::commit_statistics* commits, std::uint32_t tenant_series);
   ~metrics();
 
   /// The gateway's counters, from now on part of what is scraped. Shared: a scrape may outlive the gateway.
   void add(std::shared_ptr<const http_counters> counters);
 
-  /// Prometheus text, version 0.0.4. @param only the one tenant whose series are shown; all of them and the node's when empty.
-  std::string scrape(std::optional<tenant_id> only = {}) const;
+  /// What a tenant is called; empty: it is not known, or gone.
+  using names = std::function<std::string(tenant_id)>;
+  /// Prometheus text, version 0.0.4. @param only the one tenant whose series are shown; all of them and the node's when
+  /// empty. @param name_of asked for counters that carry no name; a tenant without any is shown by its number: "(7)".
+  std::string scrape(std::optional<tenant_id> only = {}, const names& name_of = {}) const;
 
 private:
   struct collector;

@@ -215,6 +215,7 @@ TEST_F(GatewayTest, TasksAreListedByStateAndCancelled) {
   const auto done = send("GET", "/v1/tenants/acme/tasks?state=succeeded", acme).json();
   ASSERT_EQ(done["tasks"].size(), 1U);
   EXPECT_EQ(done["tasks"][0]["id"], "t2");
+  EXPECT_FALSE(done["tasks"][0].contains("payload_type")) << "a type without its value";
   EXPECT_EQ(send("GET", "/v1/tenants/acme/tasks?state=finished", acme).field(), "state");
   EXPECT_EQ(send("POST", "/v1/tenants/acme/tasks/t1:cancel", acme).json()["state"], "cancelled");
   EXPECT_EQ(send("POST", "/v1/tenants/acme/tasks/t9:cancel", acme).status, 404);

@@ -15,7 +15,8 @@ constexpr std::uint32_t header_bytes_max = 16 * 1024;
 constexpr std::size_t target_bytes_max = 8 * 1024;
 constexpr std::size_t buffer_bytes_max = 128 * 1024;
 constexpr auto write_timeout = std::chrono::seconds(30);
-constexpr auto linger_time = std::chrono::seconds(2);
+constexpr auto linger_time = std::chrono::milliseconds(2000);
+constexpr auto linger_time_at_end = std::chrono::milliseconds(200); // when the whole gateway stops
 constexpr auto never = steady_time::max();
 
 using beast::http::field;
@@ -45,7 +46,8 @@ struct outcome_job final : job {
   result<any_message> outcome;
 };
 
-session::session(server& owner, tcp::socket socket) : server_(owner), socket_(std::move(socket)), buffer_(buffer_bytes_max) {}
+session::session(server& owner, tcp::socket socket)
+  : home_(owner.home), server_(owner), socket_(std::move(socket)), buffer_(buffer_bytes_max) {}
 session::~session() = default;
 
 void session::start() {
@@ -388,7 +390,7 @@ void session::write() {
 /// Closing with unread input would reset the connection, and the answer could be lost on its way.
 void session::linger() {
   state_ = state::lingering;
-  deadline_ = std::chrono::steady_clock::now() + linger_time;
+  deadline_ = std::chrono::steady_clock::now() + (server_.winding_down ? linger_time_at_end : linger_time);
   beast::error_code ignored;
   socket_.shutdown(tcp::socket::shutdown_send, ignored);
   read_to_end();

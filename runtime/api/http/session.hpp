@@ -81,7 +81,8 @@ private:
   void write_stream(std::string text);
   void watch_for_end();
 
-  server& server_;
+  const std::shared_ptr<io_loop> home_;  ///< A reply may hold the session longer than the gateway lives: its socket needs this.
+  server& server_;                       ///< Not touched once `closed`.
   tcp::socket socket_;
   state state_ = state::idle;
   beast::flat_buffer buffer_;

@@ -38,7 +38,11 @@ private:
   void arrived(result<persistence::event_page> page);
   bool wanted(std::string_view type) const;
 
+  void rest();
+
   static constexpr std::size_t page_size = 256;
+  /// Between reads that did not fill a page: a storm of events costs a reader a hundred reads a second, not thousands.
+  static constexpr std::chrono::milliseconds pace{10};
   actors::messaging& hive_;
   std::shared_ptr<loop> home_;
   call call_;
@@ -48,6 +52,7 @@ private:
   std::function<void(result<event_batch>)> got_;
   std::atomic<bool> news_{true}; ///< Something was published since the last read began.
   bool reading_ = false;
+  bool resting_ = false;
   bool begun_ = false;
   bool stopped_ = false;
 };

@@ -38,7 +38,7 @@ void event_feed::stop() {
 }
 
 void event_feed::read() {
-  if (stopped_ || reading_ || !got_ || !news_.exchange(false)) return;
+  if (stopped_ || reading_ || resting_ || !got_ || !news_.exchange(false)) return;
   reading_ = true;
   hive_.read([self = shared_from_this(), cursor = cursor_](persistence::store_reader& store) {
     auto page = store.events(self->call_.context, cursor, page_size);
@@ -64,6 +64,7 @@ void event_feed::arrived(result<persistence::event_page> page) {
   }
   const bool moved = page->end != cursor_;
   if (page->events.size() >= page_size) news_ = true; // there may be more
+  else rest();
   for (auto& e : page->events)
     if (wanted(e.event.type)) batch.events.push_back(event_from(std::move(e)));
   cursor_ = page->end;
@@ -74,6 +75,16 @@ void event_feed::arrived(result<persistence::event_page> page) {
     return got(std::move(batch));
   }
   read(); // in case something was published meanwhile
+}
+
+void event_feed::rest() {
+  resting_ = true;
+  home_->after(pace, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->resting_ = false;
+    self->read();
+  });
 }
 
 bool event_feed::wanted(std::string_view type) const {
