@@ -203,6 +203,17 @@ measured run(const options& how, const shape& what, std::size_t batch, bool both
   return {what.name, batch, n / busy.count(), cpu * 1e6 / n, percentile(latencies, 0.5), percentile(latencies, 0.99)};
 }
 
+/// From a closed store to one that has its shards, its readers and its work list.
+measured reopen(const options& how, std::uint64_t population) {
+  const auto begin = std::chrono::steady_clock::now();
+  auto store = open_sqlite({.directory = how.dir, .shard_count = 256, .codec = nullptr, .vfs = {}});
+  if (!store || !(*store)->claim_all()) throw std::runtime_error("the store did not open again");
+  auto reader = (*store)->reader();
+  if (!reader || !(*reader)->shards_with_work() || (*reader)->totals()->entities != population) throw std::runtime_error("the store lost entities");
+  const double took = seconds_d(std::chrono::steady_clock::now() - begin).count() * 1e6;
+  return {"reopen, 1M entities", 1, 1e6 / took, 0, took, took};
+}
+
 /// write + fdatasync of 4 KiB into blocks that were written before: what no store can go below.
 measured raw_sync(const options& how) {
   std::filesystem::create_directories(how.dir);
@@ -269,6 +280,7 @@ int main(int argc, char** argv) {
       if (what.population > entities && batch != 126) continue;
       if (how.batch != 0 && batch != how.batch) continue;
       print(run(how, what, batch), json);
+      if (what.population > entities) print(reopen(how, what.population), json);
     }
   }
   const shape message{.name = "message, both sides", .state = true};

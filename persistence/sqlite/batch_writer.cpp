@@ -126,7 +126,8 @@ void batch_writer::look_at_shards(std::size_t records) {
 
 bool batch_writer::fence_holds(const turn_record& record, node_generation owner) {
 #ifdef HIVE_MUTATION_SKIP_FENCE
-  return record.shard.value() < 0xFFFF && owner.value() + 1 != 0;
+  std::ignore = std::tie(record, owner);
+  return true;
 #else
   const std::size_t number = record.shard.value();
   if (number >= shards_.size()) shards_.resize(number + 1);

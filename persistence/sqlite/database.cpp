@@ -13,7 +13,7 @@ void configure_library_once() {
   std::call_once(once, [] { sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); });
 }
 
-int busy(void*, int) { return 0; }
+constexpr int busy_milliseconds = 1000; // only another program, or a checkpoint that waits for readers, makes one wait
 
 } // namespace
 
@@ -51,7 +51,7 @@ connection::connection(const std::filesystem::path& file, mode how, const std::s
     throw sqlite_error(rc, "open: " + why);
   }
   sqlite3_extended_result_codes(db_, 1);
-  sqlite3_busy_handler(db_, busy, nullptr);
+  sqlite3_busy_timeout(db_, busy_milliseconds);
 }
 
 connection::~connection() { sqlite3_close_v2(db_); }

@@ -81,9 +81,12 @@ public:
 
   void maintain() override {
     std::lock_guard lock(guard_);
-    if (pages_ < checkpoint_pages_) return;
-    pages_ = 0;
-    const int rc = sqlite3_wal_checkpoint_v2(writer_->handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+    if (pages_ < checkpoint_at_) return;
+    // Readers that never all leave at once keep the log from starting again at its beginning. When it has grown well
+    // beyond what is usual, wait for them: they are short, and the busy timeout bounds the wait.
+    const int mode = pages_ >= 8 * checkpoint_pages_ ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE;
+    checkpoint_at_ = pages_ + checkpoint_pages_;
+    const int rc = sqlite3_wal_checkpoint_v2(writer_->handle(), nullptr, mode, nullptr, nullptr);
     if (rc == SQLITE_OK || rc == SQLITE_BUSY || rc == SQLITE_LOCKED) return;
     const sqlite_error e(sqlite3_extended_errcode(writer_->handle()), sqlite3_errmsg(writer_->handle()));
     if (is_sync_failure(e.code())) stop_process(e, file_.string());
@@ -147,7 +150,9 @@ public:
 
 private:
   static int note_pages(void* self, sqlite3*, const char*, int pages) {
-    static_cast<sqlite_turn_store*>(self)->pages_ = pages;
+    auto& store = *static_cast<sqlite_turn_store*>(self);
+    if (pages < store.pages_) store.checkpoint_at_ = store.checkpoint_pages_; // the log began anew
+    store.pages_ = pages;
     return SQLITE_OK;
   }
 
@@ -240,6 +245,7 @@ private:
   std::atomic<std::uint64_t> next_position_{1};
   std::uint64_t next_event_ = 1;
   int pages_ = 0; // in the log, after the last commit
+  int checkpoint_at_ = checkpoint_pages_;
 };
 
 error cannot_create(const std::filesystem::path& file, int number) {

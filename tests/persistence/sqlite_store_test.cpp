@@ -232,6 +232,41 @@ TEST_F(SqliteStore, ATornTailLosesOnlyWhatWasNotWhole) {
   EXPECT_GE(last, 6u);
 }
 
+TEST_F(SqliteStore, ALongReadDoesNotMakeTheLogGrowForEver) {
+  auto how = options();
+  how.checkpoint_pages = 50;
+  auto store = open_sqlite(how);
+  ASSERT_TRUE(store);
+  turn_maker make(**store);
+  make.claim_all();
+  actor a{entity_id{tenant_id{1}, 5}};
+  const auto write_some = [&] {
+    for (int i = 0; i < 100; ++i) {
+      auto r = make.turn(a);
+      turn_maker::set_state(*r, std::string(20'000, 's'));
+      ASSERT_EQ(write(**store, r).what, batch_result::kind::done);
+      (*store)->maintain();
+    }
+  };
+  auto r = make.turn(a);
+  turn_maker::send(a, *r, a.id, "x");
+  ASSERT_EQ(write(**store, r).what, batch_result::kind::done);
+  auto reader = std::move((*store)->reader().value());
+  std::uintmax_t during = 0;
+  ASSERT_TRUE(reader->outbox_of(make.shard(a.id), [&](outbox_row&&) { // the snapshot is held meanwhile
+    for (int i = 0; i < 20; ++i) {
+      auto more = make.turn(a);
+      turn_maker::set_state(*more, std::string(20'000, 's'));
+      EXPECT_EQ(write(**store, more).what, batch_result::kind::done);
+    }
+    during = std::filesystem::file_size(file("hive.db-wal"));
+    return true;
+  }));
+  EXPECT_GT(during, 300'000u);
+  write_some();
+  EXPECT_LE(std::filesystem::file_size(file("hive.db-wal")), during + 500'000u) << "it started again at its beginning";
+}
+
 TEST_F(SqliteStore, SealedPayloadsAreNotReadableInTheFiles) {
   const test_codec codec;
   auto how = options();
