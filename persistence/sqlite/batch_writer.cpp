@@ -142,15 +142,15 @@ bool batch_writer::fence_holds(const turn_record& record, node_generation owner)
 }
 
 bool batch_writer::build_on(const turn_record& r, batch_tally& tally) {
-  const auto or_nothing = [](std::uint64_t v) { return v != 0 ? std::optional(v) : std::nullopt; };
+  const auto or_nothing = [](std::uint64_t v) { return number_or_null{v != 0, static_cast<std::int64_t>(v)}; };
   const std::uint64_t keyed = r.keyed && !r.keyed->generated ? r.position.value() : 0;
   const std::uint64_t tail = r.logs.empty() ? 0 : r.position.value();
   const std::uint64_t sent = r.outbox.empty() ? r.sent : std::max(r.sent, r.outbox.back().sequence);
-  const auto desired = r.desired ? std::optional(static_cast<std::int64_t>(*r.desired)) : std::nullopt;
+  const number_or_null desired{r.desired.has_value(), static_cast<std::int64_t>(r.desired.value_or(desired_state::running))};
   const auto state = r.state ? std::optional(sealed(r, "entity.state", *r.state)) : std::nullopt;
 
   if (r.base == 0) {
-    entity_insert_.bind(r.entity, desired.value_or(0), r.life.value_or(incarnation{}), sent, keyed, tail, state.value_or(blob{})).run();
+    entity_insert_.bind(r.entity, desired.value, r.life.value_or(incarnation{}), sent, keyed, tail, state.value_or(blob{})).run();
     if (on_.changes() == 1) {
       ++tally.entities;
       return true;

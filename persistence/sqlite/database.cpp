@@ -150,4 +150,12 @@ void statement::put(int index, std::nullptr_t) {
   if (rc != SQLITE_OK) on_->fail(rc, sqlite3_sql(raw_));
 }
 
+void statement::put(int index, number_or_null value) {
+  if (value.present) {
+    put(index, value.value);
+  } else {
+    put(index, nullptr);
+  }
+}
+
 } // namespace hive::persistence::sqlite

@@ -38,6 +38,12 @@ struct blob {
   std::string_view bytes;
 };
 
+/// A number, or null.
+struct number_or_null {
+  bool present = false;
+  std::int64_t value = 0;
+};
+
 /// Confined to one thread.
 class connection {
 public:
@@ -101,6 +107,7 @@ private:
   void put(int index, const char* value) { put(index, std::string_view(value)); }
   void put(int index, blob value);
   void put(int index, std::nullptr_t);
+  void put(int index, number_or_null value);
   void put(int index, entity_id value) { put(index, value.bits()); }
   template <class Tag, class Rep> void put(int index, strong_id<Tag, Rep> value) {
     put(index, static_cast<std::int64_t>(value.value()));
