@@ -18,9 +18,9 @@ TEST_F(MetricsTest, TenantsBeyondTheLimitAreOneSeries) {
   const auto text = metrics(hive, nullptr, 2).scrape();
   EXPECT_TRUE(has(text, R"(hive_turns_total{tenant="a"} 7)"));
   EXPECT_TRUE(has(text, R"(hive_turns_total{tenant="b"} 7)"));
-  EXPECT_TRUE(has(text, R"(hive_turns_total{tenant="(other)"} 14)"));
+  EXPECT_TRUE(has(text, R"x(hive_turns_total{tenant="(other)"} 14)x"));
   EXPECT_EQ(text.find(R"(tenant="c")"), std::string::npos);
-  EXPECT_TRUE(has(text, R"(hive_turn_seconds_bucket{tenant="(other)",le="1.6e-05"} 14)")) << "their histograms are summed too";
+  EXPECT_TRUE(has(text, R"x(hive_turn_seconds_bucket{tenant="(other)",le="1.6e-05"} 14)x")) << "their histograms are summed too";
 }
 
 TEST_F(MetricsTest, CountersWithoutANameGetOne) {
@@ -28,7 +28,7 @@ TEST_F(MetricsTest, CountersWithoutANameGetOne) {
   hive.add_tenant("");
   const auto text = metrics(hive, nullptr, 9).scrape({}, [](tenant_id id) { return id == tenant_id{1} ? "acme" : ""; });
   EXPECT_TRUE(has(text, R"(hive_turns_total{tenant="acme"} 7)"));
-  EXPECT_TRUE(has(text, R"(hive_turns_total{tenant="(2)"} 7)"));
+  EXPECT_TRUE(has(text, R"x(hive_turns_total{tenant="(2)"} 7)x"));
 }
 
 TEST_F(MetricsTest, CommitsShowBatchesAndLatency) {
