@@ -363,6 +363,38 @@ TEST_P(StoreContract, LogsOfOneEntityAreReadEachByItself) {
   EXPECT_TRUE(log(ann, "no such log").empty());
 }
 
+TEST_P(StoreContract, LongLogsArePagedFromTheFrontAndFromAnywhere) {
+  constexpr std::size_t n = 3'000;
+  const auto grow = [&](std::size_t to) {
+    std::vector<std::unique_ptr<turn_record>> batch;
+    while (ann.log_next["ops"] < to) {
+      auto r = make->turn(ann);
+      turn_maker::append(ann, *r, "ops", std::to_string(ann.log_next["ops"]));
+      if (ann.log_next["ops"] % 7 == 0) turn_maker::append(ann, *r, "rare", "x");
+      turn_maker::end_appends(ann, *r);
+      batch.push_back(std::move(r));
+    }
+    ASSERT_EQ(write(*store, batch).what, batch_result::kind::done);
+  };
+  const auto check = [&](std::size_t from, std::size_t limit) {
+    const auto page = log(ann, "ops", from, limit);
+    const std::size_t size = ann.log_next["ops"];
+    ASSERT_EQ(page.size(), from >= size ? 0 : std::min(limit, size - from)) << from;
+    for (std::size_t i = 0; i < page.size(); ++i) ASSERT_EQ(page[i], std::to_string(from + i));
+  };
+  grow(n);
+  for (std::size_t from = 0; from < n + 100; from += 100) check(from, 100);
+  grow(n + 500);
+  random_source chance(1);
+  for (int i = 0; i < 200; ++i) check(chance.below(n + 600), 1 + chance.below(300));
+  check(0, std::numeric_limits<std::size_t>::max());
+  check(5, std::numeric_limits<std::size_t>::max());
+  EXPECT_EQ(log(ann, "rare").size(), ann.log_next["rare"]);
+  const journal_position tail = std::exchange(ann.log_tail, journal_position{1});
+  EXPECT_TRUE(log(ann, "ops", n, 10).empty()) << "nothing is seen beyond the tail that was asked for";
+  ann.log_tail = tail;
+}
+
 TEST_P(StoreContract, LogsOutliveTheJournal) {
   auto r = make->turn(ann);
   turn_maker::append(ann, *r, "ops", "kept");
