@@ -398,7 +398,8 @@ void node_host::statuses(tenant_context who, std::vector<entity_id> ids,
   g->done = std::move(done);
   if (by_shard.empty()) return g->done({});
   for (auto& [shard, list] : by_shard) {
-    post(list.front(), std::make_unique<call_op>([g, list = std::move(list)](shard_core& core) {
+    const entity_id any = list.front();
+    post(any, std::make_unique<call_op>([g, list = std::move(list)](shard_core& core) {
       std::unordered_map<entity_id, json> mine;
       for (const auto id : list)
         if (auto s = core.status_of(id); !s.is_null()) mine.emplace(id, std::move(s));

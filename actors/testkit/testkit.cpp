@@ -55,8 +55,12 @@ void testkit::begin() {
   loader_ = std::make_unique<entity_loader>(behaviours_, *names_);
   pipeline_ = std::make_unique<persistence::commit_pipeline>(persistence::batch_limits{settings_.node.batch_turns, settings_.node.batch_bytes});
   settler_ = std::make_unique<settler>();
-  for (const auto& row : *store_->claim_all()) shards_.push_back(std::make_unique<shard_core>(row.shard, row.fence, *this));
-  for (const auto shard : *store_->reader().value()->shards_with_work()) {
+  const auto claimed = store_->claim_all();
+  if (!claimed) give_up(to_string(claimed.error()));
+  for (const auto& row : *claimed) shards_.push_back(std::make_unique<shard_core>(row.shard, row.fence, *this));
+  const auto work = reader_->shards_with_work();
+  if (!work) give_up(to_string(work.error()));
+  for (const auto shard : *work) {
     auto& core = *shards_[shard.value()];
     (void)reader_->waiting_of(shard, [&](persistence::waiting_entity&& w) { return core.recover(std::move(w)), true; });
     (void)reader_->outbox_of(shard, [&](persistence::outbox_row&& row) { return core.recover(std::move(row)), true; });

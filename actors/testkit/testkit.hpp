@@ -24,7 +24,7 @@
 namespace hive::actors {
 
 /// Confined to one thread.
-class testkit final : private shard_services {
+class testkit final : public shard_services {
 public:
   using fill = std::function<void(behaviour_registry&, executor_registry&)>;
 

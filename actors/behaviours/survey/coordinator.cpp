@@ -178,7 +178,8 @@ task<result<void>> coordinator::prepare(turn& self, progress& p, const order& o)
 task<result<void>> coordinator::erase(turn& self, progress& p) const {
   bool any = false;
   for (const char* prefix : {"f/", "o/", "d/"}) {
-    const auto old = co_await self.rows(prefix, p.cursor.starts_with(prefix) ? p.cursor : "", page_rows);
+    const std::string after = p.cursor.starts_with(prefix) ? p.cursor : std::string{};
+    const auto old = co_await self.rows(prefix, after, page_rows);
     for (const auto& [key, value] : old) self.erase_row(key);
     if (old.empty()) continue;
     p.cursor = old.back().first;
@@ -207,8 +208,10 @@ task<result<void>> coordinator::walk(turn& self, progress& p, order& o) const {
   if (o.real_roots.size() == p.root) {
     const std::string real = json_fields(json{{"root", page.at("root")}}).path("root");
     for (const auto& earlier : o.real_roots)
-      if (is_below(real, earlier) || is_below(earlier, real))
-        co_return invalid("roots[" + std::to_string(p.root) + "]", "the directory overlaps with another root through a link");
+      if (is_below(real, earlier) || is_below(earlier, real)) {
+        error why = invalid("roots[" + std::to_string(p.root) + "]", "the directory overlaps with another root through a link");
+        co_return why;
+      }
     o.real_roots.push_back(real);
     self.put_row("run", o.encode());
   }
@@ -225,7 +228,10 @@ task<result<void>> coordinator::walk(turn& self, progress& p, order& o) const {
     }
   }
   p.folders += page.at("folders").get<std::uint64_t>();
-  if (p.files > files_max) co_return error{errc::application, "too_many_files", "there are more than " + std::to_string(files_max) + " files", "roots", {}};
+  if (p.files > files_max) {
+    error why{errc::application, "too_many_files", "there are more than " + std::to_string(files_max) + " files", "roots", {}};
+    co_return why;
+  }
   const auto& cursor = page.at("cursor");
   p.cursor = cursor.is_string() ? cursor.get<std::string>() : "";
   if (cursor.is_null()) p.root += 1;
@@ -246,7 +252,7 @@ task<result<void>> coordinator::walk(turn& self, progress& p, order& o) const {
 task<> coordinator::hand_out(turn& self, progress& p, const order& o, const pool& readers) const {
   const auto capacity = readers.readers.size() * readers.window;
   if (p.next >= p.files || p.out.size() > capacity / 2) co_return; // many at a time: one read of rows serves them all
-  const std::string after = p.next == 0 ? "" : row_key("f/", p.next - 1);
+  const std::string after = p.next == 0 ? std::string{} : row_key("f/", p.next - 1);
   const auto rows = co_await self.rows("f/", after, capacity - p.out.size());
   for (const auto& [key, value] : rows) {
     const auto reader = p.least_loaded(static_cast<std::uint32_t>(readers.readers.size()));
@@ -310,19 +316,21 @@ task<> coordinator::tick(turn& self, message m) const {
 task<> coordinator::give_again(turn& self, progress& p, const pool& readers) const {
   const auto row = co_await self.row("run");
   const order o = order::decode(row.value());
-  for (auto& o_file : p.out) {
-    const auto known = co_await self.row(row_key("f/", o_file.file));
-    o_file.reader = (o_file.reader + 1) % static_cast<std::uint32_t>(readers.readers.size());
-    send_read(self, p, o, readers, o_file.file, file_row::decode(known.value()), o_file.reader);
+  for (auto& given : p.out) {
+    const std::string key = row_key("f/", given.file);
+    const auto known = co_await self.row(key);
+    given.reader = (given.reader + 1) % static_cast<std::uint32_t>(readers.readers.size());
+    send_read(self, p, o, readers, given.file, file_row::decode(known.value()), given.reader);
   }
 }
 
 task<> coordinator::give_up_files(turn& self, progress& p) const {
   for (const auto& lost : p.out) {
-    const auto known = co_await self.row(row_key("f/", lost.file));
+    const std::string key = row_key("f/", lost.file);
+    const auto known = co_await self.row(key);
     file_row row = file_row::decode(known.value());
     row.result = R"({"status":"lost","why":"no reader answered"})";
-    self.put_row(row_key("f/", lost.file), row.encode());
+    self.put_row(key, row.encode());
     p.finished += 1;
   }
   p.out.clear();
@@ -392,7 +400,8 @@ task<result<void>> coordinator::write_head(turn& self, progress& p, const order&
 
 task<result<void>> coordinator::write_list(turn& self, progress& p, const order& o) const {
   const bool files = p.at == phase::write_files;
-  const auto rows = co_await self.rows(files ? "f/" : p.at == phase::write_folders ? "d/" : "o/", p.cursor, page_rows);
+  const std::string_view prefix = files ? "f/" : p.at == phase::write_folders ? "d/" : "o/";
+  const auto rows = co_await self.rows(prefix, p.cursor, page_rows);
   std::string text;
   std::string last = p.cursor;
   bool first = p.first_item;
