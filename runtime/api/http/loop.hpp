@@ -7,12 +7,13 @@
 #include <boost/asio/io_context.hpp>
 
 #include <atomic>
+#include <unordered_set>
 
 namespace hive::api::http {
 
 namespace net = boost::asio;
 
-class io_loop final : public loop, public std::enable_shared_from_this<io_loop> {
+class io_loop final : public loop {
 public:
   using loop::post;
   void post(std::unique_ptr<job> work) override;
@@ -28,13 +29,16 @@ public:
   void run();
   /// Any thread: `run` returns soon; what is posted from now on is dropped.
   void end();
-  /// Drops what was posted and not run. @pre `run` has returned.
-  void clear() { jobs_.drain(); }
+  /// Drops what was posted or delayed and has not run, and lets operations of closed sockets end: all of it may hold the
+  /// loop, which would then hold itself. @pre `run` has returned, every socket is closed.
+  void clear();
 
 private:
+  struct delayed;
   void drain();
   net::io_context context_{1};
-  mpsc_queue<job> jobs_; // goes before the context: jobs hold sockets
+  std::unordered_set<std::shared_ptr<delayed>> delayed_; // goes before the context, as the jobs do
+  mpsc_queue<job> jobs_;
   std::atomic<bool> ended_{false};
 };
 
