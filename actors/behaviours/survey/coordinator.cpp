@@ -176,15 +176,13 @@ task<result<void>> coordinator::prepare(turn& self, progress& p, const order& o)
 }
 
 task<result<void>> coordinator::erase(turn& self, progress& p) const {
+  const std::string after = p.cursor;
+  const auto old = co_await self.rows("", after, page_rows);
   bool any = false;
-  for (const char* prefix : {"f/", "o/", "d/"}) {
-    const std::string after = p.cursor.starts_with(prefix) ? p.cursor : std::string{};
-    const auto old = co_await self.rows(prefix, after, page_rows);
-    for (const auto& [key, value] : old) self.erase_row(key);
-    if (old.empty()) continue;
-    p.cursor = old.back().first;
+  for (const auto& [key, value] : old) {
+    p.cursor = key;
     any = true;
-    break;
+    if (key.starts_with("f/") || key.starts_with("o/") || key.starts_with("d/")) self.erase_row(key);
   }
   if (any) co_return result<void>{};
   self.put_row("summary", "");
