@@ -205,7 +205,7 @@ def main():
         with open(os.path.join(first, "report.md"), encoding="utf-8") as f:
             text = f.read()
         for name in ("loop-here", "loop-a", "dangling", "outside", "pipe", "huge.py", "binary.bin"):
-            check(f"/{name}" in text, f"report.md names {name}")
+            check(f"- `{name}" in text, f"report.md names {name}")
         print(f"{answer['files']} files in {took:.2f} s ({answer['files'] / took:.0f} files/s), counts equal", flush=True)
 
         # This repository.

@@ -86,10 +86,16 @@ void folders_table(std::string& out, const summary& s) {
   if (s.folders_closed > rows.size()) out += "\nAnd " + plural(s.folders_closed - rows.size(), "more folder", "more folders") + " in report.json.\n";
 }
 
-void ranked_list(std::string& out, const std::string& title, const std::vector<ranked>& list, bool sizes, const char* unit) {
+/// Below the one root that there is, its name need not be said again.
+std::string_view brief(const order& o, std::string_view path) {
+  const std::string root = path_for_people(o.roots[0]) + "/";
+  return o.roots.size() == 1 && path.starts_with(root) ? path.substr(root.size()) : path;
+}
+
+void ranked_list(std::string& out, const order& o, const std::string& title, const std::vector<ranked>& list, bool sizes, const char* unit) {
   if (list.empty()) return;
   out += "\n### " + title + "\n\n";
-  for (const auto& r : list) out += "1. " + code(r.path) + ": " + (sizes ? size_text(r.value) : grouped(r.value) + unit) + "\n";
+  for (const auto& r : list) out += "1. " + code(brief(o, r.path)) + ": " + (sizes ? size_text(r.value) : grouped(r.value) + unit) + "\n";
 }
 
 void counts(std::string& out, const std::string& title, const std::map<std::string, std::uint64_t>& by_name) {
@@ -99,7 +105,7 @@ void counts(std::string& out, const std::string& title, const std::map<std::stri
   for (const auto& r : rows) out += "- " + r.path + ": " + grouped(r.value) + "\n";
 }
 
-void findings(std::string& out, const summary& s) {
+void findings(std::string& out, const order& o, const summary& s) {
   static const std::array<std::pair<const char*, const char*>, 15> titles{{{"unreadable", "Files that could not be read"},
                                                                           {"unreadable folder", "Folders that could not be read"},
                                                                           {"vanished", "Files that vanished before they were read"},
@@ -121,7 +127,7 @@ void findings(std::string& out, const summary& s) {
     const auto found = s.findings.find(key);
     if (found == s.findings.end()) continue;
     out += "\n### " + std::string(title) + ": " + grouped(found->second.count) + "\n\n";
-    for (const auto& name : found->second.first) out += "- " + code(name) + "\n";
+    for (const auto& name : found->second.first) out += "- " + code(brief(o, name)) + "\n";
     if (found->second.count > found->second.first.size())
       out += "- and " + grouped(found->second.count - found->second.first.size()) + " more in report.json\n";
   }
@@ -149,10 +155,10 @@ std::string report_markdown(const order& o, const progress& p, const summary& s)
   languages_table(out, s.all);
   folders_table(out, s);
   out += "\n## The most of it\n";
-  ranked_list(out, "Largest", s.largest, true, "");
-  ranked_list(out, "Most lines", s.longest, false, " lines");
-  ranked_list(out, "Most definitions", s.most_definitions, false, " definitions");
-  ranked_list(out, "Most left to do", s.most_markers, false, " lines with TODO, FIXME, XXX or HACK");
+  ranked_list(out, o, "Largest", s.largest, true, "");
+  ranked_list(out, o, "Most lines", s.longest, false, " lines");
+  ranked_list(out, o, "Most definitions", s.most_definitions, false, " definitions");
+  ranked_list(out, o, "Most left to do", s.most_markers, false, " lines with TODO, FIXME, XXX or HACK");
   counts(out, "Markers", s.markers);
   counts(out, "What is defined", s.definitions);
 
@@ -162,7 +168,7 @@ std::string report_markdown(const order& o, const progress& p, const summary& s)
     for (const auto& w : words) shown.push_back(w.path + " (" + grouped(w.value) + ")");
     out += "\n## Words used most\n\n" + joined(shown, ", ") + "\n";
   }
-  findings(out, s);
+  findings(out, o, s);
   out += "\n## How it was counted\n\n"
          "Lines are what `wc -l` counts, of every file that could be read. A marker is a line that holds TODO, FIXME, XXX or HACK as a whole word, as\n"
          "`LC_ALL=C grep -cw` counts them in text files. A file is binary when there is a NUL among its first 8,000 bytes. Definitions and headings are found by\n"
