@@ -189,15 +189,10 @@ task_service::~task_service() = default;
 
 void task_service::submit(const call& c, v1::SubmitTaskRequest& request, reply<v1::Task> done) {
   ask_entity(with_.hive, c, queue, "task.submit", submit_body(request), request.idempotency_key(), {},
-             [&request, done = std::move(done)](result<json> answer) {
+             [&hive = with_.hive, c, done = std::move(done)](result<json> answer) {
                if (!answer) return done(std::move(answer).error());
-               v1::Task task;
-               task.set_id(answer->value("id", ""));
-               task.set_state(state_from(answer->value("state", "")));
-               task.set_agent(request.agent());
-               task.set_type(request.type());
-               *task.mutable_labels() = request.labels();
-               done(std::move(task));
+               // The whole row, as it is now: it may have started already.
+               hive.read([c, id = answer->value("id", ""), done](store_reader& store) { done(read_task(store, c.context, id)); });
              });
 }
 
