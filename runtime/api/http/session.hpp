@@ -7,7 +7,8 @@
 ///      |                |                |             |-> streaming (events) until either side closes
 ///      `----- an error is answered at once; what is left of the request unread closes the connection afterwards
 /// ```
-/// A request's key and permission are checked before its body is read.
+/// session.cpp holds the life of the connection and the writing; session_head.cpp, session_request.cpp and
+/// event_stream.cpp the other steps.
 #pragma once
 
 #include "runtime/api/http/server.hpp"
@@ -26,6 +27,12 @@ struct event_batch;
 namespace hive::api::http {
 
 namespace beast = boost::beast;
+
+constexpr std::uint32_t header_bytes_max = 16 * 1024;
+constexpr std::size_t buffer_bytes_max = 128 * 1024; ///< Of what was read and not parsed.
+constexpr auto never = steady_time::max();
+
+inline std::string_view view(beast::string_view s) noexcept { return {s.data(), s.size()}; }
 
 /// Used on the loop's thread only.
 class session final : public std::enable_shared_from_this<session> {
