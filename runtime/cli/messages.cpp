@@ -58,6 +58,8 @@ void ask(session& s, const message_options& o) {
   const auto payload = answer.body.find("payload");
   if (payload == answer.body.end() || payload->is_null()) s.print("null\n");
   else if (payload->is_string()) s.print(payload->get<std::string>() + "\n");
+  else if (const std::string line = payload->dump(-1, ' ', false, json::error_handler_t::replace); line.size() <= s.width())
+    s.print(line + "\n");
   else s.print_json(*payload);
   if (answer.body.value("repeated", false)) s.note("(the stored answer of an earlier ask with this key)");
 }

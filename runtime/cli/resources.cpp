@@ -240,7 +240,7 @@ void add_resource_commands(CLI::App& app, session& s) {
   auto* apply_command = add_command(app, "apply", "Make a tenant look like a manifest: all of it, or nothing",
                                     "  hivectl apply -f config/swarms/survey.yaml\n"
                                     "  hivectl -t demo apply -f swarm.json\n  cat swarm.yaml | hivectl apply -f -");
-  apply_command->add_option("-f,--file", a->files, "Manifest, YAML or JSON; - is standard input; -t overrides its tenant")->required();
+  apply_command->add_option("-f,--file", a->files, "Manifest, YAML or JSON; - is standard input; -t overrides its tenant")->required()->allow_extra_args(false);
   apply_command->add_flag("--all", a->all, "List unchanged entities too");
   apply_command->callback([&s, a] { apply(s, *a); });
 

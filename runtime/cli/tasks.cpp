@@ -173,7 +173,7 @@ void add_task_commands(CLI::App& app, session& s) {
   submit_command->add_flag("-w,--watch", o->watch, "Follow it to its end, with progress");
   submit_command->add_option("--key", o->key, "Idempotency key: a repeat with it gives the same task");
   submit_command->add_option("--deadline", o->deadline, "Of the whole task: 30s, 10m, 2h");
-  submit_command->add_option("--label", o->labels, "NAME=VALUE, for people; may be repeated");
+  submit_command->add_option("--label", o->labels, "NAME=VALUE, for people; may be repeated")->allow_extra_args(false);
   add_watch_options(*submit_command, *o);
   submit_command->callback([&s, o] { submit(s, *o); });
 

@@ -171,6 +171,12 @@ class HivectlTest(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("files: 7", done.stdout)
 
+    def test_labels_take_one_word_each(self):
+        self.hive.answers["POST", "/v1/tenants/demo/tasks"] = (200, {"id": "t1", "state": "queued"})
+        done = self.run_cli("task", "submit", "survey", "--label", "a=1", "--label", "b=x=y", "run", "{}")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.hive.seen[0][2]["labels"], {"a": "1", "b": "x=y"})
+
     def test_failed_task_fails_the_watch(self):
         self.hive.answers["GET", "/v1/tenants/demo/tasks/t1"] = (200, {
             "id": "t1", "state": "failed", "error": {"reason": "agent_crashed", "message": "boom"}})
