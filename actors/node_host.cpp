@@ -37,8 +37,8 @@ node_host::~node_host() {
   stopping_ = true;
   if (executor_threads_) executor_threads_->stop();
   if (readers_) readers_->stop();
-  shards_.reset();
-  commit_.reset();
+  if (shards_) shards_->stop();
+  commit_.reset(); // writes what was submitted, and answers its askers
 }
 
 result<void> node_host::start() {
@@ -78,7 +78,11 @@ result<void> node_host::start() {
     if (!o) return o.error();
   }
   shards_ = std::make_unique<shard_actors>(std::move(cores), s.node.workers);
-  for (auto& op : std::exchange(early_, {})) shards_->post(shard_of(op.first, shard_count_), std::move(op.second));
+  {
+    std::lock_guard lock(early_guard_);
+    for (auto& op : std::exchange(early_, {})) shards_->post(shard_of(op.first, shard_count_), std::move(op.second));
+    running_.store(shards_.get(), std::memory_order_release);
+  }
   log::info("shards started", {{"shards", shard_count_}, {"messages_under_way", messages}, {"turns_waiting", turns}});
   std::lock_guard lock(state_guard_);
   started_ = true;
@@ -198,8 +202,11 @@ result<entity_id> node_host::resolve_now(tenant_context who, entity_kind kind, c
 // -- services for the shards
 
 void node_host::post(entity_id to, std::unique_ptr<shard_op> op) {
-  if (shards_) shards_->post(shard_of(to, shard_count_), std::move(op));
-  else if (!stopping_) early_.emplace_back(to, std::move(op)); // recovery, before the shards run
+  const auto shard = shard_of(to, shard_count_);
+  if (auto* shards = running_.load(std::memory_order_acquire)) return shards->post(shard, std::move(op));
+  std::lock_guard lock(early_guard_); // what recovery asked for, before the shards run
+  if (auto* shards = running_.load(std::memory_order_acquire)) return shards->post(shard, std::move(op));
+  early_.emplace_back(to, std::move(op));
 }
 
 void node_host::read(std::function<void(store_reader&)> job) {

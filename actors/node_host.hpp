@@ -107,7 +107,9 @@ private:
   bool started_ = false;
   std::atomic<bool> ready_{false};
   std::atomic<bool> stopping_{false};
+  std::mutex early_guard_;
   std::vector<std::pair<entity_id, std::unique_ptr<shard_op>>> early_; ///< Posted before the shards run.
+  std::atomic<shard_actors*> running_{nullptr};
 
   std::mutex feeds_guard_;
   std::unordered_map<tenant_id, feed> feeds_;
@@ -116,12 +118,12 @@ private:
 
   settler settler_; // commit thread only
 
-  // Destroyed from the bottom up: first the shards stop, then what they use.
+  // Destroyed from the bottom up. The shards are stopped first and freed last but one: the commit thread still posts.
   std::unique_ptr<deadline_wheel> deadlines_;
-  std::unique_ptr<persistence::commit_thread> commit_;
   std::unique_ptr<worker_pool<std::unique_ptr<persistence::store_reader>>> readers_;
   std::unique_ptr<worker_pool<int>> executor_threads_;
   std::unique_ptr<shard_actors> shards_;
+  std::unique_ptr<persistence::commit_thread> commit_;
 };
 
 } // namespace hive::actors

@@ -120,7 +120,7 @@ void shard_core::reload(activation& a) {
   }
   auto back = std::exchange(more.returned, {});
   for (auto e = back.rbegin(); e != back.rend(); ++e) {
-    services_.gauges().queued.fetch_add(1, std::memory_order_relaxed);
+    queued_change_ += 1;
     a.box.push_front(std::move(*e));
   }
   a.doing = activity::absent;
@@ -141,7 +141,7 @@ void shard_core::reload(activation& a) {
       for (auto& [number, message] : std::exchange(back_again->more->uncertain, {})) {
         const auto row = std::find_if(rows->begin(), rows->end(), [n = number](const auto& w) { return w.turn.turn == n; });
         if (row == rows->end()) {
-          core.services_.gauges().queued.fetch_add(1, std::memory_order_relaxed);
+          core.queued_change_ += 1;
           back_again->box.push_front(std::move(message));
         } else {
           core.recover(std::move(*row));

@@ -97,7 +97,7 @@ void shard_core::deliver(std::unique_ptr<envelope> e) {
                           "the mailbox is full (entity.mailbox_messages, entity.mailbox_bytes)", {}, std::chrono::milliseconds{50}});
     return;
   }
-  services_.gauges().queued.fetch_add(1, std::memory_order_relaxed);
+  queued_change_ += 1;
   a.box.push_back(std::move(e));
   make_ready(a);
 }
@@ -138,6 +138,7 @@ bool shard_core::run_slice() {
     a->queued = false;
     dispatch(*a);
   }
+  if (queued_change_ != 0) services_.gauges().queued.fetch_add(std::exchange(queued_change_, 0), std::memory_order_relaxed);
   return !ready_.empty();
 }
 
@@ -147,7 +148,7 @@ void shard_core::dispatch(activation& a) {
   touch(a);
   std::unique_ptr<envelope> e;
   if ((e = a.box.pop(lane::system))) {
-    services_.gauges().queued.fetch_sub(1, std::memory_order_relaxed);
+    queued_change_ -= 1;
     const entity_id id = a.id;
     if (e->from_where == envelope::origin::reply) take_reply(a, std::move(e));
     else system_message(a, std::move(e));
@@ -162,7 +163,7 @@ void shard_core::dispatch(activation& a) {
   if (a.spec_stale) return; // the commits under way bring it back here
   e = a.box.pop(lane::urgent);
   if (!e) e = a.box.pop(lane::user);
-  services_.gauges().queued.fetch_sub(1, std::memory_order_relaxed);
+  queued_change_ -= 1;
   ready_.charge(a.id.tenant(), 1 + e->bytes() / 1024);
   const entity_id id = a.id;
   begin(a, std::move(e));
@@ -184,7 +185,7 @@ void shard_core::loaded(loaded_op& op) {
     for (const auto l : {lane::system, lane::urgent, lane::user})
       while (auto e = a->box.pop(l)) {
         if (e->from_where == envelope::origin::ask) {
-          services_.gauges().queued.fetch_sub(1, std::memory_order_relaxed);
+          queued_change_ -= 1;
           refuse(std::move(e), op.what_is.error());
         } else kept.push_back(std::move(e));
       }

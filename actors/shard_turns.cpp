@@ -119,7 +119,7 @@ void shard_core::load_keys(activation& a) {
       for (auto& e : std::exchange(held.awaiting_keys, {})) {
         if (!*got) shard.refuse(std::move(e), got->error());
         else {
-          shard.services_.gauges().queued.fetch_add(1, std::memory_order_relaxed);
+          shard.queued_change_ += 1;
           back->box.push_front(std::move(e));
         }
       }
@@ -202,8 +202,12 @@ void shard_core::run_turn(activation& a, std::unique_ptr<turn_host> host) {
   m.body = own.in->body;
   m.from = own.in->from;
   m.wants_reply = own.in->ticket || own.in->reply_to || own.in->from_where == envelope::origin::ask;
-  own.code = a.spec->code->handle(own.face, std::move(m));
   own.parked = {};
+  try {
+    own.code = a.spec->code->handle(own.face, std::move(m));
+  } catch (const std::exception& e) { // a `handle` that is no coroutine may throw right here
+    return crash(a, std::move(host), e.what());
+  }
   own.code.start();
   proceed(a, std::move(host));
 }
@@ -473,7 +477,7 @@ void shard_core::refuse_turn(activation& a, std::unique_ptr<turn_host> host, err
 /// A durable message that cannot be handled just now goes back to the front of its lane; the entity pauses for a moment.
 void shard_core::retry_later(activation& a, std::unique_ptr<envelope> e, std::optional<std::uint64_t> ended) {
   if (ended) end_waiting(a, e->who, *ended);
-  services_.gauges().queued.fetch_add(1, std::memory_order_relaxed);
+  queued_change_ += 1;
   a.box.push_front(std::move(e));
   a.doing = activity::paused;
   timers_.push({services_.clock().steady_now() + std::chrono::milliseconds{20}, a.id, 0, 0});
@@ -526,7 +530,7 @@ void shard_core::crash(activation& a, std::unique_ptr<turn_host> host, std::stri
     if (!spare_) spare_ = std::move(host);
     if (in->attempts < limits_.attempts) { // handled first when the entity is back: order is kept
       if (ended) end_waiting(a, in->who, *ended);
-      services_.gauges().queued.fetch_add(1, std::memory_order_relaxed);
+      queued_change_ += 1;
       a.box.push_front(std::move(in));
     } else dead_letter(a, std::move(in), "attempts_exhausted", json{{"error", what}, {"attempts", limits_.attempts}}.dump(), ended);
   } else {

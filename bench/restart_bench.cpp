@@ -2,6 +2,7 @@
 // the time from the throw to the first turn of the new life, whose message waits in the mailbox. Beside it: Erlang/OTP 25
 // p50 45 us, p99 212 us. Targets: p50 <= 50 us, p99 <= 300 us. Options: --crashes N
 #include "bench/support/local_hive.hpp"
+#include "config/base/log.hpp"
 
 using namespace hive;
 
@@ -32,7 +33,7 @@ public:
 int main(int argc, char** argv) {
   const bench::options o(argc, argv);
   const auto crashes = o.number("crashes", 5'000);
-  log::open({"/dev/null", false, log::level::error});
+  hive::log::open({"/dev/null", false, hive::log::level::error});
   bench::temp_dir dir;
   bench::local_hive hive(dir.path() + "/data", [](config::settings& s) { s.supervisor.root_intensity = 1'000'000; },
                          [](auto& b) { b.add("phoenix", std::make_unique<phoenix>()); });

@@ -2,6 +2,7 @@
 // with one committed turn each. Beside it: another durable engine, 9 s with 100,000 keys after kill -9. Target: <= 2 s at
 // 1,000,000. Options: --entities N
 #include "bench/support/local_hive.hpp"
+#include "config/base/log.hpp"
 
 #include <sys/wait.h>
 
@@ -46,7 +47,7 @@ int main(int argc, char** argv) {
   const bench::options o(argc, argv);
   const auto entities = o.number("entities", 1'000'000);
   bench::temp_dir dir;
-  log::open({"/dev/null", false, log::level::error});
+  hive::log::open({"/dev/null", false, hive::log::level::error});
   fill_and_die(dir.path() + "/data", entities);
   for (const char* how : {"start after kill -9", "start after a clean stop"}) {
     const auto began = bench::clock::now();

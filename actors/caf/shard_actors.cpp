@@ -77,13 +77,15 @@ shard_actors::shard_actors(std::vector<std::unique_ptr<shard_core>> cores, std::
   }
 }
 
-shard_actors::~shard_actors() {
-  impl_->stopping = true;
-  for (auto& s : impl_->slots) {
-    caf::anon_send_exit(s->actor, caf::exit_reason::user_shutdown);
-    s->actor = nullptr;
-  }
+void shard_actors::stop() {
+  if (impl_->stopping.exchange(true)) return;
+  for (auto& s : impl_->slots) caf::anon_send_exit(s->actor, caf::exit_reason::user_shutdown);
   impl_->system->await_all_actors_done();
+}
+
+shard_actors::~shard_actors() {
+  stop();
+  for (auto& s : impl_->slots) s->actor = nullptr;
   impl_->system.reset();
 }
 

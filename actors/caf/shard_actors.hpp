@@ -13,8 +13,9 @@ class shard_actors {
 public:
   /// @param workers threads that run turns; 0: one a core.
   shard_actors(std::vector<std::unique_ptr<shard_core>> cores, std::uint32_t workers);
-  /// Stops taking ops; returns when no shard runs.
   ~shard_actors();
+  /// Returns when no shard runs, for good. What is posted afterwards is kept and dropped with this object.
+  void stop();
 
   /// Any thread.
   void post(shard_id to, std::unique_ptr<shard_op> op);
