@@ -69,12 +69,20 @@ private:
       const bool json = field.options().GetExtension(hive::v1::field).json();
       if ((field.type() == FieldDescriptor::TYPE_BYTES) != json)
         complain(field.full_name(), "bytes fields are JSON values and the reverse: [(hive.v1.field) = {json: true}]");
-      if (field.is_map() && (field.message_type()->map_value()->type() != FieldDescriptor::TYPE_STRING ||
-                             field.message_type()->map_key()->type() != FieldDescriptor::TYPE_STRING))
-        complain(field.full_name(), "only maps from string to string are mapped");
+      if (field.is_map()) complain(field.full_name(), "maps are not mapped: use a list with [(hive.v1.field) = {object: true}]");
+      if (field.options().GetExtension(hive::v1::field).object() && !is_pair(field.message_type()))
+        complain(field.full_name(), "an object is a list of messages with the strings name and value");
       if (field.real_containing_oneof()) complain(field.full_name(), "oneof is not mapped");
-      if (field.message_type() && !field.is_map()) check_fields(*field.message_type());
+      if (field.message_type()) check_fields(*field.message_type());
     }
+  }
+
+  static bool is_pair(const Descriptor* message) {
+    for (const char* name : {"name", "value"}) {
+      const auto* field = message ? message->FindFieldByName(name) : nullptr;
+      if (!field || field->type() != FieldDescriptor::TYPE_STRING || field->is_repeated()) return false;
+    }
+    return true;
   }
 
   std::set<std::string> routes_;

@@ -41,6 +41,8 @@ struct place {
 
 const hive::v1::FieldRule& rule_of(const FieldDescriptor& field) { return field.options().GetExtension(hive::v1::field); }
 
+bool is_object(const FieldDescriptor& field) { return field.is_repeated() && field.message_type() && rule_of(field).object(); }
+
 const char* word_for(kind k) {
   switch (k) {
   case kind::object: return "an object";
@@ -134,7 +136,7 @@ private:
     const Reflection& r = *into.GetReflection();
     if (field.type() == FieldDescriptor::TYPE_BYTES) return r.SetString(&into, &field, std::string(in_.skip()));
     if (in_.peek() == kind::null) return in_.null();
-    if (field.is_map()) return map(into, field, at);
+    if (is_object(field)) return pairs(into, field, at);
     if (field.is_repeated()) return list(into, field, at);
     if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) return object(*r.MutableMessage(&into, &field), at);
     scalar(into, field, at);
@@ -187,7 +189,7 @@ private:
     }
   }
 
-  void map(Message& into, const FieldDescriptor& field, const place& at) {
+  void pairs(Message& into, const FieldDescriptor& field, const place& at) {
     const Reflection& r = *into.GetReflection();
     const Descriptor& entry = *field.message_type();
     need(in_, kind::object, at);
@@ -200,8 +202,8 @@ private:
       seen.push_back(checked_text(name, here));
       need(in_, kind::string, here);
       Message& added = *r.AddMessage(&into, &field);
-      added.GetReflection()->SetString(&added, entry.map_key(), name);
-      added.GetReflection()->SetString(&added, entry.map_value(), checked_text(in_.string(), here));
+      added.GetReflection()->SetString(&added, entry.FindFieldByName("name"), name);
+      added.GetReflection()->SetString(&added, entry.FindFieldByName("value"), checked_text(in_.string(), here));
     }
     std::sort(seen.begin(), seen.end());
     if (const auto twice = std::adjacent_find(seen.begin(), seen.end()); twice != seen.end())
@@ -281,7 +283,7 @@ void check_field(const Message& m, const FieldDescriptor& field, const place& he
     const int n = r.FieldSize(m, &field);
     if (rule.required() && n == 0) fail(here, "is required");
     if (n != 0) check_size(static_cast<std::uint64_t>(n), rule, here, " members");
-    if (field.is_map() || field.cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) return;
+    if (field.cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) return;
     for (int i = 0; i < n; ++i) check(r.GetRepeatedMessage(m, &field, i), place{&here, {}, i});
     return;
   }
@@ -350,8 +352,8 @@ void append_value(std::string& out, const Message& m, const FieldDescriptor& fie
 
 void append_repeated(std::string& out, const Message& m, const FieldDescriptor& field, json_style style) {
   const Reflection& r = *m.GetReflection();
-  const bool map = field.is_map();
-  out.push_back(map ? '{' : '[');
+  const bool pairs = is_object(field);
+  out.push_back(pairs ? '{' : '[');
   for (int i = 0; i < r.FieldSize(m, &field); ++i) {
     if (i != 0) out.push_back(',');
     if (field.cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) {
@@ -359,15 +361,15 @@ void append_repeated(std::string& out, const Message& m, const FieldDescriptor& 
       continue;
     }
     const Message& member = r.GetRepeatedMessage(m, &field, i);
-    if (!map) {
+    if (!pairs) {
       append_json(out, member, style);
       continue;
     }
-    append_value(out, member, *field.message_type()->map_key(), style);
+    append_value(out, member, *field.message_type()->FindFieldByName("name"), style);
     out.push_back(':');
-    append_value(out, member, *field.message_type()->map_value(), style);
+    append_value(out, member, *field.message_type()->FindFieldByName("value"), style);
   }
-  out.push_back(map ? '}' : ']');
+  out.push_back(pairs ? '}' : ']');
 }
 
 /// A field that says what the raw value beside it is.

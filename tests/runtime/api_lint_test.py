@@ -75,6 +75,13 @@ class ApiLint(unittest.TestCase):
     def test_bytes_that_are_no_json(self):
         self.complains("message Blob { bytes raw = 1; }" + service("Blob", RULE % "SELF", ROUTE % "/x"), "bytes fields are JSON values")
 
+    def test_maps(self):
+        self.complains("message Tags { map<string, string> tags = 1; }" + service("Tags", RULE % "SELF", ROUTE % "/x"), "maps are not mapped")
+
+    def test_objects_that_are_no_pairs(self):
+        self.complains("message Tags { repeated Empty tags = 1 [(hive.v1.field) = {object: true}]; }" +
+                       service("Tags", RULE % "SELF", ROUTE % "/x"), "the strings name and value")
+
     def test_nonsense_is_not_read(self):
         self.assertEqual(subprocess.run([LINT, "/dev/null/none"], capture_output=True).returncode, 2)
 

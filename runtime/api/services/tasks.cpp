@@ -60,7 +60,11 @@ v1::Task task_from(const json& row, bool whole) {
   }
   if (const auto at = row.find("labels"); at != row.end() && at->is_object())
     for (const auto& [name, value] : at->items())
-      if (value.is_string()) (*task.mutable_labels())[name] = value.get<std::string>();
+      if (value.is_string()) {
+        auto& label = *task.add_labels();
+        label.set_name(name);
+        label.set_value(value.get<std::string>());
+      }
   if (!whole) return task;
   if (const auto at = row.find("payload"); at != row.end()) {
     task.set_payload_type(content_from(row.value("payload_type", "")));
@@ -103,11 +107,11 @@ std::string submit_body(const v1::SubmitTaskRequest& r) {
   if (!r.labels().empty()) {
     out.append(",\"labels\":{");
     bool first = true;
-    for (const auto& [name, value] : r.labels()) {
+    for (const auto& label : r.labels()) {
       if (!std::exchange(first, false)) out.push_back(',');
-      append_json_string(out, name);
+      append_json_string(out, label.name());
       out.push_back(':');
-      append_json_string(out, value);
+      append_json_string(out, label.value());
     }
     out.push_back('}');
   }
