@@ -9,7 +9,8 @@ namespace hive::actors {
 
 /// Call after the last read of a message's fields. Throws `bad_message` for the first thing that was wrong.
 inline void check_message(json_fields& fields) {
-  if (auto wrong = fields.problem()) throw bad_message(wrong->field.empty() ? "payload" : "payload." + wrong->field, wrong->message);
+  if (auto wrong = fields.problem())
+    throw bad_message(wrong->field.empty() ? "payload" : "payload." + wrong->field, wrong->message);
 }
 
 [[noreturn]] inline void refuse_type(const message& m, std::string_view known) {

@@ -74,10 +74,14 @@ task<> list(turn& self, message m) {
 } // namespace ledger_ops
 
 task<> ledger::handle(turn& self, message m) const {
-  if (m.type == "append") ledger_ops::append(self, ledger_ops::op_of(m));
-  else if (m.type == "list") co_await ledger_ops::list(self, std::move(m));
-  else if (m.type == "crash") throw std::runtime_error("crash was asked for");
-  else refuse_type(m, "append, list, crash");
+  if (m.type == "append")
+    ledger_ops::append(self, ledger_ops::op_of(m));
+  else if (m.type == "list")
+    co_await ledger_ops::list(self, std::move(m));
+  else if (m.type == "crash")
+    throw std::runtime_error("crash was asked for");
+  else
+    refuse_type(m, "append, list, crash");
 }
 
 } // namespace hive::actors

@@ -3,7 +3,8 @@
 ///
 /// | ask       | payload                           | answer |
 /// |-----------|-----------------------------------|--------|
-/// | `forward` | `{"to":"ledger-7", "op":"ID"}`    | `{"forwarded":true}`: the ledger gets, or already has, its `append` |
+/// | `forward` | `{"to":"ledger-7", "op":"ID"}`    | `{"forwarded":true}`: the ledger gets, or already has, its
+/// `append` |
 #pragma once
 
 #include "actors/behaviour.hpp"

@@ -13,9 +13,12 @@ result<void> stepper::check(const json& config) const {
 }
 
 task<> stepper::handle(turn& self, message m) const {
-  if (m.type == "work") co_await work(self, std::move(m));
-  else if (m.type == "list") co_await ledger_ops::list(self, std::move(m));
-  else refuse_type(m, "work, list");
+  if (m.type == "work")
+    co_await work(self, std::move(m));
+  else if (m.type == "list")
+    co_await ledger_ops::list(self, std::move(m));
+  else
+    refuse_type(m, "work, list");
 }
 
 task<> stepper::work(turn& self, message m) const {

@@ -1,11 +1,11 @@
 /// @file
-/// `stepper`: a ledger whose turns wait. Each `work` goes through every kind of step before it is entered, so that fault
-/// tests can kill the node in the middle of any of them.
+/// `stepper`: a ledger whose turns wait. Each `work` goes through every kind of step before it is entered, so that
+/// fault tests can kill the node in the middle of any of them.
 ///
 /// | ask    | payload                                    | answer |
 /// |--------|--------------------------------------------|--------|
-/// | `work` | `{"op":"ID", "ms"?: 5, "to"?: "ledger-7"}` | `{"count":N}`, after a sleep of `ms`, an `append` asked of `to`, and the program |
-/// | `list` | as for `ledger`                            | `{"ops":[...]}` |
+/// | `work` | `{"op":"ID", "ms"?: 5, "to"?: "ledger-7"}` | `{"count":N}`, after a sleep of `ms`, an `append` asked of
+/// `to`, and the program | | `list` | as for `ledger`                            | `{"ops":[...]}` |
 ///
 /// Config: `{"program"?: "/usr/bin/true"}`: run as a `process` step; it must be among `files.programs`.
 /// The ask of `to` is one step: however often the turn runs again, the other ledger has the operation once.

@@ -7,7 +7,8 @@
 
 namespace hive::actors {
 
-void add_builtin_executors(executor_registry& executors, const config::file_access& files, std::uint64_t payload_bytes) {
+void add_builtin_executors(executor_registry& executors, const config::file_access& files,
+                           std::uint64_t payload_bytes) {
   const roots readable(files.read_roots, "files.read_roots");
   const roots writable(files.write_roots, "files.write_roots");
   std::vector<std::string> either = files.read_roots;
@@ -15,7 +16,8 @@ void add_builtin_executors(executor_registry& executors, const config::file_acce
   executors.add("file.walk", std::make_unique<file_walk>(readable, payload_bytes));
   executors.add("file.survey", std::make_unique<file_survey>(readable));
   executors.add("file.write", std::make_unique<file_write>(writable));
-  executors.add("process", std::make_unique<process>(files.programs, roots(either, "files.read_roots or files.write_roots"), payload_bytes));
+  executors.add("process", std::make_unique<process>(
+                               files.programs, roots(either, "files.read_roots or files.write_roots"), payload_bytes));
 }
 
 } // namespace hive::actors

@@ -8,6 +8,7 @@
 namespace hive::actors {
 
 /// @param payload_bytes `entity.payload_bytes`: no answer is larger.
-void add_builtin_executors(executor_registry& executors, const config::file_access& files, std::uint64_t payload_bytes = 1024 * 1024);
+void add_builtin_executors(executor_registry& executors, const config::file_access& files,
+                           std::uint64_t payload_bytes = 1024 * 1024);
 
 } // namespace hive::actors

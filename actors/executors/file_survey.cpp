@@ -17,11 +17,11 @@ constexpr std::size_t block_bytes = 256 * 1024;
 
 /// One reading of an open file.
 struct reading {
-  std::string content;          ///< Whole, or its start when the file is huge or binary.
+  std::string content; ///< Whole, or its start when the file is huge or binary.
   std::uint64_t bytes = 0;
   std::uint64_t lines = 0;
   bool huge = false;
-  int why = 0;                  ///< errno of a read that failed.
+  int why = 0; ///< errno of a read that failed.
 };
 
 struct stamp {
@@ -32,7 +32,7 @@ struct stamp {
 };
 
 stamp stamp_of(int fd) {
-  struct stat facts{};
+  struct stat facts {};
   if (::fstat(fd, &facts) != 0) return {};
   return {facts.st_size, facts.st_mtim.tv_sec, facts.st_mtim.tv_nsec};
 }
@@ -50,9 +50,12 @@ reading read_all(int fd, std::uint64_t bytes_max, const std::atomic<bool>* cance
     r.bytes += got.size();
     r.lines += text::line_ends(got);
     if (r.bytes > bytes_max) r.huge = true;
-    if (!r.huge) r.content += got;
-    else if (r.content.size() > text::sniffed_bytes) r.content.resize(text::sniffed_bytes);
-    else if (r.content.size() < text::sniffed_bytes) r.content += got.substr(0, text::sniffed_bytes - r.content.size());
+    if (!r.huge)
+      r.content += got;
+    else if (r.content.size() > text::sniffed_bytes)
+      r.content.resize(text::sniffed_bytes);
+    else if (r.content.size() < text::sniffed_bytes)
+      r.content += got.substr(0, text::sniffed_bytes - r.content.size());
     if (cancelled != nullptr && cancelled->load(std::memory_order_relaxed)) {
       r.why = ECANCELED;
       return r;
@@ -110,10 +113,11 @@ result<payload> file_survey::run(const call& c) {
   if (auto plain = normal_path("/" + path, "path"); !plain) return plain.error();
 
   auto directory = readable_.open_directory(root, "root");
-  if (!directory) return directory.error().code == errc::not_found ? result<payload>(not_opened(ENOENT)) : directory.error();
+  if (!directory)
+    return directory.error().code == errc::not_found ? result<payload>(not_opened(ENOENT)) : directory.error();
   const unique_fd file = open_below(directory->fd.get(), path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
   if (!file) return errno == ENXIO ? not_read("special", "a socket or a device") : not_opened(errno);
-  struct stat facts{};
+  struct stat facts {};
   if (::fstat(file.get(), &facts) != 0) return not_opened(errno);
   if (S_ISDIR(facts.st_mode)) return not_read("vanished", "a folder took its place");
   if (!S_ISREG(facts.st_mode)) return not_read("special", "not a plain file");

@@ -6,10 +6,11 @@
 /// {"status":"ok", "language":"C++", "bytes":n, "lines":n, "definitions":{"function":n}, "headings":n,
 ///  "outline":["function main", ...], "markers":{"TODO":n}, "terms":[["word",n], ...]}
 /// ```
-/// `status` is "ok"; "binary" (a NUL among the first 8,000 bytes; `language` says which kind); "huge" (beyond `bytes_max`: lines counted,
-/// content not examined); "changed" (it changed twice while it was read: the counts are of one reading); or, with `why` and no
-/// counts, "unreadable", "vanished", "special". `lines` is what `wc -l` says, `markers` what `LC_ALL=C grep -cw` says.
-/// A file that cannot be read is an answer, not an error: only bad arguments and roots that are not allowed are errors.
+/// `status` is "ok"; "binary" (a NUL among the first 8,000 bytes; `language` says which kind); "huge" (beyond
+/// `bytes_max`: lines counted, content not examined); "changed" (it changed twice while it was read: the counts are of
+/// one reading); or, with `why` and no counts, "unreadable", "vanished", "special". `lines` is what `wc -l` says,
+/// `markers` what `LC_ALL=C grep -cw` says. A file that cannot be read is an answer, not an error: only bad arguments
+/// and roots that are not allowed are errors.
 #pragma once
 
 #include "actors/behaviour.hpp"

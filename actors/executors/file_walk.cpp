@@ -16,8 +16,9 @@
 namespace hive::actors {
 namespace {
 
-constexpr std::size_t depth_max = 256;         ///< Deeper trees are named, not entered.
-constexpr std::uint64_t visits_max = 20'000;   ///< Directories in one page, so that a page ends even where nothing is found.
+constexpr std::size_t depth_max = 256; ///< Deeper trees are named, not entered.
+constexpr std::uint64_t visits_max =
+    20'000; ///< Directories in one page, so that a page ends even where nothing is found.
 
 /// Names of one directory, by bytes.
 struct listing {
@@ -27,7 +28,7 @@ struct listing {
 
 unsigned char type_of(int directory, const dirent& entry) {
   if (entry.d_type != DT_UNKNOWN) return entry.d_type;
-  struct stat facts{};
+  struct stat facts {};
   if (::fstatat(directory, entry.d_name, &facts, AT_SYMLINK_NOFOLLOW) != 0) return DT_UNKNOWN;
   return static_cast<unsigned char>(IFTODT(facts.st_mode));
 }
@@ -50,8 +51,10 @@ int read_names(int directory, listing& out) {
     const std::string_view name(entry->d_name);
     if (name == "." || name == "..") continue;
     const auto type = type_of(directory, *entry);
-    if (type == DT_DIR) out.folders.emplace_back(name);
-    else if (type != DT_UNKNOWN) out.others.emplace_back(name, type); // unknown: gone since readdir saw it
+    if (type == DT_DIR)
+      out.folders.emplace_back(name);
+    else if (type != DT_UNKNOWN)
+      out.others.emplace_back(name, type); // unknown: gone since readdir saw it
   }
   ::closedir(stream);
   std::sort(out.others.begin(), out.others.end());
@@ -82,19 +85,24 @@ std::optional<position> read_cursor(const std::string& text) {
   return at;
 }
 
-std::string join(const std::string& folder, const std::string& name) { return folder.empty() ? name : folder + "/" + name; }
+std::string join(const std::string& folder, const std::string& name) {
+  return folder.empty() ? name : folder + "/" + name;
+}
 
 /// One page of one walk.
 class page {
 public:
   page(const opened_directory& root, std::size_t limit, std::uint64_t bytes_max, std::vector<std::string> include,
        std::vector<std::string> exclude, position from, const executor::call& c)
-    : root_(root), limit_(limit), bytes_max_(bytes_max), include_(std::move(include)), exclude_(std::move(exclude)),
-      from_(std::move(from)), call_(c) {}
+      : root_(root), limit_(limit), bytes_max_(bytes_max), include_(std::move(include)), exclude_(std::move(exclude)),
+        from_(std::move(from)), call_(c) {}
 
   json walk() {
     enter(root_.fd.get(), "", 0, !from_.pieces.empty());
-    json out{{"root", path_to_json(root_.real_path)}, {"entries", std::move(entries_)}, {"folders", folders_}, {"cursor", nullptr}};
+    json out{{"root", path_to_json(root_.real_path)},
+             {"entries", std::move(entries_)},
+             {"folders", folders_},
+             {"cursor", nullptr}};
     if (full_) out["cursor"] = json{{"folder", last_folder_}, {"after", path_to_json(last_)}}.dump();
     return out;
   }
@@ -144,7 +152,8 @@ private:
   void visit_other(int directory, const std::string& path, const std::string& name, unsigned char type) {
     if (any_glob_matches(exclude_, path)) return;
     if (type == DT_REG) {
-      if (include_.empty() || any_glob_matches(include_, path)) add(path, false, {{"path", path_to_json(path)}, {"kind", "file"}});
+      if (include_.empty() || any_glob_matches(include_, path))
+        add(path, false, {{"path", path_to_json(path)}, {"kind", "file"}});
     } else if (type == DT_LNK) {
       add_link(directory, path, name);
     } else {
@@ -157,7 +166,8 @@ private:
     const auto length = ::readlinkat(directory, name.c_str(), text, sizeof text);
     if (length < 0) return;
     const std::string_view to(text, static_cast<std::size_t>(length));
-    add(path, false, {{"path", path_to_json(path)}, {"kind", "link"}, {"to", path_to_json(to)}, {"state", link_state(path)}});
+    add(path, false,
+        {{"path", path_to_json(path)}, {"kind", "link"}, {"to", path_to_json(to)}, {"state", link_state(path)}});
   }
 
   const char* link_state(const std::string& path) const {
@@ -168,13 +178,14 @@ private:
     std::free(raw);
     if (is_below(here, target)) return "loop"; // leads back to a directory that it lies in
     if (!is_below(target, root_.real_path)) return "outside";
-    struct stat facts{};
+    struct stat facts {};
     if (::stat(target.c_str(), &facts) != 0) return "dangling";
     return S_ISDIR(facts.st_mode) ? "folder" : "file";
   }
 
   void add_unreadable(const std::string& path, int why) {
-    add(path.empty() ? "." : path, true, {{"path", path_to_json(path.empty() ? "." : path)}, {"kind", "unreadable"}, {"why", errno_text(why)}});
+    add(path.empty() ? "." : path, true,
+        {{"path", path_to_json(path.empty() ? "." : path)}, {"kind", "unreadable"}, {"why", errno_text(why)}});
   }
 
   void add(const std::string& path, bool folder, json entry) {

@@ -7,8 +7,8 @@
 /// In each directory first everything that is no directory, by name, then the directories, by name and depth first.
 /// `kind` is "file"; or, for what a person may have to know of: "link" (with `to`: its text, and `state`: "file",
 /// "folder", "dangling", "loop", "outside"), "special" (socket, pipe, device), "unreadable" (a directory, with `why`),
-/// "too_deep", "excluded" (a directory). Links are never followed. `include` chooses files, `exclude` drops files and whole directories.
-/// `folders` counts the directories that this page entered first.
+/// "too_deep", "excluded" (a directory). Links are never followed. `include` chooses files, `exclude` drops files and
+/// whole directories. `folders` counts the directories that this page entered first.
 #pragma once
 
 #include "actors/behaviour.hpp"

@@ -12,9 +12,12 @@ namespace hive::actors {
 namespace {
 
 error failed(int number, const std::string& doing) {
-  if (number == ENOSPC || number == EDQUOT) return {errc::unavailable, "disk_full", doing + ": " + errno_text(number), {}, {}};
-  if (number == EACCES || number == EPERM || number == EROFS) return {errc::permission_denied, "not_permitted", doing + ": " + errno_text(number), "path", {}};
-  if (number == ELOOP || number == ENOTDIR || number == EISDIR) return {errc::failed_precondition, "not_a_file", doing + ": " + errno_text(number), "path", {}};
+  if (number == ENOSPC || number == EDQUOT)
+    return {errc::unavailable, "disk_full", doing + ": " + errno_text(number), {}, {}};
+  if (number == EACCES || number == EPERM || number == EROFS)
+    return {errc::permission_denied, "not_permitted", doing + ": " + errno_text(number), "path", {}};
+  if (number == ELOOP || number == ENOTDIR || number == EISDIR)
+    return {errc::failed_precondition, "not_a_file", doing + ": " + errno_text(number), "path", {}};
   return {errc::unavailable, "io_error", doing + ": " + errno_text(number), {}, {}};
 }
 
@@ -36,22 +39,25 @@ struct target {
 };
 
 std::uint64_t size_of(int fd) {
-  struct stat facts{};
+  struct stat facts {};
   return ::fstat(fd, &facts) == 0 ? static_cast<std::uint64_t>(facts.st_size) : 0;
 }
 
 result<void> put_in_place(const target& t) {
-  if (::renameat(t.folder.fd.get(), t.beside.c_str(), t.folder.fd.get(), t.name.c_str()) != 0) return failed(errno, "rename");
+  if (::renameat(t.folder.fd.get(), t.beside.c_str(), t.folder.fd.get(), t.name.c_str()) != 0)
+    return failed(errno, "rename");
   if (::fsync(t.folder.fd.get()) != 0) return failed(errno, "sync");
   return {};
 }
 
 result<unique_fd> open_beside(const target& t) {
-  unique_fd fd(::openat(t.folder.fd.get(), t.beside.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644));
+  unique_fd fd(
+      ::openat(t.folder.fd.get(), t.beside.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644));
   if (!fd) return failed(errno, "open");
-  struct stat facts{};
+  struct stat facts {};
   if (::fstat(fd.get(), &facts) != 0) return failed(errno, "stat");
-  if (!S_ISREG(facts.st_mode)) return error{errc::failed_precondition, "not_a_file", t.beside + " is not a plain file", "path", {}};
+  if (!S_ISREG(facts.st_mode))
+    return error{errc::failed_precondition, "not_a_file", t.beside + " is not a plain file", "path", {}};
   return fd;
 }
 
@@ -80,11 +86,11 @@ result<void> write_part(const target& t, std::string_view content, std::uint64_t
 }
 
 result<void> commit_parts(const target& t, std::uint64_t bytes) {
-  struct stat facts{};
+  struct stat facts {};
   if (::fstatat(t.folder.fd.get(), t.beside.c_str(), &facts, AT_SYMLINK_NOFOLLOW) != 0) {
     // Tried again after a crash between the rename and the record of it: the target is the part file already.
-    const bool done = ::fstatat(t.folder.fd.get(), t.name.c_str(), &facts, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(facts.st_mode) &&
-                      static_cast<std::uint64_t>(facts.st_size) == bytes;
+    const bool done = ::fstatat(t.folder.fd.get(), t.name.c_str(), &facts, AT_SYMLINK_NOFOLLOW) == 0 &&
+                      S_ISREG(facts.st_mode) && static_cast<std::uint64_t>(facts.st_size) == bytes;
     if (done) return {};
     return error{errc::failed_precondition, "part_missing", "the parts of " + t.name + " are gone", "commit", {}};
   }
@@ -106,7 +112,8 @@ result<payload> file_write::run(const call& c) {
   const bool framed = c.arguments.type == content_type::binary;
   const std::string_view all = c.arguments.bytes;
   const auto newline = framed ? all.find('\n') : std::string_view::npos;
-  if (framed && newline == std::string_view::npos) return invalid("", "arguments, a newline and the content are needed");
+  if (framed && newline == std::string_view::npos)
+    return invalid("", "arguments, a newline and the content are needed");
   json_fields fields(json::parse(all.substr(0, newline), nullptr, false));
   const std::string path = fields.path("path");
   const std::string part = fields.text_if("part", 64).value_or("");
@@ -114,7 +121,8 @@ result<payload> file_write::run(const call& c) {
   const std::uint64_t bytes = fields.number_or("commit", 0, 0, std::uint64_t{1} << 62U);
   const std::uint64_t at = fields.number_or("at", 0, 0, std::uint64_t{1} << 62U);
   const bool create = fields.flag_or("make_folders", false);
-  std::string content = framed ? std::string(all.substr(newline + 1)) : fields.text_if("content", std::size_t{1} << 30U).value_or("");
+  std::string content =
+      framed ? std::string(all.substr(newline + 1)) : fields.text_if("content", std::size_t{1} << 30U).value_or("");
   if (auto wrong = fields.problem()) return *wrong;
   if (!framed && !commit && !fields.has("content")) return invalid("content", "content is missing");
   if (part.empty() && (commit || at != 0)) return invalid("part", "part names the file that the parts grow in");
@@ -127,7 +135,9 @@ result<payload> file_write::run(const call& c) {
   target t{std::move(parent->first), std::move(parent->second), {}};
   // A name of its own for each step, the same when the step is tried again.
   t.beside = "." + t.name + "." + (part.empty() ? std::to_string(hash_of(c.step_key)) : part) + ".part";
-  const result<void> done = commit ? commit_parts(t, bytes) : part.empty() ? write_whole(t, content) : write_part(t, content, at);
+  const result<void> done = commit         ? commit_parts(t, bytes)
+                            : part.empty() ? write_whole(t, content)
+                                           : write_part(t, content, at);
   if (!done) return done.error();
   return payload{json{{"bytes", commit ? bytes : content.size()}}.dump(), content_type::json};
 }

@@ -1,9 +1,10 @@
 /// @file
 /// Executor "file.write": puts a file in place whole or not at all, and safely so when it is run twice.
 ///
-/// Small files: `{"path":"/abs/file", "content":"...", "make_folders"?: false}`: written beside the target, synced, renamed.
-/// Large files grow in a part file beside the target and take its place at the end:
-///   - `{"path", "part":"NAME", "at":OFFSET}` and the bytes: writes them at that offset and syncs. What lies beyond is cut off;
+/// Small files: `{"path":"/abs/file", "content":"...", "make_folders"?: false}`: written beside the target, synced,
+/// renamed. Large files grow in a part file beside the target and take its place at the end:
+///   - `{"path", "part":"NAME", "at":OFFSET}` and the bytes: writes them at that offset and syncs. What lies beyond is
+///   cut off;
 ///     what lies before must be there, else `failed_precondition`.
 ///   - `{"path", "part":"NAME", "commit":BYTES}`: checks the length, renames, syncs the directory.
 /// Content too large or too odd for a JSON string comes as a binary payload: the JSON, one newline, then the bytes.

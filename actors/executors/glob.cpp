@@ -57,7 +57,8 @@ bool matches(std::string_view p, std::string_view s) noexcept {
     if (!p.empty() && !s.empty()) {
       std::string_view after = p.substr(1);
       bool same = p.front() == s.front();
-      if (p.front() == '?') same = s.front() != '/';
+      if (p.front() == '?')
+        same = s.front() != '/';
       else if (p.front() == '[') {
         after = p;
         same = set_matches(after, s.front()) && s.front() != '/';
@@ -88,7 +89,8 @@ bool matches(std::string_view p, std::string_view s) noexcept {
 } // namespace
 
 bool glob_matches(std::string_view pattern, std::string_view relative_path) noexcept {
-  if (pattern.find('/') == std::string_view::npos) return matches(pattern, relative_path.substr(relative_path.rfind('/') + 1));
+  if (pattern.find('/') == std::string_view::npos)
+    return matches(pattern, relative_path.substr(relative_path.rfind('/') + 1));
   if (pattern.starts_with('/')) pattern.remove_prefix(1);
   return matches(pattern, relative_path);
 }
@@ -102,8 +104,10 @@ bool any_glob_matches(const std::vector<std::string>& patterns, std::string_view
 std::string glob_of(std::string_view path) {
   std::string out;
   for (const char c : path) {
-    if (c == '*' || c == '?' || c == '[') out += std::string("[") + c + "]";
-    else out += c;
+    if (c == '*' || c == '?' || c == '[')
+      out += std::string("[") + c + "]";
+    else
+      out += c;
   }
   return out;
 }

@@ -1,7 +1,7 @@
 /// @file
 /// Names with wildcards. `*` and `?` stay within one piece of a path, `**` crosses pieces, `[a-z]` and `[!a-z]` choose
-/// one character. A pattern without a slash is held against the last piece ("*.cpp", ".git"), one with a slash against the
-/// whole path below the root ("docs/**/*.md").
+/// one character. A pattern without a slash is held against the last piece ("*.cpp", ".git"), one with a slash against
+/// the whole path below the root ("docs/**/*.md").
 #pragma once
 
 #include <string>

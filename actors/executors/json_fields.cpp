@@ -94,8 +94,7 @@ json_fields::json_fields(nlohmann::json object) : object_(std::move(object)) {
   object_ = nlohmann::json::object();
 }
 
-json_fields::json_fields(const payload& body)
-  : json_fields(nlohmann::json::parse(body.bytes, nullptr, false)) {}
+json_fields::json_fields(const payload& body) : json_fields(nlohmann::json::parse(body.bytes, nullptr, false)) {}
 
 void json_fields::wrong(std::string_view name, const std::string& why) {
   if (!first_) first_ = invalid(std::string(name), std::string(name) + " " + why);
@@ -114,10 +113,12 @@ bool json_fields::has(std::string_view name) const { return object_.contains(nam
 std::optional<std::string> json_fields::text_if(std::string_view name, std::size_t bytes_max) {
   const auto* v = take(name, false);
   if (v == nullptr) return std::nullopt;
-  if (!v->is_string()) wrong(name, "must be a string");
+  if (!v->is_string())
+    wrong(name, "must be a string");
   else if (v->get_ref<const std::string&>().size() > bytes_max)
     wrong(name, "is longer than " + std::to_string(bytes_max) + " bytes");
-  else return v->get<std::string>();
+  else
+    return v->get<std::string>();
   return std::string{};
 }
 
@@ -131,13 +132,18 @@ std::optional<std::string> json_fields::path_if(std::string_view name) {
   const auto* v = take(name, false);
   if (v == nullptr) return std::nullopt;
   std::optional<std::string> bytes;
-  if (v->is_string()) bytes = v->get<std::string>();
+  if (v->is_string())
+    bytes = v->get<std::string>();
   else if (v->is_object() && v->size() == 1 && v->contains("hex") && (*v)["hex"].is_string())
     bytes = from_hex((*v)["hex"].get_ref<const std::string&>());
-  if (!bytes) wrong(name, "must be a path: a string, or {\"hex\": lower-case digits} for one that is not UTF-8");
-  else if (bytes->find('\0') != std::string::npos) wrong(name, "must not contain NUL");
-  else if (bytes->size() > 4096) wrong(name, "is longer than 4096 bytes");
-  else return bytes;
+  if (!bytes)
+    wrong(name, "must be a path: a string, or {\"hex\": lower-case digits} for one that is not UTF-8");
+  else if (bytes->find('\0') != std::string::npos)
+    wrong(name, "must not contain NUL");
+  else if (bytes->size() > 4096)
+    wrong(name, "is longer than 4096 bytes");
+  else
+    return bytes;
   return std::string{};
 }
 
@@ -147,7 +153,8 @@ std::string json_fields::path(std::string_view name) {
   return std::move(v).value_or("");
 }
 
-std::uint64_t json_fields::number_or(std::string_view name, std::uint64_t otherwise, std::uint64_t low, std::uint64_t high) {
+std::uint64_t json_fields::number_or(std::string_view name, std::uint64_t otherwise, std::uint64_t low,
+                                     std::uint64_t high) {
   const auto* v = take(name, false);
   if (v == nullptr) return otherwise;
   if (v->is_number_unsigned() && v->get<std::uint64_t>() >= low && v->get<std::uint64_t>() <= high)
@@ -164,8 +171,10 @@ std::uint64_t json_fields::number(std::string_view name, std::uint64_t low, std:
 bool json_fields::flag_or(std::string_view name, bool otherwise) {
   const auto* v = take(name, false);
   if (v == nullptr) return otherwise;
-  if (!v->is_boolean()) wrong(name, "must be true or false");
-  else return v->get<bool>();
+  if (!v->is_boolean())
+    wrong(name, "must be true or false");
+  else
+    return v->get<bool>();
   return otherwise;
 }
 
@@ -173,17 +182,22 @@ std::vector<std::string> json_fields::texts(std::string_view name, std::size_t i
   const auto* v = take(name, false);
   std::vector<std::string> out;
   if (v == nullptr) return out;
-  if (!v->is_array()) wrong(name, "must be a list of strings");
-  else if (v->size() > items_max) wrong(name, "has more than " + std::to_string(items_max) + " items");
+  if (!v->is_array())
+    wrong(name, "must be a list of strings");
+  else if (v->size() > items_max)
+    wrong(name, "has more than " + std::to_string(items_max) + " items");
   else
     for (std::size_t i = 0; i < v->size(); ++i) {
       const std::string at = std::string(name) + "[" + std::to_string(i) + "]";
       const auto& item = (*v)[i];
-      if (!item.is_string()) wrong(at, "must be a string");
+      if (!item.is_string())
+        wrong(at, "must be a string");
       else if (item.get_ref<const std::string&>().size() > bytes_max)
         wrong(at, "is longer than " + std::to_string(bytes_max) + " bytes");
-      else if (item.get_ref<const std::string&>().find('\0') != std::string::npos) wrong(at, "must not contain NUL");
-      else out.push_back(item.get<std::string>());
+      else if (item.get_ref<const std::string&>().find('\0') != std::string::npos)
+        wrong(at, "must not contain NUL");
+      else
+        out.push_back(item.get<std::string>());
     }
   return out;
 }

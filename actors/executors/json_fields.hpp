@@ -1,6 +1,7 @@
 /// @file
 /// Reads the members of one JSON object strictly: wrong types, values out of bounds and members nobody asked for are
-/// errors that name the field. The first one is kept, so that a reader is a plain list of reads with one check at its end.
+/// errors that name the field. The first one is kept, so that a reader is a plain list of reads with one check at its
+/// end.
 #pragma once
 
 #include "config/base/payload.hpp"

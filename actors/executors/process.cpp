@@ -81,7 +81,8 @@ public:
   int end() {
     if (!reaped_) {
       ::kill(-id_, SIGKILL);
-      while (::waitpid(id_, &status_, 0) < 0 && errno == EINTR) {}
+      while (::waitpid(id_, &status_, 0) < 0 && errno == EINTR) {
+      }
       reaped_ = true;
     }
     return status_;
@@ -126,9 +127,10 @@ struct spawn_plan {
   }
 };
 
-/// Feeds `input` and reads the outputs until the program ends. @returns false when `deadline` or the caller's cancel came first.
-bool attend(child& program, unique_fd input, std::string_view feed, capture& out, capture& err, steady_clock::time_point deadline,
-            const std::atomic<bool>* cancelled) {
+/// Feeds `input` and reads the outputs until the program ends. @returns false when `deadline` or the caller's cancel
+/// came first.
+bool attend(child& program, unique_fd input, std::string_view feed, capture& out, capture& err,
+            steady_clock::time_point deadline, const std::atomic<bool>* cancelled) {
   // A program that closes its input must not end this process; executor threads have no use for the signal.
   sigset_t broken_pipe;
   ::sigemptyset(&broken_pipe);
@@ -142,7 +144,10 @@ bool attend(child& program, unique_fd input, std::string_view feed, capture& out
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - steady_clock::now()).count();
     if (left <= 0 || (cancelled != nullptr && cancelled->load(std::memory_order_relaxed))) return false;
     const bool open = out.from || err.from;
-    pollfd wanted[] = {{out.from.get(), POLLIN, 0}, {err.from.get(), POLLIN, 0}, {input.get(), POLLOUT, 0}, {program.exit_fd(), POLLIN, 0}};
+    pollfd wanted[] = {{out.from.get(), POLLIN, 0},
+                       {err.from.get(), POLLIN, 0},
+                       {input.get(), POLLOUT, 0},
+                       {program.exit_fd(), POLLIN, 0}};
     const auto nap = program.exit_fd() < 0 && !open ? 5 : 50; // without a pidfd the end is found by asking
     ::poll(wanted, std::size(wanted), static_cast<int>(std::min<std::int64_t>(left, nap)));
     if (wanted[0].revents != 0) out.drain();
@@ -163,7 +168,9 @@ bool attend(child& program, unique_fd input, std::string_view feed, capture& out
   return true;
 }
 
-std::string as_text(const std::string& bytes) { return json(bytes).dump(-1, ' ', false, json::error_handler_t::replace); }
+std::string as_text(const std::string& bytes) {
+  return json(bytes).dump(-1, ' ', false, json::error_handler_t::replace);
+}
 
 } // namespace
 
@@ -177,14 +184,16 @@ result<payload> process::run(const call& c) {
   if (auto wrong = fields.problem()) return *wrong;
   if (argv.empty()) return invalid("argv", "argv names the program and its arguments");
   if (std::find(programs_.begin(), programs_.end(), argv[0]) == programs_.end())
-    return error{errc::permission_denied, "program_not_allowed", argv[0] + " is not among files.programs", "argv[0]", {}};
+    return error{
+        errc::permission_denied, "program_not_allowed", argv[0] + " is not among files.programs", "argv[0]", {}};
 
   std::vector<std::string> environment{"PATH=/usr/local/bin:/usr/bin:/bin", "HIVE_STEP_KEY=" + c.step_key};
   if (!env.is_null() && !env.is_object()) return invalid("env", "env must be an object of strings");
   bool has_lang = false;
   for (const auto& [name, value] : env.items()) {
     const std::string at = "env." + name;
-    if (!value.is_string() || value.get_ref<const std::string&>().find('\0') != std::string::npos) return invalid(at, at + " must be a string without NUL");
+    if (!value.is_string() || value.get_ref<const std::string&>().find('\0') != std::string::npos)
+      return invalid(at, at + " must be a string without NUL");
     if (!may_set(name)) return error{errc::permission_denied, "variable_not_allowed", name + " may not be set", at, {}};
     has_lang = has_lang || name == "LANG";
     environment.push_back(name + "=" + value.get<std::string>());
@@ -203,15 +212,19 @@ result<payload> process::run(const call& c) {
   auto in = make_pipe();
   auto out = make_pipe();
   auto err = make_pipe();
-  if (!in || !out || !err) return error{errc::unavailable, "io_error", "no pipe: " + errno_text(errno), {}, std::chrono::seconds{1}};
+  if (!in || !out || !err)
+    return error{errc::unavailable, "io_error", "no pipe: " + errno_text(errno), {}, std::chrono::seconds{1}};
   const spawn_plan plan(in->read, out->write, err->write, folder);
   auto arguments = pointers(argv);
   auto variables = pointers(environment);
   pid_t id = 0;
-  const int why = ::posix_spawn(&id, argv[0].c_str(), &plan.actions, &plan.attributes, arguments.data(), variables.data());
+  const int why =
+      ::posix_spawn(&id, argv[0].c_str(), &plan.actions, &plan.attributes, arguments.data(), variables.data());
   if (why == ENOENT || why == EACCES || why == ENOEXEC)
     return error{errc::failed_precondition, "program_not_started", argv[0] + ": " + errno_text(why), "argv[0]", {}};
-  if (why != 0) return error{errc::unavailable, "program_not_started", argv[0] + ": " + errno_text(why), {}, std::chrono::seconds{1}};
+  if (why != 0)
+    return error{
+        errc::unavailable, "program_not_started", argv[0] + ": " + errno_text(why), {}, std::chrono::seconds{1}};
 
   child program(id);
   in->read = unique_fd{};
@@ -238,7 +251,8 @@ result<payload> process::run(const call& c) {
       truncated = true;
     }
   }
-  answer += R"(,"stdout":)" + out_text + R"(,"stderr":)" + err_text + R"(,"truncated":)" + (truncated ? "true}" : "false}");
+  answer +=
+      R"(,"stdout":)" + out_text + R"(,"stderr":)" + err_text + R"(,"truncated":)" + (truncated ? "true}" : "false}");
   return payload{std::move(answer), content_type::json};
 }
 

@@ -25,15 +25,20 @@ std::optional<std::string> real_path(const std::string& path) {
 }
 
 error outside(const std::string& path, const std::string& setting, const std::string& field) {
-  return {errc::permission_denied, "outside_roots",
-          path_for_people(path) + " is not below a directory that " + setting + " allows", field, {}};
+  return {errc::permission_denied,
+          "outside_roots",
+          path_for_people(path) + " is not below a directory that " + setting + " allows",
+          field,
+          {}};
 }
 
 error failed(int number, const std::string& path, const std::string& field) {
   const std::string text = path_for_people(path) + ": " + errno_text(number);
   if (number == ENOENT) return {errc::not_found, "no_such_file", text, field, {}};
-  if (number == ENOTDIR || number == ELOOP) return {errc::failed_precondition, "not_a_directory", text + " (links are not followed)", field, {}};
-  if (number == EACCES || number == EPERM || number == EROFS) return {errc::permission_denied, "not_permitted", text, field, {}};
+  if (number == ENOTDIR || number == ELOOP)
+    return {errc::failed_precondition, "not_a_directory", text + " (links are not followed)", field, {}};
+  if (number == EACCES || number == EPERM || number == EROFS)
+    return {errc::permission_denied, "not_permitted", text, field, {}};
   if (number == ENOSPC || number == EDQUOT) return {errc::unavailable, "disk_full", text, field, {}};
   return {errc::unavailable, "io_error", text, field, {}};
 }
@@ -69,7 +74,8 @@ bool is_below(std::string_view path, std::string_view root) noexcept {
 
 result<std::string> normal_path(std::string_view path, const std::string& field) {
   if (path.find('\0') != std::string_view::npos) return invalid(field, "the path contains NUL");
-  if (path.size() >= PATH_MAX) return invalid(field, "the path is longer than " + std::to_string(PATH_MAX - 1) + " bytes");
+  if (path.size() >= PATH_MAX)
+    return invalid(field, "the path is longer than " + std::to_string(PATH_MAX - 1) + " bytes");
   if (!path.starts_with('/')) return invalid(field, "the path must be absolute");
   while (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
   for (std::string_view rest = path.substr(1); !rest.empty();) {
@@ -100,7 +106,8 @@ unique_fd open_below(int directory, std::string_view relative, int flags) noexce
   return at;
 }
 
-roots::roots(std::vector<std::string> allowed, std::string setting) : allowed_(std::move(allowed)), setting_(std::move(setting)) {
+roots::roots(std::vector<std::string> allowed, std::string setting)
+    : allowed_(std::move(allowed)), setting_(std::move(setting)) {
   for (auto& path : allowed_)
     while (path.size() > 1 && path.ends_with('/')) path.pop_back();
 }
@@ -128,12 +135,15 @@ result<opened_directory> roots::open_directory(const std::string& path, const st
   return outside(path, setting_, field);
 }
 
-result<std::pair<opened_directory, std::string>> roots::open_parent(const std::string& path, const std::string& field, bool create) const {
+result<std::pair<opened_directory, std::string>> roots::open_parent(const std::string& path, const std::string& field,
+                                                                    bool create) const {
   const auto normal = normal_path(path, field);
   if (!normal) return normal.error();
   for (const auto& root : allowed_) {
     const auto real_root = real_path(root);
-    const std::string* base_path = is_below(*normal, root) ? &root : real_root && is_below(*normal, *real_root) ? &*real_root : nullptr;
+    const std::string* base_path = is_below(*normal, root)                      ? &root
+                                   : real_root && is_below(*normal, *real_root) ? &*real_root
+                                                                                : nullptr;
     if (base_path == nullptr || base_path->size() == normal->size()) continue;
     unique_fd at(::open(base_path->c_str(), directory_flags));
     if (!at) return failed(errno, root, field);

@@ -43,12 +43,14 @@ public:
   roots(std::vector<std::string> allowed, std::string setting);
 
   /// An existing directory. Links in `path` are followed as long as they end below an allowed directory.
-  /// Errors: `invalid_argument` (not absolute, "..", NUL), `permission_denied` (outside), `not_found`, all with `field`.
+  /// Errors: `invalid_argument` (not absolute, "..", NUL), `permission_denied` (outside), `not_found`, all with
+  /// `field`.
   result<opened_directory> open_directory(const std::string& path, const std::string& field) const;
 
   /// The directory that holds `path`, for writing `path` in it; links are refused on the way. With `create`, missing
   /// directories are made (mode 0755) and synced. @returns it and the last piece of `path`.
-  result<std::pair<opened_directory, std::string>> open_parent(const std::string& path, const std::string& field, bool create) const;
+  result<std::pair<opened_directory, std::string>> open_parent(const std::string& path, const std::string& field,
+                                                               bool create) const;
 
 private:
   std::vector<std::string> allowed_;

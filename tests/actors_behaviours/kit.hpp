@@ -20,13 +20,16 @@ protected:
     access.read_roots = {files.path().string()};
     access.write_roots = {files.outside().string()};
     access.programs = {"/bin/true"};
-    return std::make_unique<testkit>(contexts_, folders_.back()->path(), [&](behaviour_registry& b, executor_registry& e) {
-      add_builtin_behaviours(b);
-      add_builtin_executors(e, access);
-      if (more) more(b, e);
-    });
+    return std::make_unique<testkit>(contexts_, folders_.back()->path(),
+                                     [&](behaviour_registry& b, executor_registry& e) {
+                                       add_builtin_behaviours(b);
+                                       add_builtin_executors(e, access);
+                                       if (more) more(b, e);
+                                     });
   }
-  static json ops_of(testkit& kit, const std::string& agent) { return kit.ask(agent, "list", nullptr).value().at("ops"); }
+  static json ops_of(testkit& kit, const std::string& agent) {
+    return kit.ask(agent, "list", nullptr).value().at("ops");
+  }
   static std::string field_of(const result<json>& r) { return r ? "" : r.error().field; }
 
   test::tree files;

@@ -12,7 +12,9 @@ using nlohmann::json;
 class ProcessTest : public ::testing::Test {
 protected:
   tree files;
-  process run{{"/bin/sh", "/bin/cat", "/bin/true", "/nonexistent/program"}, roots({files.path().string()}, "files.read_roots"), 1024 * 1024};
+  process run{{"/bin/sh", "/bin/cat", "/bin/true", "/nonexistent/program"},
+              roots({files.path().string()}, "files.read_roots"),
+              1024 * 1024};
 
   json sh(const std::string& script, json more = json::object()) {
     more["argv"] = {"/bin/sh", "-c", script};
@@ -23,10 +25,14 @@ protected:
 
 TEST_F(ProcessTest, AnswersWhatTheProgramSaid) {
   const auto got = sh("echo out; echo err >&2; exit 3");
-  EXPECT_EQ(got, (json{{"exit_code", 3}, {"signal", nullptr}, {"stdout", "out\n"}, {"stderr", "err\n"}, {"truncated", false}}));
+  EXPECT_EQ(
+      got,
+      (json{{"exit_code", 3}, {"signal", nullptr}, {"stdout", "out\n"}, {"stderr", "err\n"}, {"truncated", false}}));
   EXPECT_EQ(sh("kill -9 $$")["signal"], 9);
-  EXPECT_EQ(answer(run, {{"argv", {"/bin/cat"}}, {"stdin", std::string(300'000, 'x')}, {"output_bytes", 10}})["stdout"], "xxxxxxxxxx");
-  EXPECT_EQ(answer(run, {{"argv", {"/bin/true"}}, {"stdin", std::string(300'000, 'x')}})["exit_code"], 0) << "a program may leave its input unread";
+  EXPECT_EQ(answer(run, {{"argv", {"/bin/cat"}}, {"stdin", std::string(300'000, 'x')}, {"output_bytes", 10}})["stdout"],
+            "xxxxxxxxxx");
+  EXPECT_EQ(answer(run, {{"argv", {"/bin/true"}}, {"stdin", std::string(300'000, 'x')}})["exit_code"], 0)
+      << "a program may leave its input unread";
 }
 
 TEST_F(ProcessTest, OutputIsCutAtItsBound) {
@@ -39,7 +45,8 @@ TEST_F(ProcessTest, OutputIsCutAtItsBound) {
 TEST_F(ProcessTest, TimeoutKillsTheWholeGroup) {
   const auto begin = std::chrono::steady_clock::now();
   const auto pid_file = (files.path() / "pid").string();
-  const auto got = call(run, {{"argv", {"/bin/sh", "-c", "sleep 30 & echo $! > " + pid_file + "; wait"}}}, std::chrono::milliseconds{300});
+  const auto got = call(run, {{"argv", {"/bin/sh", "-c", "sleep 30 & echo $! > " + pid_file + "; wait"}}},
+                        std::chrono::milliseconds{300});
   ASSERT_FALSE(got);
   EXPECT_EQ(got.error().reason, "process_timeout");
   EXPECT_EQ(got.error().code, errc::unknown);

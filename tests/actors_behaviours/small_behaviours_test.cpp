@@ -55,10 +55,13 @@ TEST_F(SmallBehavioursTest, LedgerCrashKeepsWhatWasCommitted) {
 TEST_F(SmallBehavioursTest, RelayForwardsExactlyOnceWhateverCommitThePowerGoesAfter) {
   crash_at_every_commit([&] { return make_all(); },
                         [](testkit& kit) {
-                          EXPECT_EQ(*kit.ask_until_answered("relay", "forward", {{"to", "ledger"}, {"op", "x"}}, "k1"), (json{{"forwarded", true}}));
+                          EXPECT_EQ(*kit.ask_until_answered("relay", "forward", {{"to", "ledger"}, {"op", "x"}}, "k1"),
+                                    (json{{"forwarded", true}}));
                           (void)kit.ask_until_answered("relay", "forward", {{"to", "ledger"}, {"op", "y"}}, "k2");
                         },
-                        [](testkit& kit) { EXPECT_EQ(ops_of(kit, "ledger"), (json{"x", "y"})); });
+                        [](testkit& kit) {
+                          EXPECT_EQ(ops_of(kit, "ledger"), (json{"x", "y"}));
+                        });
 }
 
 TEST_F(SmallBehavioursTest, RelayNamesTheFieldAtFault) {

@@ -8,8 +8,9 @@ namespace hive::actors::survey {
 namespace {
 
 json result_of(std::uint64_t bytes, std::uint64_t lines, std::string language = "C++") {
-  return {{"status", "ok"},        {"language", std::move(language)}, {"bytes", bytes}, {"lines", lines},
-          {"definitions", {{"function", 2}}}, {"markers", {{"TODO", 1}}}, {"headings", 0}, {"terms", json::array({{"mailbox", 3}})}};
+  return {{"status", "ok"}, {"language", std::move(language)},       {"bytes", bytes},
+          {"lines", lines}, {"definitions", {{"function", 2}}},      {"markers", {{"TODO", 1}}},
+          {"headings", 0},  {"terms", json::array({{"mailbox", 3}})}};
 }
 
 class SummaryTest : public ::testing::Test {
@@ -48,7 +49,8 @@ TEST_F(SummaryTest, FoldersAddUpWithEverythingBelowThem) {
 }
 
 TEST_F(SummaryTest, FindingsAreCountedAndTheFirstAreNamed) {
-  for (int i = 0; i < 100; ++i) add("b" + std::to_string(i), {{"status", "binary"}, {"language", "gzip archive"}, {"bytes", 5}, {"lines", 1}});
+  for (int i = 0; i < 100; ++i)
+    add("b" + std::to_string(i), {{"status", "binary"}, {"language", "gzip archive"}, {"bytes", 5}, {"lines", 1}});
   s.add_other("/r/loop", {{"kind", "link"}, {"state", "loop"}, {"to", ".."}});
   EXPECT_EQ(s.findings.at("binary").count, 100U);
   EXPECT_EQ(s.findings.at("binary").first.size(), 30U);
@@ -85,7 +87,8 @@ TEST_F(SummaryTest, ReportIsSafeForAnyName) {
   const auto item = json::parse(report_json_file(o, row));
   EXPECT_EQ(item["path"], "/r/a\\xff");
   EXPECT_EQ(item["path_bytes"]["hex"], "2f722f61ff");
-  const std::string whole = report_json_head(o, p, s) + report_json_list("folders", true) + "\n{}" + report_json_list("others", false) + report_json_list("files", false) + "\n" +
+  const std::string whole = report_json_head(o, p, s) + report_json_list("folders", true) + "\n{}" +
+                            report_json_list("others", false) + report_json_list("files", false) + "\n" +
                             report_json_file(o, row) + report_json_end();
   EXPECT_EQ(json::parse(whole)["totals"]["files"], 1);
 }
@@ -112,7 +115,9 @@ TEST(ProgressTest, RowsSortInTheOrderOfTheWalk) {
 
 class OrderTest : public ::testing::Test {
 protected:
-  static order from(const json& body, const json& config = json::object()) { return order::from_message({"survey.run", {body.dump()}, {}, true}, config); }
+  static order from(const json& body, const json& config = json::object()) {
+    return order::from_message({"survey.run", {body.dump()}, {}, true}, config);
+  }
   static std::string field(const json& body) {
     try {
       (void)from(body);

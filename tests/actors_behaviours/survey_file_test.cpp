@@ -27,7 +27,9 @@ protected:
 
 TEST_F(SurveyFileTest, CountsAsWcAndGrepDo) {
   random_source chance(7);
-  const std::vector<std::string> pieces{"TODO", "FIXME", "XXX", "XXXX", "HACK", "todo", "TODO_x", "_TODO", "TODO:", " ", "\n", "\n\n", "word", "\t", "\r\n", "(TODO)", "HACKTODO", "\xc3\xa9TODO", "9XXX", "-XXX-"};
+  const std::vector<std::string> pieces{"TODO",  "FIXME",  "XXX",      "XXXX",         "HACK", "todo", "TODO_x",
+                                        "_TODO", "TODO:",  " ",        "\n",           "\n\n", "word", "\t",
+                                        "\r\n",  "(TODO)", "HACKTODO", "\xc3\xa9TODO", "9XXX", "-XXX-"};
   for (int i = 0; i < 40; ++i) {
     std::string content;
     for (std::uint64_t n = chance.below(400); n > 0; --n) content += pieces[chance.below(pieces.size())];
@@ -36,7 +38,8 @@ TEST_F(SurveyFileTest, CountsAsWcAndGrepDo) {
     EXPECT_EQ(got["lines"], says("wc -l", "f"));
     EXPECT_EQ(got["bytes"], says("wc -c", "f"));
     for (const char* word : {"TODO", "FIXME", "XXX", "HACK"})
-      EXPECT_EQ(got["markers"].value(word, 0U), says(std::string("grep -acw ") + word, "f")) << word << " in:\n" << content;
+      EXPECT_EQ(got["markers"].value(word, 0U), says(std::string("grep -acw ") + word, "f")) << word << " in:\n"
+                                                                                             << content;
   }
 }
 
@@ -109,7 +112,9 @@ TEST_F(SurveyFileTest, PathTricksAreRefused) {
 
 TEST_F(SurveyFileTest, NamesAndContentThatAreNotUtf8AreTaken) {
   files.file("caf\xe9.txt", "na\xefve words words\n");
-  const auto got = of("x", {}).is_null() ? json{} : answer(survey, {{"root", files.path().string()}, {"path", {{"hex", "636166e92e747874"}}}});
+  const auto got = of("x", {}).is_null()
+                       ? json{}
+                       : answer(survey, {{"root", files.path().string()}, {"path", {{"hex", "636166e92e747874"}}}});
   EXPECT_EQ(got["status"], "ok");
   EXPECT_EQ(got["terms"], (json::array({{"words", 2}})));
 }

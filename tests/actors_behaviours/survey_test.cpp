@@ -12,19 +12,24 @@ class SurveyTest : public BehaviourTest {
 protected:
   SurveyTest() {
     fs::create_directory(files.outside());
-    for (int i = 0; i < 12; ++i) files.file("d" + std::to_string(i % 3) + "/f" + std::to_string(i) + ".py", "def f" + std::to_string(i) + "():\n    pass # TODO\n");
+    for (int i = 0; i < 12; ++i)
+      files.file("d" + std::to_string(i % 3) + "/f" + std::to_string(i) + ".py",
+                 "def f" + std::to_string(i) + "():\n    pass # TODO\n");
     files.file("top.md", "# Title\n");
     fs::create_symlink(".", files.path() / "loop");
   }
   std::unique_ptr<testkit> make_swarm(const testkit::fill& more = {}) {
     auto kit = make(more);
-    kit->add_agent("coordinator", "survey.coordinator", {{"readers", {"reader-1", "reader-2"}}, {"window", 2}, {"clock", "clock"}, {"stall_ms", 1000}});
+    kit->add_agent("coordinator", "survey.coordinator",
+                   {{"readers", {"reader-1", "reader-2"}}, {"window", 2}, {"clock", "clock"}, {"stall_ms", 1000}});
     kit->add_agent("reader-1", "survey.reader");
     kit->add_agent("reader-2", "survey.reader");
     kit->add_agent("clock", "survey.clock");
     return kit;
   }
-  json request(const std::string& report) { return {{"roots", json::array({files.path().string()})}, {"report_dir", (files.outside() / report).string()}}; }
+  json request(const std::string& report) {
+    return {{"roots", json::array({files.path().string()})}, {"report_dir", (files.outside() / report).string()}};
+  }
   std::string read(const std::string& name) {
     std::ifstream in(files.outside() / name, std::ios::binary);
     return {std::istreambuf_iterator<char>(in), {}};
@@ -126,7 +131,9 @@ private:
 
 TEST_F(SurveyTest, AFileThatNoReaderAnswersForIsNamedInTheEnd) {
   const bool always = true;
-  auto kit = make_swarm([&](behaviour_registry& b, executor_registry&) { b.add("survey.reader", std::make_unique<stumbling_reader>("f7.py", always)); });
+  auto kit = make_swarm([&](behaviour_registry& b, executor_registry&) {
+    b.add("survey.reader", std::make_unique<stumbling_reader>("f7.py", always));
+  });
   const auto task = kit->task("coordinator", "survey.run", request("r"));
   ASSERT_EQ(task->at("state"), "succeeded") << task->dump();
   const auto report = json::parse(read("r/report.json"));
@@ -137,7 +144,10 @@ TEST_F(SurveyTest, AFileThatNoReaderAnswersForIsNamedInTheEnd) {
 
 TEST_F(SurveyTest, ConfigIsCheckedWhenTheAgentIsMade) {
   auto kit = make();
-  const auto refused = kit->admin("directory.apply", {{"agents", json::array({{{"name", "c"}, {"spec", {{"behaviour", "survey.coordinator"}, {"config", {{"readers", 5}}}}}}})}});
+  const auto refused = kit->admin(
+      "directory.apply",
+      {{"agents", json::array({{{"name", "c"},
+                                {"spec", {{"behaviour", "survey.coordinator"}, {"config", {{"readers", 5}}}}}}})}});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().field, "agents[0].spec.config.readers");
 }

@@ -6,7 +6,9 @@
 namespace hive::actors::text {
 namespace {
 
-structure of(std::string_view path, std::string_view content) { return structure_of(language_of(path, content), content); }
+structure of(std::string_view path, std::string_view content) {
+  return structure_of(language_of(path, content), content);
+}
 using counts = std::map<std::string_view, std::uint64_t>;
 
 TEST(StructureTest, CppKnowsScopesStringsAndConditions) {
@@ -57,7 +59,9 @@ void c_one(void) {}
 }
 
 TEST(StructureTest, PythonKnowsStrings) {
-  const auto s = of("a.py", "class A(B):\n    '''\n    def not_me():\n    '''\n    def one(self): pass\nasync def two():\n    x = \"\"\"def no(): \"\"\"\n    defer = 1\n# def no():\ndef three() -> int:\n");
+  const auto s =
+      of("a.py", "class A(B):\n    '''\n    def not_me():\n    '''\n    def one(self): pass\nasync def two():\n    x = "
+                 "\"\"\"def no(): \"\"\"\n    defer = 1\n# def no():\ndef three() -> int:\n");
   EXPECT_EQ(s.definitions, (counts{{"class", 1}, {"function", 3}}));
 }
 
@@ -99,20 +103,28 @@ public class A<T> extends B implements C {
 }
 
 TEST(StructureTest, GoAndRust) {
-  EXPECT_EQ(of("a.go", "package a\n\ntype T struct {\n}\n\nfunc (t *T) M() {\n}\n\nfunc F() {\n\tfunc() {}()\n}\n// func no() {\nvar s = `\nfunc no() {\n`\n").definitions,
+  EXPECT_EQ(of("a.go", "package a\n\ntype T struct {\n}\n\nfunc (t *T) M() {\n}\n\nfunc F() {\n\tfunc() {}()\n}\n// "
+                       "func no() {\nvar s = `\nfunc no() {\n`\n")
+                .definitions,
             (counts{{"type", 1}, {"method", 1}, {"function", 1}}));
-  EXPECT_EQ(of("a.rs", "pub(crate) struct S<'a> { x: &'a str }\nimpl<'a> S<'a> {\n    pub async fn f(&self) {}\n}\n/* /* fn no() */ fn no() */\nfn g() { let c = '{'; }\n"
+  EXPECT_EQ(of("a.rs", "pub(crate) struct S<'a> { x: &'a str }\nimpl<'a> S<'a> {\n    pub async fn f(&self) {}\n}\n/* "
+                       "/* fn no() */ fn no() */\nfn g() { let c = '{'; }\n"
                        "mod m;\nlet s = r#\"\nfn no() {\n\"#;\n")
                 .definitions,
             (counts{{"struct", 1}, {"impl", 1}, {"function", 2}, {"module", 1}}));
 }
 
 TEST(StructureTest, ShellSkipsHeredocs) {
-  EXPECT_EQ(of("x", "#!/bin/sh\none() {\n}\nfunction two {\n}\ncat <<'END'\nno() {\n}\nEND\n# no() {\nthree ()\n{\n}\n").definitions, (counts{{"function", 3}}));
+  EXPECT_EQ(of("x", "#!/bin/sh\none() {\n}\nfunction two {\n}\ncat <<'END'\nno() {\n}\nEND\n# no() {\nthree ()\n{\n}\n")
+                .definitions,
+            (counts{{"function", 3}}));
 }
 
 TEST(StructureTest, Headings) {
-  EXPECT_EQ(of("a.md", "---\ntitle: x\n---\n# One\n\n```sh\n# not one\n```\nTwo\n===\n\nThree\n---\n\n####### no\n#no\n    # code\n| a |\n|---|\n- item\n---\n## Four ##\n").headings, 4U);
+  EXPECT_EQ(of("a.md", "---\ntitle: x\n---\n# One\n\n```sh\n# not one\n```\nTwo\n===\n\nThree\n---\n\n####### "
+                       "no\n#no\n    # code\n| a |\n|---|\n- item\n---\n## Four ##\n")
+                .headings,
+            4U);
   EXPECT_EQ(of("a.rst", "=====\nTitle\n=====\n\nPart\n----\n\ntext\n\n===  ===\na    b\n===  ===\n").headings, 2U);
   EXPECT_EQ(of("a.html", "<html><h1>One</h1><!-- <h2>no</h2> --><H2 class=x>Two</H2><hr><head>").headings, 2U);
   EXPECT_EQ(of("a.1", ".TH A 1\n.SH NAME\na\n.SS Sub\n").headings, 2U);
@@ -124,8 +136,10 @@ TEST(StructureTest, NeverFailsOnGarbage) {
   std::string garbage;
   unsigned seed = 1;
   const std::string_view alphabet = "{}()[]<>\"'`/*#\\\n;=:,abR rdef class function \xff\xc3";
-  for (int i = 0; i < 200'000; ++i) garbage.push_back(alphabet[(seed = seed * 1664525U + 1013904223U) / 65536U % alphabet.size()]);
-  for (const char* path : {"a.cpp", "a.java", "a.js", "a.go", "a.rs", "a.py", "a.sh", "a.md", "a.rst", "a.html", "a.1", "a.txt", "a.pl", "a.sql", "a.lua", "a.cmake", "a.tex", "a.pas"})
+  for (int i = 0; i < 200'000; ++i)
+    garbage.push_back(alphabet[(seed = seed * 1664525U + 1013904223U) / 65536U % alphabet.size()]);
+  for (const char* path : {"a.cpp", "a.java", "a.js", "a.go", "a.rs", "a.py", "a.sh", "a.md", "a.rst", "a.html", "a.1",
+                           "a.txt", "a.pl", "a.sql", "a.lua", "a.cmake", "a.tex", "a.pas"})
     for (std::size_t cut = 0; cut < 300; cut += 17) (void)of(path, std::string_view(garbage).substr(cut, 20'000));
 }
 

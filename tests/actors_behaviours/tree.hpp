@@ -49,7 +49,8 @@ private:
   fs::path root_;
 };
 
-inline result<payload> call(actors::executor& e, const nlohmann::json& arguments, std::chrono::milliseconds deadline = std::chrono::seconds{20}) {
+inline result<payload> call(actors::executor& e, const nlohmann::json& arguments,
+                            std::chrono::milliseconds deadline = std::chrono::seconds{20}) {
   static const std::atomic<bool> never{false};
   return e.run({context_of(1), "step-1", {arguments.dump(), content_type::json}, deadline, &never});
 }
@@ -70,7 +71,8 @@ inline std::string shell(const std::string& command) {
   return out;
 }
 
-/// Runs `f` on a thread without the powers of root, so that permissions mean something. The identity of one thread, not of the process.
+/// Runs `f` on a thread without the powers of root, so that permissions mean something. The identity of one thread, not
+/// of the process.
 template <class F> void as_nobody(F f) {
   std::thread([&] {
     if (::geteuid() == 0) ::syscall(SYS_setresuid, -1, 65534, -1);

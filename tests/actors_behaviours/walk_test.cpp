@@ -58,7 +58,8 @@ TEST_F(WalkTest, FilesOfAFolderComeBeforeItsFoldersByName) {
 
 TEST_F(WalkTest, EveryPageSizeGivesTheSameList) {
   for (int i = 0; i < 7; ++i)
-    for (int j = 0; j < 5; ++j) files.file("d" + std::to_string(i) + "/e" + std::to_string(j % 2) + "/f" + std::to_string(j), "x");
+    for (int j = 0; j < 5; ++j)
+      files.file("d" + std::to_string(i) + "/e" + std::to_string(j % 2) + "/f" + std::to_string(j), "x");
   files.file("top", "x");
   fs::create_directories(files.path() / "empty/below");
   const auto whole = paths(here());
@@ -130,7 +131,8 @@ TEST_F(WalkTest, NamesThatAreNotUtf8SurviveThePages) {
 
 TEST_F(WalkTest, IncludeChoosesFilesAndExcludePrunes) {
   for (const char* p : {"a.cpp", "b.md", "x/c.cpp", "x/build/d.cpp", ".git/e.cpp"}) files.file(p, "x");
-  EXPECT_EQ(paths(here({{"include", {"*.cpp"}}, {"exclude", {".git", "build"}}})), (std::vector<std::string>{"a.cpp", "x/c.cpp"}));
+  EXPECT_EQ(paths(here({{"include", {"*.cpp"}}, {"exclude", {".git", "build"}}})),
+            (std::vector<std::string>{"a.cpp", "x/c.cpp"}));
   EXPECT_EQ(paths(here({{"exclude", {"x/**", ".*"}}})), (std::vector<std::string>{"a.cpp", "b.md"}));
 }
 
@@ -144,7 +146,8 @@ TEST_F(WalkTest, PathsOutsideTheRootsAreRefused) {
   EXPECT_EQ(refusal({{"root", files.path().string() + "/../outside"}}).code, errc::invalid_argument);
   EXPECT_EQ(refusal({{"root", std::string(files.path()) + std::string("/a\0b", 4)}}).code, errc::invalid_argument);
   EXPECT_EQ(refusal({{"root", "tree"}}).code, errc::invalid_argument);
-  EXPECT_EQ(refusal({{"root", "/nonexistent-and-not-mine"}}).reason, "outside_roots") << "must not tell whether it exists";
+  EXPECT_EQ(refusal({{"root", "/nonexistent-and-not-mine"}}).reason, "outside_roots")
+      << "must not tell whether it exists";
   EXPECT_EQ(refusal({{"root", files.path().string() + "/missing"}}).code, errc::not_found);
   EXPECT_EQ(refusal(here({{"limit", 0}})).field, "limit");
   EXPECT_EQ(refusal(here({{"cursor", "{}"}})).field, "cursor");

@@ -20,7 +20,9 @@ protected:
     return {std::istreambuf_iterator<char>(in), {}};
   }
   std::size_t count() { return static_cast<std::size_t>(std::distance(fs::directory_iterator(files.path()), {})); }
-  result<payload> raw(const payload& arguments) { return write.run({context_of(1), "step", arguments, std::chrono::seconds{5}, nullptr}); }
+  result<payload> raw(const payload& arguments) {
+    return write.run({context_of(1), "step", arguments, std::chrono::seconds{5}, nullptr});
+  }
 };
 
 TEST_F(WriteTest, PutsAFileInPlaceWhole) {
@@ -39,7 +41,9 @@ TEST_F(WriteTest, MakesFoldersWhenAsked) {
 
 TEST_F(WriteTest, PartsGrowBesideTheTargetAndReplaceItAtTheEnd) {
   files.file("r", "old");
-  const auto part = [&](std::uint64_t offset, std::string_view text) { return raw(with_content({{"path", at("r")}, {"part", "p"}, {"at", offset}}, text)); };
+  const auto part = [&](std::uint64_t offset, std::string_view text) {
+    return raw(with_content({{"path", at("r")}, {"part", "p"}, {"at", offset}}, text));
+  };
   ASSERT_TRUE(part(0, "hello "));
   ASSERT_TRUE(part(6, "wor"));
   EXPECT_EQ(content("r"), "old");
@@ -63,7 +67,9 @@ TEST_F(WriteTest, NothingIsWrittenOutsideTheRoots) {
   fs::create_symlink(files.outside(), files.path() / "way-out");
   std::ofstream(files.outside() / "precious") << "keep";
   fs::create_symlink(files.outside() / "precious", files.path() / "link");
-  const auto refusal = [&](const std::string& path) { return call(write, {{"path", path}, {"content", "x"}, {"make_folders", true}}).error(); };
+  const auto refusal = [&](const std::string& path) {
+    return call(write, {{"path", path}, {"content", "x"}, {"make_folders", true}}).error();
+  };
   EXPECT_EQ(refusal((files.outside() / "a").string()).reason, "outside_roots");
   EXPECT_EQ(refusal(at("../outside/a")).code, errc::invalid_argument);
   EXPECT_EQ(refusal(at("way-out/a")).reason, "not_a_directory");

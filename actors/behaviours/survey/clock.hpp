@@ -1,6 +1,6 @@
 /// @file
-/// `survey.clock`: wakes a coordinator after a while, so that it can look whether its readers get on. An agent of its own,
-/// because a coordinator that sleeps could not hear its readers.
+/// `survey.clock`: wakes a coordinator after a while, so that it can look whether its readers get on. An agent of its
+/// own, because a coordinator that sleeps could not hear its readers.
 #pragma once
 
 #include "actors/behaviour.hpp"

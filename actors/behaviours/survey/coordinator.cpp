@@ -11,14 +11,15 @@ namespace {
 
 constexpr std::uint64_t files_max = 2'000'000;
 constexpr std::size_t page_rows = 500;
-constexpr std::size_t part_bytes = 400 * 1024;   ///< Of report.json in one turn; below `entity.payload_bytes`.
-constexpr std::uint32_t failures_max = 5;        ///< Of one step in a row, when trying again may help.
-constexpr std::uint32_t quiet_ticks_again = 2;   ///< Then the readers' files are given to others ...
-constexpr std::uint32_t quiet_ticks_lost = 6;    ///< ... and then given up.
+constexpr std::size_t part_bytes = 400 * 1024; ///< Of report.json in one turn; below `entity.payload_bytes`.
+constexpr std::uint32_t failures_max = 5;      ///< Of one step in a row, when trying again may help.
+constexpr std::uint32_t quiet_ticks_again = 2; ///< Then the readers' files are given to others ...
+constexpr std::uint32_t quiet_ticks_lost = 6;  ///< ... and then given up.
 
 void send_next(turn& self, const progress& p) { self.send(self.name(), "survey.next", json_payload({{"run", p.run}})); }
 
-void send_read(turn& self, progress& p, const order& o, const pool& readers, std::uint64_t file, const file_row& row, std::uint32_t reader) {
+void send_read(turn& self, progress& p, const order& o, const pool& readers, std::uint64_t file, const file_row& row,
+               std::uint32_t reader) {
   self.send(readers.readers[reader], "survey.read",
             json_payload({{"to", self.name()},
                           {"run", p.run},
@@ -31,7 +32,8 @@ void send_read(turn& self, progress& p, const order& o, const pool& readers, std
 
 void send_watch(turn& self, const progress& p, const pool& readers) {
   if (readers.clock.empty()) return;
-  self.send(readers.clock, "survey.watch", json_payload({{"to", self.name()}, {"run", p.run}, {"ms", readers.stall_ms}}));
+  self.send(readers.clock, "survey.watch",
+            json_payload({{"to", self.name()}, {"run", p.run}, {"ms", readers.stall_ms}}));
 }
 
 /// Shown at each percent, but not rarer than every 256 files.
@@ -54,7 +56,8 @@ void fail_run(turn& self, progress& p, const error& why) {
 }
 
 bool may_help_to_retry(const error& why) {
-  return why.code == errc::unavailable || why.code == errc::unknown || why.code == errc::rejected || why.code == errc::resource_exhausted;
+  return why.code == errc::unavailable || why.code == errc::unknown || why.code == errc::rejected ||
+         why.code == errc::resource_exhausted;
 }
 
 std::uint64_t run_of(const message& m) {
@@ -66,7 +69,9 @@ std::uint64_t run_of(const message& m) {
 
 pool pool_of(const turn& self) { return pool::from_config(self.config()).value(); } // checked when the agent was made
 
-summary summary_of(const std::optional<std::string>& row) { return row && !row->empty() ? summary::decode(*row) : summary{}; }
+summary summary_of(const std::optional<std::string>& row) {
+  return row && !row->empty() ? summary::decode(*row) : summary{};
+}
 
 } // namespace
 
@@ -77,21 +82,28 @@ result<void> coordinator::check(const json& config) const {
 }
 
 task<> coordinator::handle(turn& self, message m) const {
-  if (m.type == "survey.done") co_await done(self, std::move(m));
-  else if (m.type == "survey.next") co_await next(self, std::move(m));
-  else if (m.type == "survey.run") co_await start(self, std::move(m));
-  else if (m.type == "survey.tick") co_await tick(self, std::move(m));
-  else if (m.type == "survey.status") co_await status(self);
-  else if (m.type == "survey.stop") co_await stop(self);
-  else refuse_type(m, "survey.run, survey.status, survey.stop");
+  if (m.type == "survey.done")
+    co_await done(self, std::move(m));
+  else if (m.type == "survey.next")
+    co_await next(self, std::move(m));
+  else if (m.type == "survey.run")
+    co_await start(self, std::move(m));
+  else if (m.type == "survey.tick")
+    co_await tick(self, std::move(m));
+  else if (m.type == "survey.status")
+    co_await status(self);
+  else if (m.type == "survey.stop")
+    co_await stop(self);
+  else
+    refuse_type(m, "survey.run, survey.status, survey.stop");
 }
 
 task<> coordinator::start(turn& self, message m) const {
   auto p = self.state<progress>();
   const order o = order::from_message(m, self.config());
   if (p.at != phase::idle) {
-    self.fail("already_running", "a survey is running (" + std::to_string(p.finished) + " of " + std::to_string(p.files) +
-                                     " files); wait for its end, or end it with survey.stop");
+    self.fail("already_running", "a survey is running (" + std::to_string(p.finished) + " of " +
+                                     std::to_string(p.files) + " files); wait for its end, or end it with survey.stop");
     co_return;
   }
   p = progress::begin(p.run + 1, phase::preparing);
@@ -136,17 +148,34 @@ task<> coordinator::next(turn& self, message m) const {
   result<void> went;
   switch (p.at) {
   case phase::idle:
-  case phase::reading: break;
-  case phase::preparing: went = co_await prepare(self, p, o); break;
-  case phase::erasing: went = co_await erase(self, p); break;
-  case phase::walking: went = co_await walk(self, p, o); break;
-  case phase::links: went = co_await sum_links(self, p); break;
-  case phase::folders: went = co_await sum_files(self, p, o); break;
-  case phase::write_head: went = co_await write_head(self, p, o); break;
+  case phase::reading:
+    break;
+  case phase::preparing:
+    went = co_await prepare(self, p, o);
+    break;
+  case phase::erasing:
+    went = co_await erase(self, p);
+    break;
+  case phase::walking:
+    went = co_await walk(self, p, o);
+    break;
+  case phase::links:
+    went = co_await sum_links(self, p);
+    break;
+  case phase::folders:
+    went = co_await sum_files(self, p, o);
+    break;
+  case phase::write_head:
+    went = co_await write_head(self, p, o);
+    break;
   case phase::write_folders:
   case phase::write_others:
-  case phase::write_files: went = co_await write_list(self, p, o); break;
-  case phase::write_end: went = co_await write_end(self, p, o); break;
+  case phase::write_files:
+    went = co_await write_list(self, p, o);
+    break;
+  case phase::write_end:
+    went = co_await write_end(self, p, o);
+    break;
   }
   if (went) {
     p.failures = 0;
@@ -164,7 +193,11 @@ task<> coordinator::next(turn& self, message m) const {
 
 task<result<void>> coordinator::prepare(turn& self, progress& p, const order& o) const {
   // The report's place is tried before the work, not after it.
-  payload probe = json_payload({{"path", path_to_json(o.report("json"))}, {"part", "survey"}, {"at", 0}, {"content", ""}, {"make_folders", true}});
+  payload probe = json_payload({{"path", path_to_json(o.report("json"))},
+                                {"part", "survey"},
+                                {"at", 0},
+                                {"content", ""},
+                                {"make_folders", true}});
   const auto tried = co_await self.run("file.write", std::move(probe));
   if (!tried) {
     error why = tried.error();
@@ -192,7 +225,10 @@ task<result<void>> coordinator::erase(turn& self, progress& p) const {
 }
 
 task<result<void>> coordinator::walk(turn& self, progress& p, order& o) const {
-  json arguments{{"root", path_to_json(o.roots[p.root])}, {"limit", 1000}, {"include", o.include}, {"exclude", o.excluded_below(p.root)}};
+  json arguments{{"root", path_to_json(o.roots[p.root])},
+                 {"limit", 1000},
+                 {"include", o.include},
+                 {"exclude", o.excluded_below(p.root)}};
   if (!p.cursor.empty()) arguments["cursor"] = p.cursor;
   payload call = json_payload(arguments);
   const step_options patient{std::chrono::minutes{5}};
@@ -207,7 +243,8 @@ task<result<void>> coordinator::walk(turn& self, progress& p, order& o) const {
     const std::string real = json_fields(json{{"root", page.at("root")}}).path("root");
     for (const auto& earlier : o.real_roots)
       if (is_below(real, earlier) || is_below(earlier, real)) {
-        error why = invalid("roots[" + std::to_string(p.root) + "]", "the directory overlaps with another root through a link");
+        error why =
+            invalid("roots[" + std::to_string(p.root) + "]", "the directory overlaps with another root through a link");
         co_return why;
       }
     o.real_roots.push_back(real);
@@ -227,7 +264,11 @@ task<result<void>> coordinator::walk(turn& self, progress& p, order& o) const {
   }
   p.folders += page.at("folders").get<std::uint64_t>();
   if (p.files > files_max) {
-    error why{errc::application, "too_many_files", "there are more than " + std::to_string(files_max) + " files", "roots", {}};
+    error why{errc::application,
+              "too_many_files",
+              "there are more than " + std::to_string(files_max) + " files",
+              "roots",
+              {}};
     co_return why;
   }
   const auto& cursor = page.at("cursor");
@@ -263,7 +304,8 @@ task<> coordinator::hand_out(turn& self, progress& p, const order& o, const pool
 task<> coordinator::done(turn& self, message m) const {
   auto p = self.state<progress>();
   const auto readers = pool_of(self);
-  const bool known = m.from.starts_with("agent/") && std::find(readers.readers.begin(), readers.readers.end(), m.from.substr(6)) != readers.readers.end();
+  const bool known = m.from.starts_with("agent/") && std::find(readers.readers.begin(), readers.readers.end(),
+                                                               m.from.substr(6)) != readers.readers.end();
   if (!known) throw bad_message("type", "survey.done is for this survey's readers");
   json_fields fields(m.parse());
   const auto run = fields.number("run", 0, UINT64_MAX);
@@ -297,8 +339,10 @@ task<> coordinator::tick(turn& self, message m) const {
   const auto readers = pool_of(self);
   p.quiet_ticks = p.finished == p.seen_finished ? p.quiet_ticks + 1 : 0;
   p.seen_finished = p.finished;
-  if (p.quiet_ticks >= quiet_ticks_lost) co_await give_up_files(self, p);
-  else if (p.quiet_ticks > 0 && p.quiet_ticks % quiet_ticks_again == 0) co_await give_again(self, p, readers);
+  if (p.quiet_ticks >= quiet_ticks_lost)
+    co_await give_up_files(self, p);
+  else if (p.quiet_ticks > 0 && p.quiet_ticks % quiet_ticks_again == 0)
+    co_await give_again(self, p, readers);
   send_watch(self, p, readers);
   const auto row = co_await self.row("run");
   const order o = order::decode(row.value());

@@ -3,15 +3,18 @@
 ///
 /// | ask             | payload | answer |
 /// |-----------------|---------|--------|
-/// | `survey.run`    | `{"roots":["/abs"], "report_dir":"/abs", "include"?, "exclude"?, "max_file_bytes"?}` | as a task or another agent's ask, at the end: `{"files","folders","bytes","lines","report","report_json"}`; as a client's ask, at once: `{"started":true,"run":N}` |
-/// | `survey.status` |         | `{"state","run","files","finished","folders","bytes","lines","last"}` |
-/// | `survey.stop`   |         | `{"stopped":true}`; the task that waits fails with "stopped" |
+/// | `survey.run`    | `{"roots":["/abs"], "report_dir":"/abs", "include"?, "exclude"?, "max_file_bytes"?}` | as a task
+/// or another agent's ask, at the end: `{"files","folders","bytes","lines","report","report_json"}`; as a client's ask,
+/// at once: `{"started":true,"run":N}` | | `survey.status` |         |
+/// `{"state","run","files","finished","folders","bytes","lines","last"}` | | `survey.stop`   |         |
+/// `{"stopped":true}`; the task that waits fails with "stopped" |
 ///
 /// Config: `{"readers":["reader-1",...], "window"? (16), "clock"?, "stall_ms"? (30,000), "exclude"?}`.
 ///
-/// Every turn is short: a page of files listed, one file's result stored, a page summed up, a part of the report written;
-/// then it sends itself `survey.next`. Each file is a row, so no crash of anybody loses or repeats one: an answer for a file that
-/// is not under way is dropped. A file that no reader answers for is given to another, and in the end named in the report.
+/// Every turn is short: a page of files listed, one file's result stored, a page summed up, a part of the report
+/// written; then it sends itself `survey.next`. Each file is a row, so no crash of anybody loses or repeats one: an
+/// answer for a file that is not under way is dropped. A file that no reader answers for is given to another, and in
+/// the end named in the report.
 #pragma once
 
 #include "actors/behaviour.hpp"

@@ -51,15 +51,20 @@ order order::from_message(const message& m, const json& config) {
     o.roots.push_back(normal(roots[i], field));
     for (std::size_t j = 0; j < i; ++j)
       if (is_below(o.roots[i], o.roots[j]) || is_below(o.roots[j], o.roots[i]))
-        throw bad_message("payload." + field, field + " and roots[" + std::to_string(j) + "] overlap: files would be counted twice");
+        throw bad_message("payload." + field,
+                          field + " and roots[" + std::to_string(j) + "] overlap: files would be counted twice");
   }
   o.report_dir = normal(o.report_dir, "report_dir");
   return o;
 }
 
 std::string order::encode() const {
-  return json{{"roots", paths_json(roots)}, {"real_roots", paths_json(real_roots)}, {"report_dir", path_to_json(report_dir)},
-              {"include", include},         {"exclude", exclude},                   {"bytes_max", bytes_max}}
+  return json{{"roots", paths_json(roots)},
+              {"real_roots", paths_json(real_roots)},
+              {"report_dir", path_to_json(report_dir)},
+              {"include", include},
+              {"exclude", exclude},
+              {"bytes_max", bytes_max}}
       .dump();
 }
 
@@ -79,9 +84,12 @@ std::vector<std::string> order::excluded_below(std::size_t root) const {
   std::vector<std::string> out = exclude;
   const std::string& base = roots[root];
   if (!is_below(report_dir, base)) return out;
-  const auto folder = report_dir.size() == base.size() ? std::string{} : glob_of(report_dir.substr(base == "/" ? 1 : base.size() + 1)) + "/";
+  const auto folder = report_dir.size() == base.size()
+                          ? std::string{}
+                          : glob_of(report_dir.substr(base == "/" ? 1 : base.size() + 1)) + "/";
   // A leading slash holds the pattern against the whole path, not against every file's name.
-  for (const char* name : {"report.json", "report.md", ".report.json.*.part", ".report.md.*.part"}) out.push_back("/" + folder + name);
+  for (const char* name : {"report.json", "report.md", ".report.json.*.part", ".report.md.*.part"})
+    out.push_back("/" + folder + name);
   return out;
 }
 

@@ -12,7 +12,7 @@ struct order {
   std::string report_dir;
   std::vector<std::string> include;
   std::vector<std::string> exclude;
-  std::uint64_t bytes_max = 0;         ///< Larger files are not examined.
+  std::uint64_t bytes_max = 0; ///< Larger files are not examined.
 
   /// Reads `survey.run`. Throws `bad_message` naming the field.
   static order from_message(const message& m, const json& config);
@@ -28,9 +28,9 @@ struct order {
 /// The coordinator's config.
 struct pool {
   std::vector<std::string> readers;
-  std::uint32_t window = 0;            ///< Files that one reader has at a time.
-  std::string clock;                   ///< Agent that wakes the coordinator; empty: nobody watches the readers.
-  std::uint64_t stall_ms = 0;          ///< Between two looks.
+  std::uint32_t window = 0;   ///< Files that one reader has at a time.
+  std::string clock;          ///< Agent that wakes the coordinator; empty: nobody watches the readers.
+  std::uint64_t stall_ms = 0; ///< Between two looks.
 
   /// @returns `invalid_argument` with the member at fault.
   static result<pool> from_config(const json& config);

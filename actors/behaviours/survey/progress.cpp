@@ -9,18 +9,24 @@ namespace hive::actors::survey {
 
 std::string_view to_string(phase p) noexcept {
   switch (p) {
-  case phase::idle: return "idle";
+  case phase::idle:
+    return "idle";
   case phase::preparing:
-  case phase::erasing: return "preparing";
-  case phase::walking: return "listing";
-  case phase::reading: return "reading";
+  case phase::erasing:
+    return "preparing";
+  case phase::walking:
+    return "listing";
+  case phase::reading:
+    return "reading";
   case phase::links:
-  case phase::folders: return "summarising";
+  case phase::folders:
+    return "summarising";
   case phase::write_head:
   case phase::write_folders:
   case phase::write_others:
   case phase::write_files:
-  case phase::write_end: return "writing";
+  case phase::write_end:
+    return "writing";
   }
   return "idle";
 }
@@ -36,7 +42,12 @@ std::string progress::encode() const {
   byte_writer w;
   w.varint(1).varint(run).varint(static_cast<std::uint64_t>(at)).text(token).varint(root).text(cursor);
   w.varint(files).varint(folders).varint(others).varint(next).varint(finished).varint(bytes).varint(lines);
-  w.varint(written).varint(first_item ? 1 : 0).varint(failures).varint(seen_finished).varint(quiet_ticks).varint(out.size());
+  w.varint(written)
+      .varint(first_item ? 1 : 0)
+      .varint(failures)
+      .varint(seen_finished)
+      .varint(quiet_ticks)
+      .varint(out.size());
   for (const auto& o : out) w.varint(o.file).varint(o.reader);
   return w.take();
 }
@@ -50,7 +61,8 @@ progress progress::decode(std::string_view bytes) {
   p.token = r.text();
   p.root = static_cast<std::uint32_t>(r.varint());
   p.cursor = r.text();
-  for (auto* n : {&p.files, &p.folders, &p.others, &p.next, &p.finished, &p.bytes, &p.lines, &p.written}) *n = r.varint();
+  for (auto* n : {&p.files, &p.folders, &p.others, &p.next, &p.finished, &p.bytes, &p.lines, &p.written})
+    *n = r.varint();
   p.first_item = r.varint() != 0;
   p.failures = static_cast<std::uint32_t>(r.varint());
   p.seen_finished = r.varint();

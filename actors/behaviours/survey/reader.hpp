@@ -7,7 +7,8 @@
 namespace hive::actors::survey {
 
 /// Takes `survey.read` `{"to","run","file","root_index","root","path","bytes_max"}`, sends `survey.done`
-/// `{"run","file","root_index","path","result"}` back to `to`. A step that fails is a result too: the coordinator hears of every file.
+/// `{"run","file","root_index","path","result"}` back to `to`. A step that fails is a result too: the coordinator hears
+/// of every file.
 class reader final : public behaviour {
 public:
   task<> handle(turn& self, message m) const override;

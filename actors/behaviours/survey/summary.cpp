@@ -21,7 +21,8 @@ std::string shown(const std::string& path) {
   return "..." + tail;
 }
 
-/// Forgets the least used terms once there are twice as many as are kept. Ties go by name: the same input, the same rest.
+/// Forgets the least used terms once there are twice as many as are kept. Ties go by name: the same input, the same
+/// rest.
 void prune(term_counts& terms, std::size_t keep) {
   if (terms.size() <= keep * 2) return;
   term_counts rest;
@@ -46,7 +47,9 @@ bool goes_before(const folder_sum& a, const folder_sum& b) {
 json tally_json(const tally& t) {
   json languages = json::object();
   for (const auto& [name, l] : t.languages) languages[name] = {l.files, l.bytes, l.lines, l.definitions};
-  return {{"n", {t.files, t.bytes, t.lines, t.definitions, t.headings, t.markers}}, {"l", std::move(languages)}, {"t", t.terms}};
+  return {{"n", {t.files, t.bytes, t.lines, t.definitions, t.headings, t.markers}},
+          {"l", std::move(languages)},
+          {"t", t.terms}};
 }
 
 tally tally_from(const json& j) {
@@ -153,7 +156,9 @@ void summary::enter(const std::string& root, const std::string& relative, std::v
   const std::string base = root == "/" ? "" : root;
   const std::string target = slash == std::string::npos ? root : base + "/" + relative.substr(0, slash);
   const auto lies_in = [&](const folder_sum& f) {
-    return f.depth == 0 ? f.path == root : target.starts_with(f.path) && (target.size() == f.path.size() || target[f.path.size()] == '/');
+    return f.depth == 0
+               ? f.path == root
+               : target.starts_with(f.path) && (target.size() == f.path.size() || target[f.path.size()] == '/');
   };
   while (!open.empty() && !(open.front().path == root && lies_in(open.back()))) close_one(closed);
   if (open.empty()) open.push_back({folders_entered++, 0, root, 0, {}});
@@ -164,7 +169,8 @@ void summary::enter(const std::string& root, const std::string& relative, std::v
   }
 }
 
-void summary::add_file(const std::string& root, const std::string& relative, const json& result, std::vector<folder_sum>& closed) {
+void summary::add_file(const std::string& root, const std::string& relative, const json& result,
+                       std::vector<folder_sum>& closed) {
   enter(root, relative, closed);
   const std::string path = (root == "/" ? "" : root) + "/" + relative;
   const std::string status = result.value("status", "failed");
@@ -194,7 +200,8 @@ void summary::add_file(const std::string& root, const std::string& relative, con
     markers[word] += count.get<std::uint64_t>();
     one.markers += count.get<std::uint64_t>();
   }
-  for (const auto& term : result.value("terms", json::array())) one.terms[term.at(0).get<std::string>()] += term.at(1).get<std::uint64_t>();
+  for (const auto& term : result.value("terms", json::array()))
+    one.terms[term.at(0).get<std::string>()] += term.at(1).get<std::uint64_t>();
   if (const std::string language = result.value("language", ""); !language.empty())
     one.languages[language] = {1, one.bytes, status == "binary" ? 0 : one.lines, one.definitions};
   if (status != "binary") text_lines += one.lines;
@@ -251,7 +258,8 @@ summary summary::decode(const std::string& text) {
   s.text_lines = j.at("text_lines");
   s.definitions = j.at("definitions").get<std::map<std::string, std::uint64_t>>();
   s.markers = j.at("markers").get<std::map<std::string, std::uint64_t>>();
-  for (const auto& [name, f] : j.at("findings").items()) s.findings[name] = {f.at(0), f.at(1).get<std::vector<std::string>>()};
+  for (const auto& [name, f] : j.at("findings").items())
+    s.findings[name] = {f.at(0), f.at(1).get<std::vector<std::string>>()};
   s.largest = ranked_from(j.at("largest"));
   s.longest = ranked_from(j.at("longest"));
   s.most_markers = ranked_from(j.at("most_markers"));
@@ -265,7 +273,8 @@ summary summary::decode(const std::string& text) {
 
 json folder_json(const folder_sum& folder) {
   json languages = json::object();
-  for (const auto& [name, l] : folder.sum.languages) languages[name] = {{"files", l.files}, {"bytes", l.bytes}, {"lines", l.lines}};
+  for (const auto& [name, l] : folder.sum.languages)
+    languages[name] = {{"files", l.files}, {"bytes", l.bytes}, {"lines", l.lines}};
   json terms = json::array();
   for (const auto& t : best_terms(folder.sum.terms, 5)) terms.push_back(t.path);
   return {{"path", folder.path},

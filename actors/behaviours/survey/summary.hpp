@@ -1,6 +1,6 @@
 /// @file
-/// What a survey adds up to. Fed with every file in the order of the walk, a page at a time; kept as one row between the
-/// pages, and bounded whatever the tree looks like. The same files give the same summary.
+/// What a survey adds up to. Fed with every file in the order of the walk, a page at a time; kept as one row between
+/// the pages, and bounded whatever the tree looks like. The same files give the same summary.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -60,21 +60,22 @@ struct named {
 
 struct summary {
   tally all;
-  std::uint64_t text_lines = 0;                      ///< Of files that are not binary.
-  std::map<std::string, std::uint64_t> definitions;  ///< By kind.
-  std::map<std::string, std::uint64_t> markers;      ///< Lines, by word.
-  std::map<std::string, named> findings;             ///< "binary", "huge", "link loop", "vanished" ...
+  std::uint64_t text_lines = 0;                     ///< Of files that are not binary.
+  std::map<std::string, std::uint64_t> definitions; ///< By kind.
+  std::map<std::string, std::uint64_t> markers;     ///< Lines, by word.
+  std::map<std::string, named> findings;            ///< "binary", "huge", "link loop", "vanished" ...
   std::vector<ranked> largest;
   std::vector<ranked> longest;
   std::vector<ranked> most_markers;
   std::vector<ranked> most_definitions;
-  std::vector<folder_sum> table;                     ///< Folders for the report's table: the least deep, then the largest.
-  std::vector<folder_sum> open;                      ///< From the root down to the folder of the last file.
+  std::vector<folder_sum> table; ///< Folders for the report's table: the least deep, then the largest.
+  std::vector<folder_sum> open;  ///< From the root down to the folder of the last file.
   std::uint64_t folders_entered = 0;
   std::uint64_t folders_closed = 0;
 
   /// @param root as people see it. @param result as "file.survey" gave it. Folders that it leaves go to `closed`.
-  void add_file(const std::string& root, const std::string& relative, const json& result, std::vector<folder_sum>& closed);
+  void add_file(const std::string& root, const std::string& relative, const json& result,
+                std::vector<folder_sum>& closed);
   /// What the walk found that is no plain file. @param what {"kind","state"?,"to"?,"why"?}
   void add_other(const std::string& path, const json& what);
   /// After the last file.

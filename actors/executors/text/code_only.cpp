@@ -3,7 +3,9 @@
 namespace hive::actors::text {
 namespace {
 
-bool is_word(char c) noexcept { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'; }
+bool is_word(char c) noexcept {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
 
 /// Walks through source text and copies what is code.
 class blanker {
@@ -13,21 +15,31 @@ public:
   std::string run() {
     const bool script = what_.structure == grammar::braces_js;
     const bool rust = what_.name == "Rust";
-    const bool strings = what_.structure == grammar::braces_c || what_.structure == grammar::braces_java || script || rust || what_.name == "Go" ||
-                         what_.name == "Kotlin" || what_.name == "Swift" || what_.name == "Protocol Buffers";
+    const bool strings = what_.structure == grammar::braces_c || what_.structure == grammar::braces_java || script ||
+                         rust || what_.name == "Go" || what_.name == "Kotlin" || what_.name == "Swift" ||
+                         what_.name == "Protocol Buffers";
     while (at_ < in_.size()) {
       const char c = in_[at_];
-      if (!what_.line_comment.empty() && starts(what_.line_comment)) blank_until(find_from("\n", at_));
-      else if (what_.block_comments && starts("/*")) block_comment(rust);
-      else if (!strings) ++at_;
-      else if (c == '"' && what_.structure == grammar::braces_c && at_ > 0 && in_[at_ - 1] == 'R' && raw_string()) {}
-      else if (c == '"' && rust && raw_rust_string()) {}
-      else if (starts("\"\"\"") && !rust && what_.structure != grammar::braces_c) quoted("\"\"\"", true);
-      else if (c == '"') quoted("\"", rust);
-      else if (c == '`' && (script || what_.name == "Go")) quoted("`", true);
-      else if (c == '\'') single_quote(script, rust);
-      else if (c == '/' && script && regex_may_start()) regex();
-      else ++at_;
+      if (!what_.line_comment.empty() && starts(what_.line_comment))
+        blank_until(find_from("\n", at_));
+      else if (what_.block_comments && starts("/*"))
+        block_comment(rust);
+      else if (!strings)
+        ++at_;
+      else if (c == '"' && what_.structure == grammar::braces_c && at_ > 0 && in_[at_ - 1] == 'R' && raw_string()) {
+      } else if (c == '"' && rust && raw_rust_string()) {
+      } else if (starts("\"\"\"") && !rust && what_.structure != grammar::braces_c)
+        quoted("\"\"\"", true);
+      else if (c == '"')
+        quoted("\"", rust);
+      else if (c == '`' && (script || what_.name == "Go"))
+        quoted("`", true);
+      else if (c == '\'')
+        single_quote(script, rust);
+      else if (c == '/' && script && regex_may_start())
+        regex();
+      else
+        ++at_;
     }
     return std::move(out_);
   }
@@ -93,15 +105,18 @@ private:
 
   void single_quote(bool script, bool rust) {
     if (script) return quoted("'", false);
-    if (at_ > 0 && is_word(in_[at_ - 1]) && at_ + 1 < in_.size() && is_word(in_[at_ + 1]) && what_.structure == grammar::braces_c && in_[at_ - 1] >= '0' &&
-        in_[at_ - 1] <= '9') {
+    if (at_ > 0 && is_word(in_[at_ - 1]) && at_ + 1 < in_.size() && is_word(in_[at_ + 1]) &&
+        what_.structure == grammar::braces_c && in_[at_ - 1] >= '0' && in_[at_ - 1] <= '9') {
       ++at_; // 1'000'000
       return;
     }
     const bool literal = at_ + 1 < in_.size() && (in_[at_ + 1] == '\\' || find_from("'", at_ + 1) <= at_ + 5);
-    if (rust && !(at_ + 2 < in_.size() && (in_[at_ + 1] == '\\' || in_[at_ + 2] == '\''))) ++at_; // a lifetime
-    else if (literal) quoted("'", false);
-    else ++at_;
+    if (rust && !(at_ + 2 < in_.size() && (in_[at_ + 1] == '\\' || in_[at_ + 2] == '\'')))
+      ++at_; // a lifetime
+    else if (literal)
+      quoted("'", false);
+    else
+      ++at_;
   }
 
   /// A slash divides after a value and starts a regular expression elsewhere.

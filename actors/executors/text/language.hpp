@@ -10,10 +10,17 @@ namespace hive::actors::text {
 /// How the structure of a language is found.
 enum class grammar : std::uint8_t {
   none,
-  braces_c, braces_java, braces_js,  // statements and scopes between braces
-  keywords,                          // a definition starts with a word at the start of a line
-  python, shell,
-  markdown, restructured, html, man, plain
+  braces_c,
+  braces_java,
+  braces_js, // statements and scopes between braces
+  keywords,  // a definition starts with a word at the start of a line
+  python,
+  shell,
+  markdown,
+  restructured,
+  html,
+  man,
+  plain
 };
 
 /// What starts a definition in a line, after modifiers: {"def", "function"}.
@@ -23,7 +30,7 @@ struct keyword {
 };
 
 struct language {
-  std::string_view name;             ///< "C++", "Markdown"; shown in reports.
+  std::string_view name; ///< "C++", "Markdown"; shown in reports.
   grammar structure = grammar::none;
   std::string_view line_comment{};   ///< "//", "#": what follows is no structure.
   bool block_comments = false;       ///< "/* */"

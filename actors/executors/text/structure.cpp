@@ -12,7 +12,9 @@ namespace {
 
 constexpr std::size_t title_max = 72;
 
-bool is_word(char c) noexcept { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'; }
+bool is_word(char c) noexcept {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
 bool is_blank(std::string_view line) noexcept { return line.find_first_not_of(" \t\r") == std::string_view::npos; }
 char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 
@@ -34,7 +36,8 @@ template <class F> void for_lines(std::string_view content, F each) {
 void add_outline(structure& out, std::string_view prefix, std::string_view title) {
   if (out.outline.size() >= outline_max) return;
   std::string text(trimmed(title).substr(0, title_max));
-  while (!text.empty() && !is_utf8(text) && text.size() + 4 > title_max) text.pop_back(); // not in the middle of a character
+  while (!text.empty() && !is_utf8(text) && text.size() + 4 > title_max)
+    text.pop_back(); // not in the middle of a character
   text = path_for_people(text);
   if (!text.empty()) out.outline.push_back(std::string(prefix) + " " + text);
 }
@@ -70,7 +73,9 @@ struct opened {
 std::string word_before(std::string_view s, std::size_t end, bool qualified) {
   while (end > 0 && s[end - 1] == ' ') --end;
   std::size_t start = end;
-  while (start > 0 && (is_word(s[start - 1]) || s[start - 1] == '$' || s[start - 1] == '#' || (qualified && (s[start - 1] == ':' || s[start - 1] == '~')))) --start;
+  while (start > 0 && (is_word(s[start - 1]) || s[start - 1] == '$' || s[start - 1] == '#' ||
+                       (qualified && (s[start - 1] == ':' || s[start - 1] == '~'))))
+    --start;
   return std::string(s.substr(start, end - start));
 }
 
@@ -92,8 +97,10 @@ std::string word_after(std::string_view s, std::size_t at) {
 }
 
 bool is_control(std::string_view word) {
-  static constexpr std::array<std::string_view, 22> words{"if", "for", "while", "switch", "catch", "return", "else", "do", "try", "sizeof", "new", "throw",
-                                                          "synchronized", "with", "await", "super", "this", "typeof", "case", "defined", "requires", "function"};
+  static constexpr std::array<std::string_view, 22> words{
+      "if",   "for",    "while", "switch",  "catch",        "return",  "else",  "do",
+      "try",  "sizeof", "new",   "throw",   "synchronized", "with",    "await", "super",
+      "this", "typeof", "case",  "defined", "requires",     "function"};
   return word.empty() || std::find(words.begin(), words.end(), word) != words.end();
 }
 
@@ -141,7 +148,9 @@ std::string_view without_prefixes(std::string_view h, grammar g) {
       if (h.starts_with('(')) drop_group(h, '(', ')');
       continue;
     }
-    if (drop_word("public:") || drop_word("private:") || drop_word("protected:") || drop_word("export ") || drop_word("public :") || drop_word("private :")) continue;
+    if (drop_word("public:") || drop_word("private:") || drop_word("protected:") || drop_word("export ") ||
+        drop_word("public :") || drop_word("private :"))
+      continue;
     return h;
   }
 }
@@ -165,9 +174,13 @@ opened function_opened(std::string_view h, std::size_t paren, std::string_view k
   if (paren == std::string_view::npos || h.starts_with(',') || h.starts_with(':')) return {};
   const auto equals = h.find('=');
   const auto op = find_word(h, "operator", paren);
-  const bool is_operator = op != std::string_view::npos || h.substr(0, paren).find("operator") != std::string_view::npos;
+  const bool is_operator =
+      op != std::string_view::npos || h.substr(0, paren).find("operator") != std::string_view::npos;
   if (equals < paren && !is_operator) return {};
-  std::string name = is_operator ? std::string(h.substr(std::min(h.find("operator"), paren), paren - std::min(h.find("operator"), paren))) : word_before(h, paren, true);
+  std::string name =
+      is_operator
+          ? std::string(h.substr(std::min(h.find("operator"), paren), paren - std::min(h.find("operator"), paren)))
+          : word_before(h, paren, true);
   if (name == "operator") name = "operator()";
   const std::string first = word_after(h, 0);
   if (is_control(name) || is_control(first)) return {};
@@ -177,9 +190,11 @@ opened function_opened(std::string_view h, std::size_t paren, std::string_view k
 opened classify_c(std::string_view head, bool declaring) {
   const auto h = without_prefixes(head, grammar::braces_c);
   const auto paren = h.find('(');
-  if (const auto at = find_word(h, "namespace", paren); at != std::string_view::npos && paren == std::string_view::npos && h.find('=') == std::string_view::npos)
+  if (const auto at = find_word(h, "namespace", paren);
+      at != std::string_view::npos && paren == std::string_view::npos && h.find('=') == std::string_view::npos)
     return {true, false, "namespace", ""};
-  if (find_word(h, "extern") == 0 && paren == std::string_view::npos && h.find('"') != std::string_view::npos) return {true, false, {}, ""};
+  if (find_word(h, "extern") == 0 && paren == std::string_view::npos && h.find('"') != std::string_view::npos)
+    return {true, false, {}, ""};
   static constexpr std::array<std::string_view, 4> types{"enum", "class", "struct", "union"};
   if (paren == std::string_view::npos && h.find('=') == std::string_view::npos)
     if (auto type = type_opened(h, paren, types)) {
@@ -193,7 +208,8 @@ opened classify_c(std::string_view head, bool declaring) {
 opened classify_java(std::string_view head, bool declaring, bool in_type) {
   const auto h = without_prefixes(head, grammar::braces_java);
   const auto paren = h.find('(');
-  static constexpr std::array<std::string_view, 6> types{"@interface", "class", "interface", "enum", "record", "struct"};
+  static constexpr std::array<std::string_view, 6> types{"@interface", "class",  "interface",
+                                                         "enum",       "record", "struct"};
   if (find_word(h, "namespace") == 0) return {true, false, "namespace", ""};
   if (h.find('=') >= paren)
     if (auto type = type_opened(h, paren, types)) return *type;
@@ -204,17 +220,22 @@ opened classify_java(std::string_view head, bool declaring, bool in_type) {
 opened classify_js(std::string_view head, bool in_type, bool in_parens) {
   const auto h = without_prefixes(head, grammar::braces_js);
   const auto paren = h.find('(');
-  if (const auto at = find_word(h, "class", paren); at != std::string_view::npos) return {true, true, "class", word_after(h, at + 5)};
+  if (const auto at = find_word(h, "class", paren); at != std::string_view::npos)
+    return {true, true, "class", word_after(h, at + 5)};
   static constexpr std::array<std::string_view, 3> types{"interface", "enum", "namespace"};
   for (const auto word : types)
-    if (const auto at = find_word(h, word, paren); at != std::string_view::npos && at < 20 && h.find('=') == std::string_view::npos)
+    if (const auto at = find_word(h, word, paren);
+        at != std::string_view::npos && at < 20 && h.find('=') == std::string_view::npos)
       return {word == "namespace", false, word, word_after(h, at + word.size())};
-  if (find_word(h, "type") == 0 && paren == std::string_view::npos && h.find('=') != std::string_view::npos) return {false, false, "type", word_after(h, 4)};
+  if (find_word(h, "type") == 0 && paren == std::string_view::npos && h.find('=') != std::string_view::npos)
+    return {false, false, "type", word_after(h, 4)};
 
   const auto function = find_word(h, "function");
   const auto assigned = [&]() -> std::string { // "NAME =" or "NAME:" in front of the function
     for (std::size_t i = 0; i < h.size(); ++i)
-      if ((h[i] == '=' && i + 1 < h.size() && h[i + 1] != '>' && h[i + 1] != '=') || (h[i] == ':' && function != std::string_view::npos && i < function)) return word_before(h, i, false);
+      if ((h[i] == '=' && i + 1 < h.size() && h[i + 1] != '>' && h[i + 1] != '=') ||
+          (h[i] == ':' && function != std::string_view::npos && i < function))
+        return word_before(h, i, false);
     return {};
   };
   if (function != std::string_view::npos) {
@@ -256,19 +277,28 @@ public:
 private:
   void take(char c) {
     switch (c) {
-    case '{': open(); return;
-    case '}': close(); return;
+    case '{':
+      open();
+      return;
+    case '}':
+      close();
+      return;
     case ';':
-      if (parens_ == 0) head_.clear();
-      else add(c);
+      if (parens_ == 0)
+        head_.clear();
+      else
+        add(c);
       return;
     case '(':
-    case '[': ++parens_; break;
+    case '[':
+      ++parens_;
+      break;
     case ')':
     case ']':
       if (parens_ > 0) --parens_;
       break;
-    default: break;
+    default:
+      break;
     }
     add(c);
   }
@@ -283,11 +313,16 @@ private:
     const bool declaring = scopes_.empty() || scopes_.back().declares;
     const bool in_type = !scopes_.empty() && scopes_.back().is_type;
     opened what;
-    if (grammar_ == grammar::braces_c) what = parens_ == 0 ? classify_c(head_, declaring) : opened{};
-    else if (grammar_ == grammar::braces_java) what = parens_ == 0 ? classify_java(head_, declaring, in_type) : opened{};
-    else what = classify_js(head_, in_type, parens_ > 0);
-    if (!what.kind.empty() && !what.name.empty()) add_definition(out_, what.kind == "@interface" ? "interface" : what.kind, what.name);
-    if (scopes_.size() < 10'000) scopes_.push_back({what.declares, what.is_type, parens_, parens_ > 0 ? head_ : std::string{}});
+    if (grammar_ == grammar::braces_c)
+      what = parens_ == 0 ? classify_c(head_, declaring) : opened{};
+    else if (grammar_ == grammar::braces_java)
+      what = parens_ == 0 ? classify_java(head_, declaring, in_type) : opened{};
+    else
+      what = classify_js(head_, in_type, parens_ > 0);
+    if (!what.kind.empty() && !what.name.empty())
+      add_definition(out_, what.kind == "@interface" ? "interface" : what.kind, what.name);
+    if (scopes_.size() < 10'000)
+      scopes_.push_back({what.declares, what.is_type, parens_, parens_ > 0 ? head_ : std::string{}});
     parens_ = 0;
     head_.clear();
   }
@@ -327,7 +362,8 @@ private:
     const auto last = trimmed(head_);
     if (last.empty() || std::string_view("=+-*&|(,?:<>.").find(last.back()) != std::string_view::npos) return false;
     const auto next = code_.find_first_not_of(" \t\r\n", at_);
-    return next == std::string_view::npos || std::string_view("{.,?:=+-*/&|)<>").find(code_[next]) == std::string_view::npos;
+    return next == std::string_view::npos ||
+           std::string_view("{.,?:=+-*/&|)<>").find(code_[next]) == std::string_view::npos;
   }
 
   struct branch {
@@ -348,23 +384,27 @@ private:
 // -- languages where a line's first words say it
 
 void scan_keywords(const language& what, std::string_view code, structure& out) {
-  static constexpr std::array<std::string_view, 24> modifiers{"pub",      "async",  "unsafe", "const",   "static",   "default", "public",      "private",
-                                                              "protected", "export", "final",  "abstract", "open",     "override", "sealed",     "data",
-                                                              "inline",   "suspend", "local", "internal", "fileprivate", "mutating", "extern", "class"};
+  static constexpr std::array<std::string_view, 24> modifiers{
+      "pub",       "async",   "unsafe", "const",    "static",      "default",  "public", "private",
+      "protected", "export",  "final",  "abstract", "open",        "override", "sealed", "data",
+      "inline",    "suspend", "local",  "internal", "fileprivate", "mutating", "extern", "class"};
   const bool caseless = what.name == "SQL" || what.name == "Pascal" || what.name == "CMake";
   const bool go = what.name == "Go";
   std::string folded;
   for_lines(code, [&](std::string_view line) {
     if (go && (line.empty() || line[0] == ' ' || line[0] == '\t')) return;
     std::string_view rest = trimmed(line);
-    for (bool again = !rest.empty() && (what.name == "Rust" || what.name == "Kotlin" || what.name == "Swift" || what.name == "PHP" || what.name == "Lua"); again;) {
+    for (bool again = !rest.empty() && (what.name == "Rust" || what.name == "Kotlin" || what.name == "Swift" ||
+                                        what.name == "PHP" || what.name == "Lua");
+         again;) {
       again = false;
       for (const auto word : modifiers) {
         if (word == "class" && what.name != "Swift") continue;
         if (find_word(rest, word) != 0) continue;
         std::string_view after = trimmed(rest.substr(word.size()));
         if (word == "pub" && after.starts_with('(')) drop_group(after, '(', ')');
-        if (word == "extern" && after.starts_with('"')) after = trimmed(after.substr(std::min(after.find('"', 1), after.size() - 1) + 1));
+        if (word == "extern" && after.starts_with('"'))
+          after = trimmed(after.substr(std::min(after.find('"', 1), after.size() - 1) + 1));
         if (word == "class" && !after.starts_with("func")) continue;
         rest = after;
         again = !rest.empty();
@@ -399,9 +439,12 @@ void scan_keywords(const language& what, std::string_view code, structure& out) 
       }
       if (what.name == "CMake" && after.starts_with('(')) after = trimmed(after.substr(1));
       if (what.name == "Lisp" && after.starts_with('(')) after = after.substr(1);
-      if (what.name == "SQL" && after.size() > 14 && lower(after[0]) == 'i' && lower(after[1]) == 'f') after = trimmed(after.substr(13)); // if not exists
+      if (what.name == "SQL" && after.size() > 14 && lower(after[0]) == 'i' && lower(after[1]) == 'f')
+        after = trimmed(after.substr(13)); // if not exists
       std::size_t end = 0;
-      while (end < after.size() && (is_word(after[end]) || std::string_view(":.!?-$\"`").find(after[end]) != std::string_view::npos)) ++end;
+      while (end < after.size() &&
+             (is_word(after[end]) || std::string_view(":.!?-$\"`").find(after[end]) != std::string_view::npos))
+        ++end;
       if (end > 0) add_definition(out, kind, after.substr(0, end));
       return;
     }
@@ -414,13 +457,15 @@ void scan_python(std::string_view content, structure& out) {
     if (open.empty()) {
       std::string_view rest = trimmed(line);
       if (rest.starts_with("async ")) rest = trimmed(rest.substr(6));
-      for (const auto& [word, kind] : {std::pair<std::string_view, std::string_view>{"def ", "function"}, {"class ", "class"}}) {
+      for (const auto& [word, kind] :
+           {std::pair<std::string_view, std::string_view>{"def ", "function"}, {"class ", "class"}}) {
         if (!rest.starts_with(word)) continue;
         const auto name = trimmed(rest.substr(word.size()));
         std::size_t end = 0;
         while (end < name.size() && (is_word(name[end]) || static_cast<unsigned char>(name[end]) >= 0x80)) ++end;
         const auto after = trimmed(name.substr(end));
-        if (end > 0 && (after.starts_with('(') || after.starts_with(':') || after.starts_with('['))) add_definition(out, kind, name.substr(0, end));
+        if (end > 0 && (after.starts_with('(') || after.starts_with(':') || after.starts_with('[')))
+          add_definition(out, kind, name.substr(0, end));
       }
     }
     for (std::size_t i = 0; i < line.size();) {
@@ -451,7 +496,9 @@ void scan_python(std::string_view content, structure& out) {
 /// The word that ends the heredoc which `line` starts, if it starts one.
 std::optional<std::pair<std::string, bool>> heredoc_in(std::string_view line) {
   const auto at = line.find("<<");
-  if (at == std::string_view::npos || line.substr(at).starts_with("<<<") || line.substr(0, at).find("((") != std::string_view::npos) return std::nullopt;
+  if (at == std::string_view::npos || line.substr(at).starts_with("<<<") ||
+      line.substr(0, at).find("((") != std::string_view::npos)
+    return std::nullopt;
   std::string_view rest = line.substr(at + 2);
   const bool tabs = rest.starts_with('-');
   if (tabs) rest.remove_prefix(1);
@@ -479,7 +526,8 @@ void scan_shell(std::string_view content, structure& out) {
     std::size_t end = 0;
     while (end < rest.size() && (is_word(rest[end]) || rest[end] == '-' || rest[end] == ':' || rest[end] == '.')) ++end;
     const auto after = trimmed(rest.substr(end));
-    if (end > 0 && (spelled || (after.starts_with('(') && trimmed(after.substr(1)).starts_with(')')))) add_definition(out, "function", rest.substr(0, end));
+    if (end > 0 && (spelled || (after.starts_with('(') && trimmed(after.substr(1)).starts_with(')'))))
+      add_definition(out, "function", rest.substr(0, end));
     heredoc = heredoc_in(line);
   });
 }
@@ -489,7 +537,8 @@ void scan_shell(std::string_view content, structure& out) {
 /// A line of one repeated punctuation character, at least `least` long.
 bool is_rule(std::string_view line, std::string_view characters, std::size_t least) {
   while (!line.empty() && (line.back() == ' ' || line.back() == '\r' || line.back() == '\t')) line.remove_suffix(1);
-  return line.size() >= least && characters.find(line[0]) != std::string_view::npos && line.find_first_not_of(line[0]) == std::string_view::npos;
+  return line.size() >= least && characters.find(line[0]) != std::string_view::npos &&
+         line.find_first_not_of(line[0]) == std::string_view::npos;
 }
 
 void scan_markdown(std::string_view content, structure& out) {
@@ -518,10 +567,13 @@ void scan_markdown(std::string_view content, structure& out) {
       return;
     }
     const auto hashes = std::min(rest.find_first_not_of('#'), rest.size());
-    if (hashes >= 1 && hashes <= 6 && (hashes == rest.size() || rest[hashes] == ' ' || rest[hashes] == '\t' || rest[hashes] == '\r')) {
+    if (hashes >= 1 && hashes <= 6 &&
+        (hashes == rest.size() || rest[hashes] == ' ' || rest[hashes] == '\t' || rest[hashes] == '\r')) {
       add_heading(out, rest.substr(hashes));
       previous = {};
-    } else if (is_rule(rest, "=-", 3) && !is_blank(last) && std::string_view("|#>").find(trimmed(last)[0]) == std::string_view::npos && !trimmed(last).starts_with("- ")) {
+    } else if (is_rule(rest, "=-", 3) && !is_blank(last) &&
+               std::string_view("|#>").find(trimmed(last)[0]) == std::string_view::npos &&
+               !trimmed(last).starts_with("- ")) {
       add_heading(out, last);
       previous = {};
     }
@@ -536,7 +588,8 @@ void scan_underlined(std::string_view content, std::string_view characters, bool
     const auto title = trimmed(previous);
     const bool flush = !previous.empty() && previous[0] != ' ' && previous[0] != '\t';
     const bool overlined = is_rule(before, characters, 3);
-    if (is_rule(line, characters, 3) && !title.empty() && (flush || overlined) && !is_rule(previous, characters, 3) && (is_blank(before) || overlined)) {
+    if (is_rule(line, characters, 3) && !title.empty() && (flush || overlined) && !is_rule(previous, characters, 3) &&
+        (is_blank(before) || overlined)) {
       const auto length = trimmed(line).size();
       if (strict ? length + 2 >= title.size() && length <= title.size() + 2 : length >= title.size()) {
         add_heading(out, title);
@@ -555,7 +608,9 @@ void scan_html(std::string_view content, structure& out) {
       if (at == std::string_view::npos) return;
       continue;
     }
-    if (rest.size() < 4 || lower(rest[1]) != 'h' || rest[2] < '1' || rest[2] > '6' || std::string_view("> \t\r\n").find(rest[3]) == std::string_view::npos) continue;
+    if (rest.size() < 4 || lower(rest[1]) != 'h' || rest[2] < '1' || rest[2] > '6' ||
+        std::string_view("> \t\r\n").find(rest[3]) == std::string_view::npos)
+      continue;
     std::string title;
     bool in_tag = true;
     for (const char c : rest.substr(3, 600)) {
@@ -580,18 +635,37 @@ void scan_man(std::string_view content, structure& out) {
 structure structure_of(const language& what, std::string_view content) {
   structure out;
   switch (what.structure) {
-  case grammar::none: break;
+  case grammar::none:
+    break;
   case grammar::braces_c:
   case grammar::braces_java:
-  case grammar::braces_js: brace_scanner(what.structure, code_only(what, content), out).run(); break;
-  case grammar::keywords: scan_keywords(what, code_only(what, content), out); break;
-  case grammar::python: scan_python(content, out); break;
-  case grammar::shell: scan_shell(content, out); break;
-  case grammar::markdown: scan_markdown(content, out); break;
-  case grammar::restructured: scan_underlined(content, "=-`:.'\"~^_*+#<>", false, out); break;
-  case grammar::html: scan_html(content, out); break;
-  case grammar::man: scan_man(content, out); break;
-  case grammar::plain: scan_underlined(content, "=-~*#", true, out); break;
+  case grammar::braces_js:
+    brace_scanner(what.structure, code_only(what, content), out).run();
+    break;
+  case grammar::keywords:
+    scan_keywords(what, code_only(what, content), out);
+    break;
+  case grammar::python:
+    scan_python(content, out);
+    break;
+  case grammar::shell:
+    scan_shell(content, out);
+    break;
+  case grammar::markdown:
+    scan_markdown(content, out);
+    break;
+  case grammar::restructured:
+    scan_underlined(content, "=-`:.'\"~^_*+#<>", false, out);
+    break;
+  case grammar::html:
+    scan_html(content, out);
+    break;
+  case grammar::man:
+    scan_man(content, out);
+    break;
+  case grammar::plain:
+    scan_underlined(content, "=-~*#", true, out);
+    break;
   }
   return out;
 }

@@ -15,7 +15,7 @@ namespace hive::actors::text {
 struct structure {
   std::map<std::string_view, std::uint64_t> definitions; ///< By kind: "function", "class", "macro" ...
   std::uint64_t headings = 0;
-  std::vector<std::string> outline;                      ///< The first few, "class ring", "# Install".
+  std::vector<std::string> outline; ///< The first few, "class ring", "# Install".
 };
 
 inline constexpr std::size_t outline_max = 8;

@@ -23,8 +23,8 @@ struct term {
   std::uint64_t count = 0;
 };
 
-/// The most used words of 4 to 40 letters, digits and `_` (UTF-8 counts as letters) that start with a letter, in lower case, without
-/// the commonest words of English and of programming; more often first, then by name.
+/// The most used words of 4 to 40 letters, digits and `_` (UTF-8 counts as letters) that start with a letter, in lower
+/// case, without the commonest words of English and of programming; more often first, then by name.
 std::vector<term> top_terms(std::string_view content, std::size_t limit);
 
 } // namespace hive::actors::text
