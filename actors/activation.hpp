@@ -82,6 +82,8 @@ struct activation {
   std::uint64_t sent = 0;
   journal_position last_keyed{};     ///< Newest row with a key of a client's.
   journal_position last_generated{}; ///< Newest row with a key that the gateway made: a chain of its own.
+  journal_position keyed_on_disk{};     ///< As `last_keyed`, of what is committed: where a walk of the chain may begin.
+  journal_position generated_on_disk{}; ///< As `last_generated`.
   journal_position log_tail{};
   mailbox box;
   std::unique_ptr<activation_extra> more;

@@ -202,6 +202,7 @@ void shard_core::loaded(loaded_op& op) {
   a->life = std::max(a->life, found.row.life);
   a->stored_life = found.row.life;
   a->last_keyed = found.row.last_keyed;
+  a->keyed_on_disk = found.row.last_keyed;
   a->log_tail = found.row.log_tail;
   a->spec = found.spec;
   a->name = std::move(found.name);
@@ -209,6 +210,7 @@ void shard_core::loaded(loaded_op& op) {
     log::error("the stored state of an entity cannot be read", {{"entity", to_string(a->id)}});
     a->desired = persistence::desired_state::quarantined;
   }
+  a->generated_on_disk = a->last_generated;
   if (!found.row.marks.empty()) {
     auto& marks = a->extra().marks;
     for (const auto& m : found.row.marks) marks[m.sender.bits() * 4 + m.lane] = m.sequence;

@@ -81,7 +81,7 @@ bool shard_core::settle_by_key(activation& a, std::unique_ptr<envelope>& e) {
       find_generated(a, std::move(e));
       return true;
     }
-    if (!more.keys_loaded && a.last_keyed != journal_position{}) {
+    if (!more.keys_loaded && a.keyed_on_disk != journal_position{}) {
       more.awaiting_keys.push_back(std::move(e));
       load_keys(a);
       return true;
@@ -105,7 +105,7 @@ void shard_core::load_keys(activation& a) {
   auto& more = a.extra();
   if (std::exchange(more.keys_loading, true)) return;
   const auto oldest = services_.clock().wall_now() - settings_.keep.keys;
-  services_.read([this, id = a.id, who = a.who, from = a.last_keyed, limit = limits_.keys_kept, oldest, g = a.generation](auto& reader) {
+  services_.read([this, id = a.id, who = a.who, from = a.keyed_on_disk, limit = limits_.keys_kept, oldest, g = a.generation](auto& reader) {
     auto got = std::make_shared<result<std::vector<persistence::key_entry>>>(reader.keys(who, id, from, limit, oldest));
     services_.post(id, std::make_unique<call_op>([id, got, g](shard_core& shard) {
       activation* back = shard.find(id);
@@ -160,7 +160,7 @@ void shard_core::answer_from_row(activation& a, std::unique_ptr<envelope> e, jou
 /// A key that the gateway made names its time: its chain is walked back no further than that.
 void shard_core::find_generated(activation& a, std::unique_ptr<envelope> e) {
   std::shared_ptr<envelope> held(std::move(e));
-  services_.read([this, id = a.id, who = a.who, from = a.last_generated, held, limit = limits_.keys_kept](auto& reader) {
+  services_.read([this, id = a.id, who = a.who, from = a.generated_on_disk, held, limit = limits_.keys_kept](auto& reader) {
     const auto made = generated_key_time(held->key) - std::chrono::seconds{60};
     auto chain = reader.keys(who, id, from, limit, made);
     std::optional<journal_position> row;
