@@ -9,9 +9,9 @@
 /// class greeter final : public behaviour {
 ///   task<> handle(turn& self, message m) const override {
 ///     auto s = self.state<greeter_state>();                          // what the last turn left
-///     s.greeted += 1;
-///     self.set_state(s);                                             // committed with the reply, or neither
-///     auto weather = co_await self.ask("weather", "today", json_payload({{"city", "Bern"}}));
+///     s.greeted += 1, self.set_state(s);                             // committed with the reply, or neither
+///     payload question = json_payload({{"city", "Bern"}});
+///     auto weather = co_await self.ask("weather", "today", std::move(question));
 ///     self.reply(json_payload({{"hello", m.parse()["name"]}, {"greeted", s.greeted}}));
 ///   }
 /// };

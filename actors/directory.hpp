@@ -26,7 +26,7 @@
 ///
 /// | type          | body                                                             | answer |
 /// |---------------|------------------------------------------------------------------|--------|
-/// | `task.submit` | `{"agent","type","payload","payload_type"?,"deadline_ms"?,"labels"?}` | `{"id","state":"queued"}` |
+/// | `task.submit` | `{"agent","type","payload","payload_type"?,"labels"?}` | `{"id","state":"queued"}` |
 /// | `task.cancel` | `{"id"}`                                                         | `{"id","state"}` |
 ///
 /// A task is the queue's keyed row "task/ID" (read it with `store_reader::item` and list it with `items`):

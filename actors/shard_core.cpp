@@ -12,7 +12,7 @@ std::size_t metric_slot() noexcept {
 
 const char* to_string(activity a) noexcept {
   switch (a) {
-  case activity::absent: return "absent";
+  case activity::absent: return "inactive";
   case activity::loading: return "loading";
   case activity::idle: return "idle";
   case activity::waiting: return "waiting";
@@ -304,6 +304,8 @@ void shard_core::tick(steady_time now) {
   if (now >= next_sweep_) {
     next_sweep_ = now + std::min<std::chrono::milliseconds>(settings_.passivation.idle / 4 + std::chrono::milliseconds{50}, std::chrono::seconds{1});
     passivate_idle();
+    services_.gauges().activation_bytes.fetch_add(static_cast<std::int64_t>(bytes_) - static_cast<std::int64_t>(bytes_told_), std::memory_order_relaxed);
+    bytes_told_ = bytes_;
   }
 }
 

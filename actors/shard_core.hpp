@@ -237,6 +237,7 @@ private:
   activation* newest_ = nullptr;
   activation* oldest_ = nullptr;
   std::uint64_t bytes_ = 0;
+  std::uint64_t bytes_told_ = 0;                // to the node's gauge
   std::int64_t queued_change_ = 0;              // since the node's gauge was last told: not at every message
   std::unique_ptr<turn_host> spare_;
   std::priority_queue<timer, std::vector<timer>, std::greater<>> timers_;

@@ -208,7 +208,11 @@ void shard_core::run_turn(activation& a, std::unique_ptr<turn_host> host) {
   } catch (const std::exception& e) { // a `handle` that is no coroutine may throw right here
     return crash(a, std::move(host), e.what());
   }
+  constexpr std::uint64_t sampled = 16; // a clock read costs as much as a small turn
+  const bool timed = own.seed % sampled == 0;
+  const auto began = timed ? services_.clock().steady_now() : steady_time{};
   own.code.start();
+  if (timed) add(services_.metrics(a.id.tenant()).mine().turn_micros[tenant_metrics::bucket(services_.clock().steady_now() - began)], sampled);
   proceed(a, std::move(host));
 }
 

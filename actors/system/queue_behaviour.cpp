@@ -2,6 +2,7 @@
 
 #include "actors/directory.hpp"
 #include "actors/system/tenant_behaviour.hpp"
+#include "config/base/base64.hpp"
 
 namespace hive::actors {
 namespace {
@@ -28,6 +29,33 @@ json task_event(const json& t) {
   for (const char* m : {"progress", "error", "result"})
     if (t.contains(m)) e[m] = t[m];
   return e;
+}
+
+/// The payload of a task as its row has it: JSON as a value, text as a string, binary as base64.
+payload payload_of(const json& t) {
+  const auto& value = t["payload"];
+  const auto type = t.value("payload_type", "json");
+  if (type == "json") return json_payload(value);
+  if (!value.is_string()) throw bad_message("payload", "payload must be a string, as its type is \"" + type + "\"");
+  payload p{value.get<std::string>(), content_type::text};
+  if (type == "text") return p;
+  if (type != "binary") throw bad_message("payload_type", "payload_type must be json, text or binary");
+  p.type = content_type::binary;
+  if (!from_base64(value.get_ref<const std::string&>(), p.bytes)) throw bad_message("payload", "payload must be base64, as its type is \"binary\"");
+  return p;
+}
+
+void put_result(json& t, const payload& answer) {
+  auto value = answer.type == content_type::json ? json::parse(answer.bytes, nullptr, false) : json();
+  if (answer.type == content_type::json && !value.is_discarded()) {
+    t["result"] = std::move(value);
+  } else if (answer.type == content_type::binary) {
+    t["result"] = to_base64(answer.bytes);
+    t["result_type"] = "binary";
+  } else {
+    t["result"] = answer.bytes;
+    t["result_type"] = "text";
+  }
 }
 
 void store(turn& self, const json& t, const std::string& event) {
@@ -58,6 +86,8 @@ task<> queue_behaviour::submit(turn& self, json body) const {
   const auto agent = body.value("agent", "");
   const auto type = body.value("type", "");
   if (type.empty() || type.size() > 128) throw bad_message("type", "type is required, at most 128 characters");
+  if (body.value("deadline_ms", std::uint64_t{0}) != 0)
+    throw read_failed({errc::unimplemented, "unimplemented", "deadlines of tasks are not in this version", "deadline_ms"});
   if (auto ok = check_name(agent, "agent"); !ok) throw bad_message("agent", ok.error().message);
   const auto who = system_turn::host(self).of->who;
   auto target = system_turn::services(self).known(who, entity_kind::agent, agent);
@@ -73,21 +103,22 @@ task<> queue_behaviour::submit(turn& self, json body) const {
   const auto id = new_task_id(self);
   json t{{"id", id}, {"agent", agent}, {"type", type}, {"payload", body.value("payload", json())}, {"state", "queued"},
          {"submitted_at", millis(self.now())}, {"attempts", 1}, {"principal", std::string(self.caller().principal())}};
-  if (body.contains("labels")) t["labels"] = body["labels"];
+  for (const char* as_given : {"labels", "payload_type"})
+    if (body.contains(as_given)) t[as_given] = body[as_given];
+  payload work = payload_of(t);
   store(self, t, "task.queued");
-  system_turn::send_to(self, *target, type, t["payload"], {system_turn::id(self), 0, 0, id});
-  if (self.random().one_in(64)) system_turn::send_to(self, system_turn::id(self), "hive.task.sweep", json::object());
+  system_turn::send_to(self, *target, type, std::move(work), {system_turn::id(self), 0, 0, id});
+  if (self.random().one_in(64)) system_turn::send_to(self, system_turn::id(self), "hive.task.sweep", json_payload(json::object()));
   self.reply(json_payload({{"id", id}, {"state", "queued"}}));
 }
 
 task<> queue_behaviour::cancel(turn& self, json body) const {
   auto t = co_await load(self, body.value("id", ""));
   if (!t) throw read_failed({errc::not_found, "not_found", "no such task", "id"});
-  if (!ended(*t)) {
-    (*t)["state"] = "cancelled";
-    (*t)["ended_at"] = millis(self.now());
-    store(self, *t, "task.cancelled");
-  }
+  if (ended(*t)) throw read_failed({errc::failed_precondition, "task_ended", "the task has ended: " + (*t)["state"].get<std::string>(), "id"});
+  (*t)["state"] = "cancelled";
+  (*t)["ended_at"] = millis(self.now());
+  store(self, *t, "task.cancelled");
   self.reply(json_payload({{"id", (*t)["id"]}, {"state", (*t)["state"]}}));
 }
 
@@ -97,6 +128,7 @@ task<> queue_behaviour::done(turn& self, payload body) const {
   auto t = co_await load(self, in.reply_to.task);
   if (!t || ended(*t)) co_return; // cancelled, or forgotten: its late result changes nothing
   (*t)["ended_at"] = millis(self.now());
+  if (!t->contains("started_at")) (*t)["started_at"] = (*t)["submitted_at"]; // ended before it told of any progress
   if (failed) {
     const auto why = decode_failure(body.bytes);
     (*t)["state"] = "failed";
@@ -104,8 +136,7 @@ task<> queue_behaviour::done(turn& self, payload body) const {
     if (!why.field.empty()) (*t)["error"]["field"] = why.field;
   } else {
     (*t)["state"] = "succeeded";
-    auto result = json::parse(body.bytes, nullptr, false);
-    (*t)["result"] = result.is_discarded() ? json(body.bytes) : std::move(result);
+    put_result(*t, body);
   }
   store(self, *t, failed ? "task.failed" : "task.succeeded");
 }
@@ -135,7 +166,7 @@ task<> queue_behaviour::sweep(turn& self, std::string after) const {
     }
     if (ended(t) && t.value("ended_at", std::int64_t{0}) < oldest) self.erase_row(key);
   }
-  if (!young) system_turn::send_to(self, system_turn::id(self), "hive.task.sweep", {{"after", rows.back().first}});
+  if (!young) system_turn::send_to(self, system_turn::id(self), "hive.task.sweep", json_payload({{"after", rows.back().first}}));
 }
 
 void add_system_behaviours(behaviour_registry& to, const behaviour_registry& agents, const config::settings& settings) {

@@ -23,10 +23,10 @@ struct system_turn {
     t.host_->out.push_back({true, {}, to, std::move(e)});
   }
   /// A durable message on the user lane, by id; also to oneself.
-  static void send_to(turn& t, entity_id to, std::string type, json body, reply_address reply_to = {}) {
+  static void send_to(turn& t, entity_id to, std::string type, payload body, reply_address reply_to = {}) {
     auto e = std::make_unique<envelope>(t.host_->in->who, to, envelope::origin::send);
     e->type = std::move(type);
-    e->body = json_payload(body);
+    e->body = std::move(body);
     e->reply_to = std::move(reply_to);
     e->trace = t.host_->in->trace;
     t.host_->out.push_back({true, {}, to, std::move(e)});

@@ -63,6 +63,7 @@ task<> create_key(turn& self, const json& body) {
     throw bad_message("role", of_hive ? "role must be admin" : "role must be tenant or viewer");
   system_turn::audit(self, "key.create", "key/" + key.id, {{"role", key.role}, {"label", key.label}});
   const auto id = key.id;
+  self.put_row("key/" + id, json{{"role", key.role}, {"label", key.label}, {"created_at", key.created.time_since_epoch().count()}}.dump());
   system_turn::effects(self).api_keys.push_back(std::move(key));
   self.reply(json_payload({{"id", id}}));
   co_return;
@@ -74,6 +75,7 @@ task<> delete_key(turn& self, json body) {
   auto key = co_await key_read;
   if (key.tenant != system_turn::id(self).tenant()) refuse(errc::not_found, "not_found", "no such key", "id");
   key.removed = true;
+  self.erase_row("key/" + id);
   system_turn::effects(self).api_keys.push_back(std::move(key));
   system_turn::audit(self, "key.delete", "key/" + id, json::object());
   self.reply(json_payload({{"deleted", true}}));
@@ -251,7 +253,7 @@ task<> tenant_behaviour::close(turn& self) const {
       system_turn::effects(self).directory.push_back({std::move(row), true});
     }
   }
-  if (more) system_turn::send_to(self, system_turn::id(self), "hive.close", json::object());
+  if (more) system_turn::send_to(self, system_turn::id(self), "hive.close", json_payload(json::object()));
 }
 
 task<> hive_behaviour::handle(turn& self, message m) const {
@@ -299,7 +301,7 @@ task<> hive_behaviour::remove(turn& self, json body) const {
   row.removed = true;
   const auto id = row.id;
   system_turn::effects(self).tenants.push_back(std::move(row));
-  system_turn::send_to(self, entity_id::of_tenant(id), "hive.close", json::object());
+  system_turn::send_to(self, entity_id::of_tenant(id), "hive.close", json_payload(json::object()));
   system_turn::audit(self, "tenant.delete", "tenant/" + name, {{"id", id.value()}});
   self.reply(json_payload({{"deleted", true}}));
 }

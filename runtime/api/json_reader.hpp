@@ -6,6 +6,7 @@
 /// double can hold, NaN, comments.
 #pragma once
 
+#include "config/base/base64.hpp"
 #include "config/base/error.hpp"
 
 #include <cstdint>
@@ -74,9 +75,5 @@ private:
 bool is_json(std::string_view text, std::uint32_t depth_max) noexcept;
 /// Appends `text` as a JSON string. Bytes that are not UTF-8 become U+FFFD.
 void append_json_string(std::string& out, std::string_view text);
-
-std::string to_base64(std::string_view bytes);
-/// @returns false for anything but canonical, padded base64.
-bool from_base64(std::string_view text, std::string& out);
 
 } // namespace hive::api

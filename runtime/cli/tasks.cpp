@@ -158,7 +158,7 @@ void add_watch_options(CLI::App& command, task_options& o) {
 
 void add_task_commands(CLI::App& app, session& s) {
   auto* task = add_command(app, "task", "Durable work with a result: submit, watch, list, cancel",
-                           "  hivectl -t demo task submit survey run '{\"root\": \"/usr/share/doc\"}' --watch\n"
+                           "  hivectl -t demo task submit coordinator survey.run '{\"roots\": [\"/usr/share/doc\"], \"report_dir\": \"/tmp/report\"}' --watch\n"
                            "  hivectl -t demo task list --state running\n  hivectl -t demo task watch ID\n"
                            "  hivectl -t demo task cancel ID");
   task->require_subcommand(1);
@@ -166,7 +166,7 @@ void add_task_commands(CLI::App& app, session& s) {
 
   auto* submit_command = add_command(*task, "submit", "Give an agent a piece of work; prints the task's id",
                                      "  hivectl -t demo task submit stepper work '{\"op\": \"x\", \"ms\": 10, \"to\": \"ledger\"}' --watch\n"
-                                     "  hivectl -t demo task submit survey run @job.json --label for=report --key job-1");
+                                     "  hivectl -t demo task submit coordinator survey.run @job.json --label for=report --key job-1");
   submit_command->add_option("AGENT", o->agent)->required();
   submit_command->add_option("TYPE", o->type, "What the behaviour calls the message")->required();
   submit_command->add_option("PAYLOAD", o->payload, "JSON, @FILE, or - for standard input");
