@@ -76,7 +76,7 @@ void shard_core::failed(activation& a, settled_op& op) {
   // Rows that the record was to delete are still there: delete them with a later one.
   for (const auto n : r->delivered) more.delivered.push_back(n);
   if (r->reply) more.returned.push_back(std::move(r->reply));
-  if (!r->message) return;
+  if (!r->message || r->message->from_where == envelope::origin::tell) return; // a tell is at most once
   if (r->ended) { // whether its waiting row is there, only the store knows
     more.uncertain.emplace_back(*r->ended, std::move(r->message));
     return;
@@ -117,7 +117,7 @@ void shard_core::reload(activation& a) {
     auto host = std::move(more.turn);
     if (host->reply) more.returned.push_back(std::move(host->reply));
     if (host->accepted) more.uncertain.emplace_back(host->number, std::move(host->in));
-    else more.returned.push_back(std::move(host->in));
+    else if (host->in->from_where != envelope::origin::tell) more.returned.push_back(std::move(host->in));
   }
   auto back = std::exchange(more.returned, {});
   for (auto e = back.rbegin(); e != back.rend(); ++e) {

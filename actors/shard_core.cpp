@@ -82,6 +82,7 @@ activation& shard_core::find_or_make(entity_id id, tenant_context who) {
     place = std::make_unique<activation>(id, services_.context_of(who.tenant(), "system"));
     services_.gauges().activations.fetch_add(1, std::memory_order_relaxed);
     bytes_ += sizeof(activation);
+    if (now_ == steady_time{}) read_clock();
     touch(*place);
   }
   return *place;
@@ -125,6 +126,11 @@ void shard_core::make_ready(activation& a) {
   ready_.push(a.id.tenant(), &a);
 }
 
+void shard_core::read_clock() noexcept {
+  now_ = services_.clock().steady_now();
+  wall_now_ = services_.clock().wall_now();
+}
+
 bool shard_core::run_slice() {
   if (!ready_.empty() && services_.gauges().run_ahead_bytes.load(std::memory_order_relaxed) >
                            static_cast<std::int64_t>(settings_.node.run_ahead_bytes)) {
@@ -134,6 +140,7 @@ bool shard_core::run_slice() {
   }
   stalled_until_ = {};
   for (std::uint32_t n = 0; n < settings_.node.turns_per_slice && !ready_.empty(); ++n) {
+    if (n % 16 == 0) read_clock();
     activation* a = ready_.pop();
     a->queued = false;
     dispatch(*a);
@@ -236,8 +243,7 @@ void shard_core::loaded(loaded_op& op) {
 }
 
 void shard_core::touch(activation& a) noexcept {
-  a.last_used = static_cast<std::uint32_t>(
-    std::chrono::duration_cast<std::chrono::milliseconds>(services_.clock().steady_now().time_since_epoch()).count() / 64);
+  a.last_used = static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now_.time_since_epoch()).count() / 64);
   if (newest_ == &a) return;
   unlink(a);
   a.older = newest_;

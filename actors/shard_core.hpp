@@ -160,6 +160,7 @@ private:
   void make_ready(activation& a);
   bool runnable(const activation& a) const noexcept;
   void dispatch(activation& a);
+  void read_clock() noexcept;
   void start_loading(activation& a);
   void loaded(loaded_op& op);
   void touch(activation& a) noexcept;
@@ -188,7 +189,7 @@ private:
   void add_reply(activation& a, actor_record& r, const envelope& to, payload answer, const error* failure);
   void submit(activation& a, std::unique_ptr<actor_record> r);
   bool resolve_sends(activation& a, std::unique_ptr<turn_host>& host);
-  void stage_sends(activation& a, turn_host& host, bool& durable);
+  void stage_sends(activation& a, turn_host& host);
 
   // shard_steps.cpp
   void wait(activation& a, std::unique_ptr<turn_host> host);
@@ -249,6 +250,8 @@ private:
     std::vector<std::unique_ptr<exited_op>> pending;
   };
   std::unordered_map<entity_id, supervised> supervisors_;
+  steady_time now_{};                           // read every few turns: a clock read costs as much as a small turn
+  wall_time wall_now_{};
   steady_time next_sweep_{};
   steady_time stalled_until_{};
   random_source chance_;

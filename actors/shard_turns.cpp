@@ -40,7 +40,7 @@ std::unique_ptr<actor_record> shard_core::make_record(const activation& a, tenan
 
 void shard_core::begin(activation& a, std::unique_ptr<envelope> e) {
   if (e->ticket && e->ticket->settled()) return; // its asker already heard `unknown`
-  if (e->deadline <= services_.clock().steady_now())
+  if (e->deadline <= now_)
     return refuse(std::move(e), {errc::rejected, "expired", "the deadline passed before the message was handled; nothing was executed"});
   if (e->from_where == envelope::origin::send && a.more) {
     if (const auto mark = a.more->marks.find(mark_key(*e)); mark != a.more->marks.end() && mark->second >= e->sequence)
@@ -54,7 +54,7 @@ void shard_core::begin(activation& a, std::unique_ptr<envelope> e) {
   auto host = spare_ ? std::move(spare_) : std::make_unique<turn_host>(*this);
   host->of = &a;
   host->in = std::move(e);
-  host->started = services_.clock().wall_now();
+  host->started = wall_now_;
   host->seed = chance_.next();
   host->number = provisional_turn | ++a.turns;
   run_turn(a, std::move(host));
@@ -198,9 +198,15 @@ void shard_core::run_turn(activation& a, std::unique_ptr<turn_host> host) {
     return refuse_turn(a, std::move(host), std::move(why));
   }
   message m;
-  m.type = own.in->type;
-  m.body = own.in->body;
-  m.from = own.in->from;
+  if (own.in->from_where == envelope::origin::tell) { // best effort: should its turn not be committed, it is not tried again
+    m.type = std::move(own.in->type);
+    m.body = std::move(own.in->body);
+    m.from = std::move(own.in->from);
+  } else {
+    m.type = own.in->type;
+    m.body = own.in->body;
+    m.from = own.in->from;
+  }
   m.wants_reply = own.in->ticket || own.in->reply_to || own.in->from_where == envelope::origin::ask;
   own.parked = {};
   try {
@@ -279,10 +285,9 @@ bool shard_core::resolve_sends(activation& a, std::unique_ptr<turn_host>& host) 
 }
 
 /// Moves the turn's messages into its record: durable ones as outbox rows, the others to leave after the commit.
-void shard_core::stage_sends(activation& a, turn_host& host, bool& durable) {
+void shard_core::stage_sends(activation& a, turn_host& host) {
   for (auto& o : host.out) {
     if (o.durable) {
-      durable = true;
       auto& r = host.effects();
       const lane on = o.message->on;
       add_outbox(a, r, o.to, on, std::move(o.message->type), std::move(o.message->body), *o.message);
@@ -317,7 +322,7 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
     return refuse_turn(a, std::move(host), {errc::resource_exhausted, "outbox_full",
                                             "the agent has entity.outbox_messages messages on their way; its receivers are behind", {},
                                             std::chrono::milliseconds{100}});
-  stage_sends(a, own, durable);
+  durable = outgoing != 0;
   if (own.record) durable = durable || !own.record->logs.empty() || !own.record->items.empty() || !own.record->directory.empty() ||
                             !own.record->tenants.empty() || !own.record->api_keys.empty() || !own.record->audit.empty() ||
                             !own.record->events.empty();
@@ -326,6 +331,9 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
     durable = true;
     own.effects();
   } else own.new_state.reset();
+
+  const bool ask = in.from_where == envelope::origin::ask;
+  if (durable || ask || a.run_ahead != 0 || in.from_where == envelope::origin::send || in.reply_to || own.accepted) stage_sends(a, own);
 
   if (in.reply_to && !own.deferred) { // an agent or a queue waits: the answer travels by outbox
     durable = true;
@@ -346,7 +354,6 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
     own.effects().ended = own.number;
   }
 
-  const bool ask = in.from_where == envelope::origin::ask;
   if (ask && !in.key.empty() && (durable || !in.generated_key)) {
     durable = true;
     persistence::keyed_answer k;
@@ -363,11 +370,10 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
   }
 
   if (!durable && !ask && a.run_ahead == 0) { // a tell that changed nothing, behind nothing: nothing to wait for
-    if (own.record)
-      for (auto& t : own.record->tells) {
-        const entity_id to = t->to;
-        services_.post(to, std::move(t));
-      }
+    for (auto& o : own.out) {
+      o.message->to = o.to;
+      services_.post(o.to, std::move(o.message));
+    }
     own.reset();
     spare_ = std::move(host);
     return;
