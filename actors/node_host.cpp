@@ -12,7 +12,7 @@ using persistence::settlement;
 using persistence::store_reader;
 
 namespace {
-constexpr std::size_t names_kept = 4'000'000;
+constexpr std::size_t names_kept = 1'000'000;
 constexpr std::size_t feed_page = 500;
 
 class function_sink final : public reply_sink {
@@ -277,7 +277,6 @@ void node_host::settled(std::vector<settlement>&& batch) {
 void node_host::publish_directory(const actor_record& r) {
   for (const auto& d : r.directory) {
     if (d.removed) names_.forget(r.entity.tenant(), d.row.kind, d.row.name);
-    else names_.learn(r.entity.tenant(), d.row.kind, d.row.name, d.row.id);
   }
   if ((!r.tenants.empty() || !r.api_keys.empty()) && parts_.on_security_change) parts_.on_security_change(r);
 }

@@ -40,14 +40,6 @@ result<entity_id> name_resolver::lookup(persistence::store_reader& reader, tenan
   return row->id;
 }
 
-void name_resolver::learn(tenant_id tenant, entity_kind kind, std::string_view name, entity_id id) {
-  const key_view k{tenant, kind, name};
-  auto& s = at(k);
-  std::unique_lock lock(s.guard);
-  if (s.names.size() >= stripe_max_) s.names.clear();
-  s.names.insert_or_assign(key{tenant, kind, std::string(name)}, id);
-}
-
 void name_resolver::forget(tenant_id tenant, entity_kind kind, std::string_view name) {
   const key_view k{tenant, kind, name};
   auto& s = at(k);

@@ -2,8 +2,8 @@
 /// Address -> id, cached. Names are resolved where a message is accepted; from there on it carries the id, so that what
 /// was meant for a deleted entity never reaches its successor.
 ///
-/// The cache holds only names that a commit put there or a reader found; the commit of a change corrects it before the
-/// change is answered, so on one node it is never stale.
+/// The cache holds only names that a reader found (ten million registered agents cost it nothing until they are spoken
+/// to); the commit of a deletion corrects it before the deletion is answered, so on one node it is never stale.
 #pragma once
 
 #include "config/base/ids.hpp"
@@ -29,7 +29,6 @@ public:
   /// Reads through: on a reader thread.
   result<entity_id> lookup(persistence::store_reader& reader, tenant_context who, entity_kind kind, std::string_view name);
 
-  void learn(tenant_id tenant, entity_kind kind, std::string_view name, entity_id id);
   void forget(tenant_id tenant, entity_kind kind, std::string_view name);
 
 private:
