@@ -22,6 +22,20 @@ error not_running(const activation& a) {
 /// Numbers of turns that have not waited in a step yet: never stored, never equal to a stored one.
 constexpr std::uint64_t provisional_turn = std::uint64_t{1} << 63U;
 
+/// The same ask, for another look: a reader's job holds the first one and may be copied, so it gives up its parts.
+std::unique_ptr<envelope> ask_again(envelope& held) {
+  auto e = std::make_unique<envelope>(held.who, held.to, held.from_where);
+  e->type = std::move(held.type);
+  e->body = std::move(held.body);
+  e->key = std::move(held.key);
+  e->digest = held.digest;
+  e->ticket = std::move(held.ticket);
+  e->accepted_at = held.accepted_at;
+  e->deadline = held.deadline;
+  e->trace = held.trace;
+  return e;
+}
+
 std::uint64_t mark_key(const envelope& e) noexcept { return e.sender.bits() * 4 + static_cast<std::uint64_t>(e.on); }
 
 } // namespace
@@ -137,16 +151,7 @@ void shard_core::answer_from_row(activation& a, std::unique_ptr<envelope> e, jou
       // Trimmed: older than its retention, so the key is free again.
       services_.post(id, std::make_unique<call_op>([id, held, g](shard_core& shard) {
         if (auto* back = shard.find(id); back && back->more && back->generation == g) back->more->keys.erase(held->key_hash());
-        auto again = std::make_unique<envelope>(held->who, held->to, held->from_where);
-        again->type = held->type;
-        again->body = held->body;
-        again->key = held->key;
-        again->digest = held->digest;
-        again->ticket = std::move(held->ticket);
-        again->accepted_at = held->accepted_at;
-        again->deadline = held->deadline;
-        again->trace = held->trace;
-        shard.deliver(std::move(again));
+        shard.deliver(ask_again(*held));
       }));
       return;
     }
@@ -169,15 +174,7 @@ void shard_core::find_generated(activation& a, std::unique_ptr<envelope> e) {
         if (k.key_hash == held->key_hash()) row = k.position;
     if (!chain) return held->ticket->fail(error(chain.error()));
     services_.post(id, std::make_unique<call_op>([id, held, row](shard_core& shard) {
-      auto again = std::make_unique<envelope>(held->who, held->to, held->from_where);
-      again->type = held->type;
-      again->body = held->body;
-      again->key = held->key;
-      again->digest = held->digest;
-      again->ticket = std::move(held->ticket);
-      again->accepted_at = held->accepted_at;
-      again->deadline = held->deadline;
-      again->trace = held->trace;
+      auto again = ask_again(*held);
       again->generated_key = true; // looked up: it either has its answer, or is new
       activation* back = shard.find(id);
       if (row && back) shard.answer_from_row(*back, std::move(again), *row);
