@@ -60,6 +60,7 @@ void deadline_wheel::forget(ask_ticket* t) noexcept {
 }
 
 void deadline_wheel::expire(steady_time now) {
+  std::lock_guard expiring(expiring_);
   const auto until = now.time_since_epoch() / tick;
   if (until - expired_ticks_ > static_cast<std::int64_t>(slots)) expired_ticks_ = until - static_cast<std::int64_t>(slots);
   for (; expired_ticks_ < until; ++expired_ticks_) {

@@ -99,7 +99,8 @@ private:
 
   const clock_source& clock_;
   std::array<slot, slots> wheel_;
-  std::int64_t expired_ticks_ = 0;
+  std::mutex expiring_;            // the thread, and tests that move the clock
+  std::int64_t expired_ticks_ = 0; // guarded by it
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };
