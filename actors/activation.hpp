@@ -4,6 +4,7 @@
 #pragma once
 
 #include "actors/mailbox.hpp"
+#include "actors/supervisor.hpp"
 #include "actors/turn_host.hpp"
 
 #include <deque>
@@ -18,6 +19,9 @@ struct loaded_spec {
   json config = json::object();
   entity_id supervisor;
   restart_type restart = restart_type::permanent;
+  bool significant = false;
+  std::optional<std::chrono::milliseconds> shutdown{std::chrono::milliseconds{5'000}};
+  std::optional<supervisor_spec> group;   ///< Of a supervisor.
 };
 
 enum class activity : std::uint8_t {
@@ -25,7 +29,8 @@ enum class activity : std::uint8_t {
   loading,
   idle,
   waiting,   ///< A turn is parked in a step or a read.
-  crashed,   ///< Until its supervisor says what happens.
+  crashed,   ///< Until its supervisor says what happens. Also after an end without an error.
+  held,      ///< Stopped by its supervisor, which starts it again; what comes meanwhile waits.
   paused,    ///< A durable message could not be handled just now; it is tried again in a moment.
   reloading, ///< A commit failed: the turns that ran ahead settle, then it loads again.
 };
@@ -50,6 +55,24 @@ struct running_key {
   std::vector<ticket_ref> waiters;
 };
 
+/// A supervisor that has something to do, or had of late.
+struct supervision {
+  supervisor_core core;
+  std::optional<steady_time> armed;   ///< Its timer.
+  std::uint64_t start_ticket = 0;     ///< Of its own start, answered when its children have started.
+};
+
+/// A stop under way: by the entity's supervisor, or by a person.
+struct stop_under_way {
+  entity_id supervisor;               ///< Hears when it is complete; zero: a person's.
+  std::uint64_t ticket = 0;
+  std::uint32_t number = 0;           ///< Of its timer.
+  bool by_person = false;
+  bool restart = false;               ///< A new life follows,
+  bool reset = false;                 ///< with an empty state.
+  std::unique_ptr<shard_op> next;     ///< A start that came before the end.
+};
+
 /// What only some activations have.
 struct activation_extra {
   std::unordered_map<std::uint64_t, std::uint64_t> marks;     ///< sender * 4 + lane -> highest sequence handled.
@@ -66,6 +89,11 @@ struct activation_extra {
   std::vector<std::unique_ptr<envelope>> returned;            ///< Messages of failed commits, until they all settled.
   std::vector<std::unique_ptr<envelope>> undeliverable;       ///< Refused by the store too often: dead letters after the reload.
   std::vector<std::pair<std::uint64_t, std::unique_ptr<envelope>>> uncertain; ///< Of failed commits of waiting turns, by turn.
+  std::unique_ptr<supervision> supervises;
+  std::unique_ptr<stop_under_way> stop;
+  std::vector<std::unique_ptr<shard_op>> after_load;          ///< Orders, exits and answers that wait for the entity's load.
+  bool above_down = false;                                    ///< A supervisor above is stopped or quarantined, and so is this one:
+  persistence::desired_state own_desired{};                   ///< its own desired state.
   bool pause_after_reload = false;                            ///< The store was away: do not try again at once.
   std::string last_error;
   wall_time last_error_at{};
@@ -101,6 +129,7 @@ struct activation {
   persistence::desired_state desired = persistence::desired_state::running;
   bool queued = false;               ///< In the shard's dispatch queue.
   bool spec_stale = false;
+  bool stopping = false;             ///< No new turn; `more->stop` says what follows.
 
   explicit activation(entity_id of, tenant_context by) noexcept : id(of), who(by) {}
   activation_extra& extra() {

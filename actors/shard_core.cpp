@@ -17,6 +17,7 @@ const char* to_string(activity a) noexcept {
   case activity::idle: return "idle";
   case activity::waiting: return "waiting";
   case activity::crashed: return "crashed";
+  case activity::held: return "restarting";
   case activity::paused: return "paused";
   case activity::reloading: return "reloading";
   }
@@ -66,8 +67,21 @@ void shard_core::handle(std::unique_ptr<shard_op> op) {
   case shard_op::kind::handled: handled(static_cast<handled_op&>(*op)); break;
   case shard_op::kind::step_done: step_done(static_cast<step_done_op&>(*op)); break;
   case shard_op::kind::call: static_cast<call_op&>(*op).run(*this); break;
-  case shard_op::kind::exited: exited(std::unique_ptr<exited_op>(static_cast<exited_op*>(op.release()))); break;
-  case shard_op::kind::restart: restart(static_cast<restart_op&>(*op)); break;
+  case shard_op::kind::exited: {
+    const auto to = static_cast<exited_op&>(*op).supervisor;
+    to_loaded(to, std::move(op));
+    break;
+  }
+  case shard_op::kind::answer: {
+    const auto to = static_cast<answer_op&>(*op).supervisor;
+    to_loaded(to, std::move(op));
+    break;
+  }
+  case shard_op::kind::order: {
+    const auto to = static_cast<order_op&>(*op).child;
+    to_loaded(to, std::move(op));
+    break;
+  }
   }
 }
 
@@ -114,13 +128,17 @@ bool shard_core::runnable(const activation& a) const noexcept {
   case activity::reloading: return false;
   case activity::waiting:
   case activity::crashed:
+  case activity::held:
   case activity::paused: return a.box.has(lane::system);
-  case activity::idle: return !a.box.empty() && a.run_ahead < limits_.run_ahead_turns && a.run_ahead_bytes < limits_.run_ahead_bytes;
+  case activity::idle:
+    if (a.stopping) return a.box.has(lane::system);
+    return !a.box.empty() && a.run_ahead < limits_.run_ahead_turns && a.run_ahead_bytes < limits_.run_ahead_bytes;
   }
   return false;
 }
 
 void shard_core::make_ready(activation& a) {
+  if (a.stopping) try_stop(a);
   if (a.queued || !runnable(a)) return;
   a.queued = true;
   ready_.push(a.id.tenant(), &a);
@@ -228,13 +246,19 @@ void shard_core::loaded(loaded_op& op) {
   }
   bytes_ += a->bytes() - before;
   a->doing = activity::idle;
+  if (found.above_down && a->desired == persistence::desired_state::running) {
+    a->extra().above_down = true;
+    a->extra().own_desired = a->desired;
+    a->desired = persistence::desired_state::stopped;
+  } else if (a->more) a->more->above_down = false;
   if (a->more)
     for (auto& e : std::exchange(a->more->undeliverable, {})) dead_letter(*a, std::move(e), "refused_by_store", "{}");
   if (a->more && std::exchange(a->more->pause_after_reload, false)) {
     a->doing = activity::paused;
     timers_.push({services_.clock().steady_now() + std::chrono::milliseconds{100}, a->id, 0, 0});
   }
-  if (a->more && a->more->turn) { // a waiting turn found at start: run it again up to where it was
+  if (a->more && (!a->more->after_load.empty() || a->more->supervises)) take_orders(*a);
+  if (a->doing == activity::idle && a->desired == persistence::desired_state::running && !a->stopping && a->more && a->more->turn) { // a waiting turn found at start: run it again up to where it was
     auto host = std::move(a->more->turn);
     run_turn(*a, std::move(host));
     a = find(op.entity);
@@ -264,6 +288,7 @@ bool shard_core::may_passivate(const activation& a) const noexcept {
   if (a.queued || !a.box.empty() || a.run_ahead != 0) return false;
   if (a.doing != activity::idle && a.doing != activity::absent) return false;
   if (!a.more) return true;
+  if (a.stopping || !a.more->after_load.empty() || (a.more->supervises && !a.more->supervises->core.forgettable(services_.clock().steady_now()))) return false;
   return a.more->links.empty() && a.more->delivered.empty() && a.more->running.empty() && !a.more->turn &&
          a.more->awaiting_keys.empty() && a.more->returned.empty() && a.more->uncertain.empty();
 }
@@ -295,8 +320,17 @@ void shard_core::tick(steady_time now) {
     timers_.pop();
     activation* a = find(t.entity);
     if (!a) continue;
+    if (t.turn == supervision_timer) {
+      supervision_due(*a);
+      continue;
+    }
+    if (t.turn == stop_timer) {
+      stop_overdue(*a, t.step);
+      continue;
+    }
     if (t.turn == 0) { // a load or a message to be tried again
       if (a->doing == activity::paused) a->doing = activity::idle;
+      if (a->doing == activity::absent && a->more && !a->more->after_load.empty()) start_loading(*a);
       make_ready(*a);
       continue;
     }

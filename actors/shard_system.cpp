@@ -1,4 +1,4 @@
-// Supervision, desired states, and what a shard tells about its entities.
+// Desired states by a person's hand, deletion, and what a shard tells about its entities.
 #include "actors/shard_core.hpp"
 
 #include "config/base/log.hpp"
@@ -17,35 +17,42 @@ void shard_core::system_message(activation& a, std::unique_ptr<envelope> e) {
   r->writes = true;
   r->position = services_.allot(id_);
   mark(a, *r, *e);
+  const std::string kind = a.spec ? to_string(a.spec->kind) : "entity";
 
+  const auto own = a.more->above_down ? a.more->own_desired : a.desired;
   if (e->type == "hive.spec_changed") {
     a.spec_stale = true;
-    if (a.desired == desired_state::quarantined) { // applied again: released
-      a.desired = desired_state::running;
-      r->desired = a.desired;
+    if (own == desired_state::quarantined) start_by_hand(a, *r); // applied again: released
+    else if (a.doing == activity::crashed && !a.more->supervises) a.doing = activity::idle;
+  } else if (e->type == "hive.start") {
+    if (own == desired_state::stopped || own == desired_state::quarantined) start_by_hand(a, *r);
+  } else if (e->type == "hive.stop") {
+    if (own == desired_state::running) {
+      set_desired(a, *r, desired_state::stopped);
+      r->events.push_back({kind + ".stopped", kind + "/" + a.name, json{{"by", e->who.principal()}}.dump()});
+      stop_by_hand(a, false, false);
     }
-    if (a.doing == activity::crashed) a.doing = activity::idle;
+  } else if (e->type == "hive.restart") {
+    const auto body = json::parse(e->body.bytes, nullptr, false);
+    const bool reset = body.is_object() && body.value("reset", false);
+    if (reset) abandon_turn(a, *r, {errc::application, "reset", "the agent was restarted with an empty state while the ask waited"});
+    if (own == desired_state::running && !a.more->above_down) stop_by_hand(a, true, reset);
+    else if (own != desired_state::deleted) {
+      if (own != desired_state::running) set_desired(a, *r, desired_state::running);
+      if (!a.more->above_down) stop_by_hand(a, true, reset);
+    }
   } else if (e->type == "hive.deleted") {
+    a.more->above_down = false;
     a.desired = desired_state::deleted;
     r->desired = a.desired;
     a.state.clear();
     a.logs.clear();
     r->state = std::string{};
-    if (a.more->turn) {
-      services_.gauges().waiting.fetch_sub(1, std::memory_order_relaxed);
-      auto host = std::move(a.more->turn);
-      if (host->accepted) r->ended = host->number;
-      if (host->in && host->in->ticket) host->in->ticket->fail({errc::not_found, "deleted", "the entity was deleted while the ask waited"});
-      if (host->in && host->in->reply_to) {
-        const error gone{errc::not_found, "deleted", "the entity was deleted while the ask waited"};
-        add_reply(a, *r, *host->in, {}, &gone);
-      }
-      a.more->read_wanted = false;
-    }
+    abandon_turn(a, *r, {errc::not_found, "deleted", "the entity was deleted while the ask waited"});
+    a.more->supervises.reset();
     a.generation += 1;
     a.doing = activity::idle;
-    const char* kind = a.spec ? to_string(a.spec->kind) : "entity";
-    r->events.push_back({std::string(kind) + ".deleted", std::string(kind) + "/" + a.name, "{}"});
+    r->events.push_back({kind + ".deleted", kind + "/" + a.name, "{}"});
   } else {
     log::warn("unknown system message", {{"type", e->type}, {"entity", to_string(a.id)}});
   }
@@ -54,100 +61,86 @@ void shard_core::system_message(activation& a, std::unique_ptr<envelope> e) {
   submit(a, std::move(r));
 }
 
-// -- supervision: the child's shard tells the supervisor's shard, which decides. In memory: a restart does not wait for
-//    the disk, and when the node dies every child begins a new life anyway.
-
-void shard_core::exited(std::unique_ptr<exited_op> op) {
-  const entity_id id = op->supervisor;
-  auto& s = supervisors_[id];
-  if (s.core) return decide(id, *op);
-  s.pending.push_back(std::move(op));
-  if (std::exchange(s.loading, true)) return;
-  const auto who = services_.context_of(id.tenant(), "system");
-  const auto apply = [id](shard_core& shard, std::optional<supervisor_spec> spec, entity_id parent) {
-    auto& mine = shard.supervisors_[id];
-    if (!spec) {
-      spec.emplace();
-      spec->intensity = shard.settings_.supervisor.root_intensity;
-      spec->period = shard.settings_.supervisor.period;
-    }
-    mine.core.emplace(std::move(*spec));
-    mine.parent = parent;
-    mine.loading = false;
-    for (auto& p : std::exchange(mine.pending, {})) shard.decide(id, *p);
-  };
-  if (id.serial() == root_supervisor_serial) return apply(*this, std::nullopt, entity_id{});
-  services_.read([this, id, who, apply](persistence::store_reader& reader) {
-    std::optional<supervisor_spec> spec;
-    entity_id parent{id.tenant(), root_supervisor_serial};
-    if (auto row = reader.find(who, id)) {
-      if (auto parsed = supervisor_spec_from(json::parse(row->spec, nullptr, false))) {
-        spec = *parsed;
-        if (!row->supervisor.empty())
-          if (auto above = reader.find(who, entity_kind::supervisor, row->supervisor)) parent = above->id;
-      }
-    }
-    services_.post(id, std::make_unique<call_op>([spec, parent, apply](shard_core& shard) { apply(shard, spec, parent); }));
-  });
+/// From stopped or quarantined to running; the new life begins when this is on its way to the disk.
+void shard_core::start_by_hand(activation& a, actor_record& r) {
+  set_desired(a, r, desired_state::running);
+  const bool below_down = a.more->above_down;
+  const entity_id supervisor = a.spec && a.spec->supervisor ? a.spec->supervisor : entity_id{a.id.tenant(), root_supervisor_serial};
+  services_.post(supervisor, std::make_unique<answer_op>(answer_op::news::began, supervisor, supervised_child{a.id}, a.life, 0));
+  if (!below_down) stop_by_hand(a, true, false);
 }
 
-void shard_core::decide(entity_id supervisor, const exited_op& op) {
-  auto& s = supervisors_[supervisor];
-  using kind = supervisor_core::decision::kind;
-  switch (s.core->on_exit(op.restart, false, services_.clock().steady_now()).what) {
-  case kind::restart: services_.post(op.child, std::make_unique<restart_op>(op.child, op.life, false)); return;
-  case kind::leave: services_.post(op.child, std::make_unique<restart_op>(op.child, op.life, true)); return;
-  case kind::escalate:
-    log::warn("supervisor over its restart intensity", {{"supervisor", to_string(supervisor)}, {"child", to_string(op.child)}});
-    if (!s.parent) { // the root does not end a whole tenant: the child that crashed once too often is quarantined
-      services_.post(op.child, std::make_unique<restart_op>(op.child, op.life, true));
-      return;
-    }
-    // The supervisor's own life ends with its child's. Its parent restarts both, or quarantines the child at the root.
-    s.core->restarted();
-    services_.post(s.parent, std::make_unique<exited_op>(s.parent, op.child, op.life, restart_type::permanent, op.reason));
-    return;
+void shard_core::stop_by_hand(activation& a, bool restart, bool reset) {
+  auto stop = std::make_unique<stop_under_way>();
+  stop->by_person = true;
+  stop->restart = restart;
+  stop->reset = reset;
+  stop->number = ++stops_;
+  if (a.more->stop) { // by its supervisor: a person's wish comes first, and answers the supervisor too
+    stop->supervisor = a.more->stop->supervisor;
+    stop->ticket = a.more->stop->ticket;
+    a.more->stop.reset();
   }
+  if (a.spec && a.spec->shutdown)
+    timers_.push({services_.clock().steady_now() + *a.spec->shutdown, a.id, stop_timer, stop->number});
+  a.stopping = true;
+  a.more->stop = std::move(stop);
+  // It is complete when this message's record is on disk, and nothing of the old life runs any more.
+  if (a.spec && a.spec->kind == entity_kind::supervisor && (!restart || a.more->supervises)) end_group(a);
 }
 
-void shard_core::restart(restart_op& op) {
-  activation* a = find(op.child);
-  if (!a || a->doing != activity::crashed || a->life != op.ended) return; // about an earlier life
-  a->restarts += 1;
-  if (op.quarantine) {
-    a->desired = desired_state::quarantined;
-    auto r = make_record(*a, a->who);
-    r->writes = true;
-    r->position = services_.allot(id_);
-    r->desired = a->desired;
-    r->events.push_back({"agent.quarantined", "agent/" + a->name, json{{"error", a->extra().last_error}}.dump()});
-    submit(*a, std::move(r));
-  } else {
-    a->life = incarnation{a->life.value() + 1};
-    record_event(*a, "agent.restarted", {{"incarnation", a->life.value()}, {"error", a->extra().last_error}});
-  }
-  a->doing = activity::idle;
-  make_ready(*a);
+/// The turn that waits is over; its asker hears why.
+void shard_core::abandon_turn(activation& a, actor_record& r, const error& why) {
+  if (!a.more->turn) return;
+  services_.gauges().waiting.fetch_sub(1, std::memory_order_relaxed);
+  const auto host = std::move(a.more->turn);
+  if (host->accepted) r.ended = host->number;
+  if (host->in && host->in->ticket) host->in->ticket->fail(error(why));
+  if (host->in && host->in->reply_to) add_reply(a, r, *host->in, {}, &why);
+  a.more->read_wanted = false;
+  a.generation += 1;
+  a.doing = activity::idle;
 }
 
-void shard_core::record_event(activation& a, std::string type, json data) {
+void shard_core::record_event(activation& a, const char* what, json data) {
   auto r = make_record(a, a.who);
   r->writes = true;
   r->position = services_.allot(id_);
-  r->events.push_back({std::move(type), "agent/" + a.name, data.dump()});
+  const std::string kind = a.spec ? to_string(a.spec->kind) : "entity";
+  r->events.push_back({kind + "." + what, kind + "/" + a.name, data.dump()});
   submit(a, std::move(r));
 }
 
 // -- what it tells
 
+namespace {
+const char* status_word(const activation& a) {
+  switch (a.desired) {
+  case desired_state::quarantined: return "quarantined";
+  case desired_state::stopped: return "stopped";
+  case desired_state::deleted: return "deleted";
+  case desired_state::running: break;
+  }
+  if (a.stopping) return "stopping";
+  if (!a.spec || a.spec->kind != entity_kind::supervisor) return to_string(a.doing);
+  if (a.doing == activity::crashed || a.doing == activity::held) return "restarting";
+  if (!a.more || !a.more->supervises) return "running";
+  switch (a.more->supervises->core.doing()) {
+  case supervisor_core::phase::running: return "running";
+  case supervisor_core::phase::restarting: return "restarting";
+  case supervisor_core::phase::ending: return "stopping";
+  case supervisor_core::phase::ended: return "stopped";
+  }
+  return "running";
+}
+} // namespace
+
 json shard_core::status_of(entity_id id) {
   const activation* a = find(id);
   if (!a) return nullptr;
-  json s{{"status", a->desired == desired_state::running ? to_string(a->doing)
-                    : a->desired == desired_state::quarantined ? "quarantined"
-                    : a->desired == desired_state::stopped ? "stopped" : "deleted"},
+  json s{{"status", status_word(*a)},
          {"incarnation", a->life.value()},
-         {"restarts", a->restarts},
+         {"restarts", a->more && a->more->supervises ? a->more->supervises->core.restarts() : a->restarts},
          {"mailbox", a->box.count()}};
   if (a->more && !a->more->last_error.empty()) {
     s["last_error"] = a->more->last_error;

@@ -227,6 +227,12 @@ void shard_core::proceed(activation& a, std::unique_ptr<turn_host> host) {
 void shard_core::end_turn(activation& a, std::unique_ptr<turn_host> host) {
   auto& m = services_.metrics(a.id.tenant()).mine();
   add(m.turns);
+  if (services_.revoked().contains(a.id)) { // its life ended while it ran: nothing of it counts
+    a.stopping = true;
+    a.extra().turn = std::move(host);
+    services_.gauges().waiting.fetch_add(1, std::memory_order_relaxed);
+    return drop_turn(a);
+  }
   try {
     host->code.take();
   } catch (const bad_message& e) {
@@ -544,9 +550,7 @@ void shard_core::crash(activation& a, std::unique_ptr<turn_host> host, std::stri
     host->in = std::move(in);
     refuse_turn(a, std::move(host), std::move(why));
   }
-  a.doing = activity::crashed;
-  const entity_id supervisor = a.spec && a.spec->supervisor ? a.spec->supervisor : entity_id{a.id.tenant(), root_supervisor_serial};
-  services_.post(supervisor, std::make_unique<exited_op>(supervisor, a.id, a.life, a.spec ? a.spec->restart : restart_type::permanent, std::move(what)));
+  end_life(a, false);
 }
 
 } // namespace hive::actors
