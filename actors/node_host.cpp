@@ -14,6 +14,17 @@ using persistence::store_reader;
 namespace {
 constexpr std::size_t names_kept = 1'000'000;
 constexpr std::size_t feed_page = 500;
+constexpr std::size_t absent_statuses = 5'000;
+
+const char* stored_status(persistence::desired_state desired) noexcept {
+  switch (desired) {
+  case persistence::desired_state::running: return "inactive";
+  case persistence::desired_state::stopped: return "stopped";
+  case persistence::desired_state::quarantined: return "quarantined";
+  case persistence::desired_state::deleted: return "deleted";
+  }
+  return "inactive";
+}
 
 class function_sink final : public reply_sink {
 public:
@@ -401,7 +412,18 @@ void node_host::statuses(tenant_context who, std::vector<entity_id> ids,
     if (id.tenant() == who.tenant()) by_shard[shard_of(id, shard_count_)].push_back(id);
   auto g = std::make_shared<gathering>();
   g->left = by_shard.size();
-  g->done = std::move(done);
+  g->done = [this, who, ids = std::move(ids), done = std::move(done)](std::unordered_map<entity_id, json> all) {
+    std::vector<entity_id> absent; // what is not in memory may still be stopped or quarantined
+    for (const auto id : ids)
+      if (id.tenant() == who.tenant() && !all.contains(id) && absent.size() < absent_statuses) absent.push_back(id);
+    if (absent.empty()) return done(std::move(all));
+    read([who, absent = std::move(absent), all = std::move(all), done](store_reader& reader) mutable {
+      for (const auto id : absent)
+        if (const auto row = reader.load_entity(who, id); row && row->version != 0)
+          all.emplace(id, json{{"status", stored_status(row->desired)}, {"incarnation", row->life.value()}});
+      done(std::move(all));
+    });
+  };
   if (by_shard.empty()) return g->done({});
   for (auto& [shard, list] : by_shard) {
     const entity_id any = list.front();

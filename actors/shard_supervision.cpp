@@ -124,7 +124,7 @@ void shard_core::supervise(activation& a, shard_op& op) {
     switch (n.what) {
     case news::stopped: core.stopped(n.ticket, n.life, now); break;
     case news::started: core.started(n.ticket, n.life, now); break;
-    case news::start_failed: core.start_failed(n.child, n.ticket, now); break;
+    case news::start_failed: core.start_failed(n.child, n.life, n.ticket, now); break;
     case news::began: core.began(n.child.id); break;
     }
   }
@@ -191,8 +191,14 @@ void shard_core::list_children(activation& a, std::function<void(shard_core&, st
 void shard_core::life_over(activation& a, const supervisor_command& c) {
   if (c.wanted) return; // `try_stop` goes on from here
   log::warn("supervisor ended", {{"supervisor", a.name}, {"tenant", a.id.tenant().value()}, {"failed", c.failed}});
-  if (const auto ticket = std::exchange(a.more->supervises->start_ticket, 0); ticket != 0) return answer(a, supervisor_of(a), news::start_failed, ticket);
   record_event(a, "ended", {{"reason", c.failed ? "start_failed" : "shutdown"}});
+  if (const auto ticket = std::exchange(a.more->supervises->start_ticket, 0); ticket != 0) {
+    if (c.failed) {
+      a.doing = activity::crashed;
+      return answer(a, supervisor_of(a), news::start_failed, ticket);
+    }
+    answer(a, supervisor_of(a), news::started, ticket); // it had started, and one of its children crashed too often already
+  }
   end_life(a, !c.failed); // "shutdown" is no error: a transient supervisor stays ended
 }
 
@@ -242,7 +248,8 @@ void shard_core::obey(activation& a, order_op& op) {
       a.more->stop->next = std::make_unique<order_op>(op.what, op.child, op.supervisor, std::nullopt, op.ticket);
       return;
     }
-    const bool over = a.doing == activity::crashed || a.doing == activity::held || was_down;
+    // A supervisor that is just loaded may have children in memory that were down with those above it.
+    const bool over = a.doing == activity::crashed || a.doing == activity::held || was_down || is_supervisor(a);
     if (!over) return say(news::started); // it lives
     return begin_life(a, op.ticket);
   }

@@ -377,11 +377,13 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
       o.message->to = o.to;
       services_.post(o.to, std::move(o.message));
     }
+    if (own.stops) end_life(a, true);
     own.reset();
     spare_ = std::move(host);
     return;
   }
 
+  const bool stops = own.stops;
   auto r = own.record ? std::move(own.record) : make_record(a, in.who);
   r->writes = durable;
   if (durable) {
@@ -418,6 +420,7 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
   else host.reset();
   a.doing = activity::idle;
   submit(a, std::move(r));
+  if (stops) end_life(a, true);
 }
 
 void shard_core::submit(activation& a, std::unique_ptr<actor_record> r) {

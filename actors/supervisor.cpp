@@ -226,7 +226,7 @@ void supervisor_core::started(std::uint64_t ticket, incarnation, steady_time now
   advance(now);
 }
 
-void supervisor_core::start_failed(const supervised_child& child, std::uint64_t ticket, steady_time now) {
+void supervisor_core::start_failed(const supervised_child& child, incarnation life, std::uint64_t ticket, steady_time now) {
   if (ended_ || (plan_ && plan_->what == plan::aim::end)) return;
   if (ticket != 0) {
     if (!plan_ || std::none_of(plan_->starting.begin(), plan_->starting.end(), [&](const pending& p) { return p.ticket == ticket; })) return;
@@ -238,7 +238,8 @@ void supervisor_core::start_failed(const supervised_child& child, std::uint64_t 
   } else if (plan_) return; // the plan starts it again, or ends it
   auto& exit = exits_[child.id];
   exit.child = child;
-  if (!count(now)) return give_up(child.id, exit.life, now);
+  exit.life = life;
+  if (!count(now)) return give_up(child.id, life, now);
   restart(exit, now);
 }
 

@@ -70,8 +70,8 @@ public:
   void listed(std::vector<supervised_child> children, steady_time now);
   void stopped(std::uint64_t ticket, incarnation life, steady_time now);
   void started(std::uint64_t ticket, incarnation life, steady_time now);
-  /// Counts as another restart. @param ticket 0 for a start that needed no answer.
-  void start_failed(const supervised_child& child, std::uint64_t ticket, steady_time now);
+  /// Counts as another restart. @param life the one that failed to begin. @param ticket 0 for a start that needed no answer.
+  void start_failed(const supervised_child& child, incarnation life, std::uint64_t ticket, steady_time now);
   /// Somebody else started the child.
   void began(entity_id child) { left_.erase(child); }
   /// The supervisor's own new life: starts all its children.

@@ -272,6 +272,15 @@ json testkit::explain(const std::string& agent) {
   return out;
 }
 
+std::string testkit::status(entity_kind kind, const std::string& name) {
+  const auto id = names_->lookup(*reader_, who_, kind, name);
+  if (!id) return "absent";
+  if (const auto live = shards_[shard_of(*id, settings_.node.shards).value()]->status_of(*id); !live.is_null()) return live["status"];
+  const auto row = reader_->load_entity(who_, *id);
+  if (!row) give_up(to_string(row.error()));
+  return row->desired == persistence::desired_state::running ? "inactive" : row->desired == persistence::desired_state::stopped ? "stopped" : "quarantined";
+}
+
 std::size_t testkit::activations() const {
   std::size_t n = 0;
   for (const auto& s : shards_) n += s->activations();

@@ -64,6 +64,8 @@ public:
   void refuse_commits(std::function<std::optional<error>()> why) { refuse_ = std::move(why); }
 
   json explain(const std::string& agent);
+  /// As `hivectl tree` shows it: "running", "stopped" ...; of what is not in memory what the store says.
+  std::string status(entity_kind kind, const std::string& name);
   std::size_t activations() const;
   persistence::store_reader& reader() { return *reader_; }
   tenant_context context() const { return who_; }

@@ -58,6 +58,9 @@ public:
       self.send(self.name(), "finish", json_payload(nullptr));
     } else if (m.type == "finish") {
       self.finish(self.state_bytes(), json_payload({{"done", true}}));
+    } else if (m.type == "stop") {
+      self.stop();
+      self.reply(json_payload({{"stopped", true}}));
     } else if (m.type == "poison") {
       throw std::runtime_error("poison");
     } else throw bad_message("type", "unknown");

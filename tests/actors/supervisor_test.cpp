@@ -89,7 +89,7 @@ public:
       if (fails_to_start > 0 && fails_to_start_as == n) {
         --fails_to_start;
         note("fail ");
-        core.start_failed(its.spec, c.ticket, at(now));
+        core.start_failed(its.spec, incarnation{its.life}, c.ticket, at(now));
         return;
       }
       note("start ");
@@ -628,7 +628,7 @@ TEST(SupervisorPropertyTest, WhateverTheOrderOfAnswersThePromisesHold) {
         s.running = false;
         core.stopped(c.ticket, incarnation{s.life}, at(now));
       } else if (chance.one_in(10)) {
-        core.start_failed(s.spec, c.ticket, at(now));
+        core.start_failed(s.spec, incarnation{s.life}, c.ticket, at(now));
       } else {
         if (!s.left) s.running = true, ++s.life;
         core.started(c.ticket, incarnation{s.life}, at(now));
