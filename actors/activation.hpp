@@ -100,36 +100,39 @@ struct activation_extra {
 };
 
 struct activation {
+  // What every turn touches, in two cache lines.
   entity_id id;
-  std::string name;
+  tenant_context who;                ///< The tenant's own context: for loads and commits without a message.
+  mailbox box;
+  std::uint32_t last_used = 0;       ///< In units of 64 ms of the shard's clock.
+  std::uint32_t run_ahead = 0;       ///< Turns not settled yet.
+  std::uint64_t run_ahead_bytes = 0;
+  std::uint64_t turns = 0;
   std::shared_ptr<const loaded_spec> spec;
+  std::unique_ptr<activation_extra> more;
+  activity doing = activity::absent;
+  persistence::desired_state desired = persistence::desired_state::running;
+  bool queued = false;               ///< In the shard's dispatch queue.
+  bool used = false;                 ///< Since the last sweep.
+  bool spec_stale = false;
+  bool stopping = false;             ///< No new turn; `more->stop` says what follows.
+  std::uint32_t generation = 0;      ///< Rises when the activation starts over; older records are void.
+
   std::string state;                 ///< After the last turn that ended well, on disk or not.
+  std::string name;
   std::vector<log_head> logs;
   std::uint64_t version = 0;         ///< After that turn.
-  std::uint64_t turns = 0;
   std::uint64_t sent = 0;
   journal_position last_keyed{};     ///< Newest row with a key of a client's.
   journal_position last_generated{}; ///< Newest row with a key that the gateway made: a chain of its own.
   journal_position keyed_on_disk{};     ///< As `last_keyed`, of what is committed: where a walk of the chain may begin.
   journal_position generated_on_disk{}; ///< As `last_generated`.
   journal_position log_tail{};
-  mailbox box;
-  std::unique_ptr<activation_extra> more;
-  tenant_context who;                ///< The tenant's own context: for loads and commits without a message.
-  activation* newer = nullptr;       ///< In order of last use, per shard.
+  activation* newer = nullptr;       ///< In order of last use as the last sweep saw it, per shard.
   activation* older = nullptr;
-  std::uint64_t run_ahead_bytes = 0;
-  std::uint32_t run_ahead = 0;       ///< Turns not settled yet.
-  std::uint32_t generation = 0;      ///< Rises when the activation starts over; older records are void.
-  std::uint32_t last_used = 0;       ///< Seconds of the shard's clock.
   std::uint32_t restarts = 0;
   incarnation life{};
   incarnation stored_life{};         ///< As the last record says.
-  activity doing = activity::absent;
-  persistence::desired_state desired = persistence::desired_state::running;
-  bool queued = false;               ///< In the shard's dispatch queue.
-  bool spec_stale = false;
-  bool stopping = false;             ///< No new turn; `more->stop` says what follows.
 
   explicit activation(entity_id of, tenant_context by) noexcept : id(of), who(by) {}
   activation_extra& extra() {

@@ -26,6 +26,8 @@ const char* stored_status(persistence::desired_state desired) noexcept {
   return "inactive";
 }
 
+std::atomic<std::uint64_t> hosts_made{0};
+
 class function_sink final : public reply_sink {
 public:
   explicit function_sink(std::function<void(result<ask_answer>)> f) : done_(std::move(f)) {}
@@ -40,7 +42,8 @@ private:
 std::unique_ptr<reply_sink> on_reply(std::function<void(result<ask_answer>)> done) { return std::make_unique<function_sink>(std::move(done)); }
 
 node_host::node_host(node_host_parts parts)
-  : parts_(std::move(parts)), names_(names_kept), loader_(parts_.behaviours, names_), shard_count_(parts_.store.shard_count()), chance_(parts_.seed) {
+  : parts_(std::move(parts)), names_(names_kept), loader_(parts_.behaviours, names_), shard_count_(parts_.store.shard_count()),
+    number_(++hosts_made), chance_(parts_.seed) {
   add_system_behaviours(parts_.behaviours, parts_.behaviours, parts_.settings);
 }
 
@@ -252,16 +255,24 @@ void node_host::execute(executor& e, executor::call call, entity_id entity, std:
 }
 
 tenant_metrics& node_host::metrics(tenant_id tenant) {
-  thread_local std::unordered_map<tenant_id, std::pair<const node_host*, tenant_metrics*>> mine;
-  auto& cached = mine[tenant];
-  if (cached.first == this && cached.second) return *cached.second;
-  {
+  struct entry {
+    std::uint64_t host = 0; // not its address: another host may be made there
+    tenant_metrics* block = nullptr;
+  };
+  thread_local std::unordered_map<tenant_id, entry> known;
+  thread_local tenant_id last_tenant;
+  thread_local entry last; // most turns follow one of the same tenant
+  if (last.host == number_ && last_tenant == tenant) return *last.block;
+  auto& cached = known[tenant];
+  if (cached.host != number_) {
     std::unique_lock lock(metrics_guard_);
     auto& m = metrics_[tenant];
     if (!m) m = std::make_unique<tenant_metrics>();
-    cached = {this, m.get()};
+    cached = {number_, m.get()};
   }
-  return *cached.second;
+  last_tenant = tenant;
+  last = cached;
+  return *cached.block;
 }
 
 // -- what was committed

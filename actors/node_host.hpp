@@ -96,6 +96,7 @@ private:
   cluster::name_resolver names_;
   entity_loader loader_;
   std::uint16_t shard_count_;
+  std::uint64_t number_;                        // of this host in its process
 
   mutable std::shared_mutex metrics_guard_;
   std::unordered_map<tenant_id, std::unique_ptr<tenant_metrics>> metrics_;

@@ -39,7 +39,6 @@ void shard_core::committed(activation* a, std::unique_ptr<actor_record> r) {
     enqueue_outbound(*a, std::move(e));
   }
   for (const auto& m : r->marks) acknowledge(m.sender, r->entity, m.sequence);
-  if (r->accepts && a->generation == r->generation && a->more && a->more->turn) a->more->turn->accept_stored = true;
   if (r->keyed) (r->keyed->generated ? a->generated_on_disk : a->keyed_on_disk) = r->position;
   if (r->answered_key != 0) settle_waiters(*a, r->answered_key, *r);
   if (!r->start_steps.empty() && a->more && a->more->turn && a->generation == r->generation)

@@ -17,6 +17,8 @@
 #include "actors/tenant_metrics.hpp"
 #include "config/settings.hpp"
 
+#include <absl/container/flat_hash_map.h>
+
 #include <mutex>
 #include <queue>
 #include <unordered_set>
@@ -214,6 +216,7 @@ private:
   void start_loading(activation& a);
   void loaded(loaded_op& op);
   void touch(activation& a) noexcept;
+  void make_newest(activation& a) noexcept;
   void unlink(activation& a) noexcept;
   bool may_passivate(const activation& a) const noexcept;
   void passivate_idle();
@@ -311,7 +314,7 @@ private:
   shard_services& services_;
   const config::settings& settings_;
   const config::entity_limits& limits_;
-  std::unordered_map<entity_id, std::unique_ptr<activation>> entities_;
+  absl::flat_hash_map<entity_id, std::unique_ptr<activation>, std::hash<entity_id>> entities_;
   fair_queue<activation*> ready_;
   activation* newest_ = nullptr;
   activation* oldest_ = nullptr;

@@ -339,7 +339,6 @@ void shard_core::drop_turn(activation& a) {
     fresh->started = host.started;
     fresh->seed = host.seed;
     fresh->accepted = true;
-    fresh->accept_stored = host.accept_stored;
     fresh->steps = std::move(host.steps);
     fresh->reply = std::move(host.reply);
     a.more->turn = std::move(fresh);

@@ -64,7 +64,7 @@ void shard_core::begin(activation& a, std::unique_ptr<envelope> e) {
     if (e->from_where != envelope::origin::send) return refuse(std::move(e), not_running(a));
     return dead_letter(a, std::move(e), a.desired == desired_state::deleted ? "receiver_deleted" : "receiver_stopped", "{}");
   }
-  if (!e->key.empty() && e->from_where == envelope::origin::ask && settle_by_key(a, e)) return;
+  if (e->from_where == envelope::origin::ask && !e->key.empty() && settle_by_key(a, e)) return;
   auto host = spare_ ? std::move(spare_) : std::make_unique<turn_host>(*this);
   host->of = &a;
   host->in = std::move(e);
@@ -204,7 +204,7 @@ void shard_core::run_turn(activation& a, std::unique_ptr<turn_host> host) {
     m.body = own.in->body;
     m.from = own.in->from;
   }
-  m.wants_reply = own.in->ticket || own.in->reply_to || own.in->from_where == envelope::origin::ask;
+  m.wants_reply = own.in->wants_reply();
   own.parked = {};
   try {
     own.code = a.spec->code->handle(own.face, std::move(m));
@@ -336,9 +336,10 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
   } else own.new_state.reset();
 
   const bool ask = in.from_where == envelope::origin::ask;
-  if (durable || ask || a.run_ahead != 0 || in.from_where == envelope::origin::send || in.reply_to || own.accepted) stage_sends(a, own);
+  const bool told = in.from_where == envelope::origin::tell;
+  if (durable || !told || a.run_ahead != 0 || own.accepted) stage_sends(a, own);
 
-  if (in.reply_to && !own.deferred) { // an agent or a queue waits: the answer travels by outbox
+  if (!told && in.reply_to && !own.deferred) { // an agent or a queue waits: the answer travels by outbox
     durable = true;
     payload answer = own.answer ? std::move(*own.answer) : payload{"null", content_type::json};
     add_reply(a, own.effects(), in, std::move(answer), own.failure ? &*own.failure : nullptr);
