@@ -73,6 +73,13 @@ struct stop_under_way {
   std::unique_ptr<shard_op> next;     ///< A start that came before the end.
 };
 
+/// A message that did harm: counted on disk before it runs again.
+struct suspect_message {
+  std::uint64_t message = 0;          ///< `message_of`
+  std::uint32_t deaths = 0;           ///< Of the process, while its turn ran.
+  std::uint32_t crashes = 0;          ///< Of the agent.
+};
+
 /// What only some activations have.
 struct activation_extra {
   std::unordered_map<std::uint64_t, std::uint64_t> marks;     ///< sender * 4 + lane -> highest sequence handled.
@@ -89,6 +96,7 @@ struct activation_extra {
   std::vector<std::unique_ptr<envelope>> returned;            ///< Messages of failed commits, until they all settled.
   std::vector<std::unique_ptr<envelope>> undeliverable;       ///< Refused by the store too often: dead letters after the reload.
   std::vector<std::pair<std::uint64_t, std::unique_ptr<envelope>>> uncertain; ///< Of failed commits of waiting turns, by turn.
+  std::vector<suspect_message> suspects;                      ///< Stored with the state; newest last.
   std::unique_ptr<supervision> supervises;
   std::unique_ptr<stop_under_way> stop;
   std::vector<std::unique_ptr<shard_op>> after_load;          ///< Orders, exits and answers that wait for the entity's load.
@@ -115,6 +123,7 @@ struct activation {
   bool queued = false;               ///< In the shard's dispatch queue.
   bool used = false;                 ///< Since the last sweep.
   bool spec_stale = false;
+  bool suspected = false;            ///< There are `more->suspects`.
   bool stopping = false;             ///< No new turn; `more->stop` says what follows.
   std::uint32_t generation = 0;      ///< Rises when the activation starts over; older records are void.
 
@@ -142,7 +151,8 @@ struct activation {
   std::size_t bytes() const noexcept;
 };
 
-/// The stored form of `state`: the sizes of the entity's logs, then the behaviour's own bytes.
+/// The stored form of `state`: the sizes of the entity's logs, messages that did harm (format 2), then the
+/// behaviour's own bytes.
 std::string encode_state(const activation& a);
 bool decode_state(std::string_view stored, activation& into);
 

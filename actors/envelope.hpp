@@ -25,6 +25,8 @@ struct shard_op : mpsc_node {
     exited,    ///< exited_op
     order,     ///< order_op
     answer,    ///< answer_op
+    suspect,   ///< suspect_op
+    note,      ///< note_op
   };
   kind what;
   explicit shard_op(kind k) noexcept : what(k) {}

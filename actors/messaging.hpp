@@ -83,6 +83,7 @@ struct tenant_counters {
   std::uint64_t crashes = 0;
   std::uint64_t rejected = 0;
   std::uint64_t dead_letters = 0;
+  std::uint64_t overdue = 0;                   ///< Turns that ran longer than `entity.turn_limit`.
   std::array<std::uint64_t, 24> turn_micros{}; ///< [i]: turns that took 2^i .. 2^(i+1)-1 microseconds.
   std::array<std::uint64_t, 24> ask_micros{};  ///< [i]: asks from acceptance to reply.
 };

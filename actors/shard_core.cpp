@@ -30,8 +30,12 @@ std::size_t activation::bytes() const noexcept {
 
 std::string encode_state(const activation& a) {
   byte_writer out;
-  out.varint(1).fixed64(a.last_generated.value()).varint(a.logs.size());
+  out.varint(a.suspected ? 2 : 1).fixed64(a.last_generated.value()).varint(a.logs.size());
   for (const auto& l : a.logs) out.text(l.name).varint(l.size);
+  if (a.suspected) {
+    out.varint(a.more->suspects.size());
+    for (const auto& s : a.more->suspects) out.fixed64(s.message).varint(s.deaths).varint(s.crashes);
+  }
   std::string stored = out.take();
   stored += a.state;
   return stored;
@@ -40,14 +44,26 @@ std::string encode_state(const activation& a) {
 bool decode_state(std::string_view stored, activation& into) {
   into.logs.clear();
   into.state.clear();
+  into.suspected = false;
+  if (into.more) into.more->suspects.clear();
   if (stored.empty()) return true;
   byte_reader in(stored);
-  if (in.varint() != 1) return false;
+  const auto format = in.varint();
+  if (format != 1 && format != 2) return false;
   into.last_generated = journal_position{in.fixed64()};
   const auto n = in.varint();
   for (std::uint64_t i = 0; i < n && in.ok(); ++i) {
     const auto name = in.text();
     into.logs.push_back({std::string(name), in.varint()});
+  }
+  if (format == 2) {
+    const auto suspects = in.varint();
+    for (std::uint64_t i = 0; i < suspects && in.ok(); ++i) {
+      const auto message = in.fixed64();
+      const auto deaths = static_cast<std::uint32_t>(in.varint());
+      into.extra().suspects.push_back({message, deaths, static_cast<std::uint32_t>(in.varint())});
+    }
+    into.suspected = suspects != 0;
   }
   into.state = std::string(in.rest());
   return in.ok();
@@ -74,6 +90,16 @@ void shard_core::handle(std::unique_ptr<shard_op> op) {
   }
   case shard_op::kind::answer: {
     const auto to = static_cast<answer_op&>(*op).supervisor;
+    to_loaded(to, std::move(op));
+    break;
+  }
+  case shard_op::kind::suspect: {
+    const auto to = static_cast<suspect_op&>(*op).entity;
+    to_loaded(to, std::move(op));
+    break;
+  }
+  case shard_op::kind::note: {
+    const auto to = static_cast<note_op&>(*op).to;
     to_loaded(to, std::move(op));
     break;
   }
@@ -264,7 +290,10 @@ void shard_core::loaded(loaded_op& op) {
   if (a->more && (!a->more->after_load.empty() || a->more->supervises)) take_orders(*a);
   if (a->doing == activity::idle && a->desired == persistence::desired_state::running && !a->stopping && a->more && a->more->turn) { // a waiting turn found at start: run it again up to where it was
     auto host = std::move(a->more->turn);
-    run_turn(*a, std::move(host));
+    if (a->suspected && poisonous(*a, *host->in)) {
+      add(services_.metrics(a->id.tenant()).mine().crashes);
+      refuse_turn(*a, std::move(host), {errc::application, "poison", "the process died more than once while it ran this message"});
+    } else run_turn(*a, std::move(host));
     a = find(op.entity);
   }
   if (a) make_ready(*a);

@@ -15,6 +15,7 @@
 #include "actors/generated_key.hpp"
 #include "actors/supervisor.hpp"
 #include "actors/tenant_metrics.hpp"
+#include "actors/turn_recorder.hpp"
 #include "config/settings.hpp"
 
 #include <absl/container/flat_hash_map.h>
@@ -104,6 +105,24 @@ struct answer_op final : shard_op {
     : shard_op(kind::answer), what(n), supervisor(s), child(c), life(l), ticket(t) {}
 };
 
+/// The process died while it ran this message. At a start, before anything runs.
+struct suspect_op final : shard_op {
+  entity_id entity;
+  std::uint64_t message;
+  std::string how;
+  suspect_op(entity_id e, std::uint64_t m, std::string h) : shard_op(kind::suspect), entity(e), message(m), how(std::move(h)) {}
+};
+
+/// An event about another entity, which cannot write it down itself just now. To the tenant's root supervisor.
+struct note_op final : shard_op {
+  entity_id to;
+  persistence::event_row event;
+  note_op(entity_id t, persistence::event_row e) : shard_op(kind::note), to(t), event(std::move(e)) {}
+};
+
+/// What tells a message from all others, also when it comes again after a restart; 0: it does not come again by itself.
+std::uint64_t message_of(const envelope& e) noexcept;
+
 /// Entities whose life a supervisor ended while their shard was busy with it: what such a turn did is dropped at its end.
 /// Any thread.
 class revoked_lives {
@@ -158,6 +177,8 @@ public:
   virtual tenant_metrics& metrics(tenant_id tenant) = 0;
   virtual node_gauges& gauges() noexcept = 0;
   virtual std::uint64_t new_seed() noexcept = 0;
+  /// Null: what runs is not recorded.
+  virtual turn_recorder* recorder() noexcept { return nullptr; }
   revoked_lives& revoked() noexcept { return revoked_; }
 
 private:
@@ -277,10 +298,17 @@ private:
   void stop_by_hand(activation& a, bool restart, bool reset);
   void abandon_turn(activation& a, actor_record& r, const error& why);
   void record_event(activation& a, const char* what, json data);
+  void suspect(activation& a, const suspect_op& op);
+  void note(activation& a, note_op& op);
+  suspect_message& suspect_of(activation& a, std::uint64_t message);
+  void forget_suspect(activation& a, actor_record& r, const envelope& e);
+  const suspect_message* known_suspect(const activation& a, const envelope& e) const noexcept;
+  bool poisonous(const activation& a, const envelope& e) const noexcept;
 
   // shard_supervision.cpp: the supervisor's side
   void to_loaded(entity_id id, std::unique_ptr<shard_op> op);
   void take_orders(activation& a);
+  void take_loaded(activation& a, shard_op& op);
   void supervise(activation& a, shard_op& op);
   supervision& supervision_of(activation& a);
   void act(activation& a);

@@ -77,16 +77,24 @@ void shard_core::to_loaded(entity_id id, std::unique_ptr<shard_op> op) {
     if (a.doing == activity::absent) start_loading(a);
     return;
   }
-  if (op->what == shard_op::kind::order) obey(a, static_cast<order_op&>(*op));
-  else supervise(a, *op);
+  take_loaded(a, *op);
   make_ready(a);
+}
+
+void shard_core::take_loaded(activation& a, shard_op& op) {
+  switch (op.what) {
+  case shard_op::kind::order: obey(a, static_cast<order_op&>(op)); break;
+  case shard_op::kind::suspect: suspect(a, static_cast<suspect_op&>(op)); break;
+  case shard_op::kind::note: note(a, static_cast<note_op&>(op)); break;
+  default: supervise(a, op); break;
+  }
 }
 
 void shard_core::take_orders(activation& a) {
   if (a.more->supervises && a.spec && a.spec->group) a.more->supervises->core.change(*a.spec->group);
   for (auto& op : std::exchange(a.more->after_load, {})) {
-    if (op->what == shard_op::kind::order) obey(a, static_cast<order_op&>(*op));
-    else supervise(a, *op);
+    if (a.doing == activity::reloading) a.more->after_load.push_back(std::move(op)); // the one before it had to
+    else take_loaded(a, *op);
   }
 }
 

@@ -3,6 +3,8 @@
 
 #include "config/base/log.hpp"
 
+#include <algorithm>
+
 namespace hive::actors {
 
 using persistence::desired_state;
@@ -64,6 +66,11 @@ void shard_core::system_message(activation& a, std::unique_ptr<envelope> e) {
 /// From stopped or quarantined to running; the new life begins when this is on its way to the disk.
 void shard_core::start_by_hand(activation& a, actor_record& r) {
   set_desired(a, r, desired_state::running);
+  if (a.suspected) { // a clean sheet
+    a.suspected = false;
+    a.more->suspects.clear();
+    r.state = encode_state(a);
+  }
   const bool below_down = a.more->above_down;
   const entity_id supervisor = a.spec && a.spec->supervisor ? a.spec->supervisor : entity_id{a.id.tenant(), root_supervisor_serial};
   services_.post(supervisor, std::make_unique<answer_op>(answer_op::news::began, supervisor, supervised_child{a.id}, a.life, 0));
@@ -108,6 +115,88 @@ void shard_core::record_event(activation& a, const char* what, json data) {
   r->position = services_.allot(id_);
   const std::string kind = a.spec ? to_string(a.spec->kind) : "entity";
   r->events.push_back({kind + "." + what, kind + "/" + a.name, data.dump()});
+  if (a.suspected) r->state = encode_state(a);
+  submit(a, std::move(r));
+}
+
+// -- poison: messages that the agent, or the whole process, dies of
+
+std::uint64_t message_of(const envelope& e) noexcept {
+  switch (e.from_where) {
+  case envelope::origin::ask: return e.key_hash();
+  case envelope::origin::send: return (e.sender.bits() * 0x9E3779B97F4A7C15ULL) ^ (e.sequence * 4 + static_cast<std::uint64_t>(e.on) + 1);
+  case envelope::origin::tell:
+  case envelope::origin::reply: return 0;
+  }
+  return 0;
+}
+
+const suspect_message* shard_core::known_suspect(const activation& a, const envelope& e) const noexcept {
+  const auto message = message_of(e);
+  for (const auto& s : a.more->suspects)
+    if (message != 0 && s.message == message) return &s;
+  return nullptr;
+}
+
+bool shard_core::poisonous(const activation& a, const envelope& e) const noexcept {
+  const auto* known = known_suspect(a, e);
+  return known && known->deaths >= limits_.process_deaths;
+}
+
+/// The newest is at the back; the oldest of too many is forgotten.
+suspect_message& shard_core::suspect_of(activation& a, std::uint64_t message) {
+  constexpr std::size_t kept = 16;
+  auto& list = a.extra().suspects;
+  a.suspected = true;
+  const auto known = std::find_if(list.begin(), list.end(), [&](const suspect_message& s) { return s.message == message; });
+  if (known != list.end()) std::rotate(known, known + 1, list.end());
+  else {
+    if (list.size() >= kept) list.erase(list.begin());
+    list.push_back({message});
+  }
+  return list.back();
+}
+
+/// It ended well, or as a dead letter: either way it does not run again.
+void shard_core::forget_suspect(activation& a, actor_record& r, const envelope& e) {
+  const auto message = message_of(e);
+  if (std::erase_if(a.more->suspects, [&](const suspect_message& s) { return s.message == message; }) == 0) return;
+  a.suspected = !a.more->suspects.empty();
+  r.state = encode_state(a);
+}
+
+/// Counted on disk before the message can run again: the entity loads once more when it is. An agent that was there at
+/// too many deaths, whatever the message, is quarantined itself.
+void shard_core::suspect(activation& a, const suspect_op& op) {
+  if (!a.spec || a.desired == desired_state::deleted) return;
+  auto& one = suspect_of(a, op.message);
+  one.deaths += 1;
+  std::uint32_t deaths = 0;
+  for (const auto& s : a.more->suspects) deaths += std::min(s.deaths, limits_.process_deaths);
+  a.more->last_error = "the process died while it ran this agent: " + op.how;
+  a.more->last_error_at = services_.clock().wall_now();
+  const std::string kind = to_string(a.spec->kind);
+  log::error("the process died while it ran this entity", {{"entity", kind + "/" + a.name}, {"tenant", a.id.tenant().value()}, {"how", op.how},
+                                                          {"message", op.message}, {"deaths_of_message", one.deaths}});
+  auto r = make_record(a, a.who);
+  r->writes = true;
+  r->position = services_.allot(id_);
+  r->state = encode_state(a);
+  r->events.push_back({kind + ".suspected", kind + "/" + a.name, json{{"how", op.how}, {"deaths_of_message", one.deaths}}.dump()});
+  if (deaths > limits_.process_deaths + 1 && a.spec->kind == entity_kind::agent) {
+    set_desired(a, *r, desired_state::quarantined);
+    r->events.push_back({kind + ".quarantined", kind + "/" + a.name, json{{"error", a.more->last_error}}.dump()});
+  }
+  submit(a, std::move(r));
+  a.doing = activity::reloading;
+  a.generation += 1;
+}
+
+void shard_core::note(activation& a, note_op& op) {
+  auto r = make_record(a, a.who);
+  r->writes = true;
+  r->position = services_.allot(id_);
+  r->events.push_back(std::move(op.event));
   submit(a, std::move(r));
 }
 

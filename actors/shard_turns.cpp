@@ -64,7 +64,21 @@ void shard_core::begin(activation& a, std::unique_ptr<envelope> e) {
     if (e->from_where != envelope::origin::send) return refuse(std::move(e), not_running(a));
     return dead_letter(a, std::move(e), a.desired == desired_state::deleted ? "receiver_deleted" : "receiver_stopped", "{}");
   }
+  if (a.suspected) {
+    if (const auto* known = known_suspect(a, *e)) e->attempts = std::max(e->attempts, static_cast<std::uint8_t>(std::min(known->crashes, 255U)));
+  }
+  if (a.suspected && poisonous(a, *e)) {
+    if (e->from_where == envelope::origin::send) return dead_letter(a, std::move(e), "poison", json{{"error", a.more->last_error}}.dump());
+    return refuse(std::move(e), {errc::failed_precondition, "poison", "the process died more than once while it ran this message; it is not run again", "idempotency_key"});
+  }
   if (e->from_where == envelope::origin::ask && !e->key.empty() && settle_by_key(a, e)) return;
+  if (e->attempts != 0 && a.run_ahead != 0) { // its count goes to the disk before it runs again
+    queued_change_ += 1;
+    a.box.push_front(std::move(e));
+    a.doing = activity::paused;
+    timers_.push({services_.clock().steady_now() + std::chrono::milliseconds{1}, a.id, 0, 0});
+    return;
+  }
   auto host = spare_ ? std::move(spare_) : std::make_unique<turn_host>(*this);
   host->of = &a;
   host->in = std::move(e);
@@ -206,6 +220,7 @@ void shard_core::run_turn(activation& a, std::unique_ptr<turn_host> host) {
   }
   m.wants_reply = own.in->wants_reply();
   own.parked = {};
+  auto recorded = std::make_optional<turn_recorder::running>(services_.recorder(), a.id, message_of(*own.in));
   try {
     own.code = a.spec->code->handle(own.face, std::move(m));
   } catch (const std::exception& e) { // a `handle` that is no coroutine may throw right here
@@ -215,6 +230,7 @@ void shard_core::run_turn(activation& a, std::unique_ptr<turn_host> host) {
   const bool timed = own.seed % sampled == 0;
   const auto began = timed ? services_.clock().steady_now() : steady_time{};
   own.code.start();
+  recorded.reset();
   if (timed) add(services_.metrics(a.id.tenant()).mine().turn_micros[tenant_metrics::bucket(services_.clock().steady_now() - began)], sampled);
   proceed(a, std::move(host));
 }
@@ -407,6 +423,7 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
       a.log_tail = r->position;
     }
     if (own.new_state.has_value() || generated || !r->logs.empty()) r->state = encode_state(a);
+    if (a.suspected) forget_suspect(a, *r, in);
   }
   if (ask) {
     r->answered_key = in.key_hash();
@@ -523,6 +540,7 @@ void shard_core::dead_letter(activation& a, std::unique_ptr<envelope> e, std::st
     const error why{errc::application, reason, "the receiver could not handle the message"};
     add_reply(a, *r, *e, {}, &why);
   }
+  if (a.suspected) forget_suspect(a, *r, *e);
   r->dead_letters.push_back({std::move(reason), encode_message(*e), std::move(detail)});
   r->message = std::move(e);
   submit(a, std::move(r));
@@ -547,6 +565,7 @@ void shard_core::crash(activation& a, std::unique_ptr<turn_host> host, std::stri
     if (!spare_) spare_ = std::move(host);
     if (in->attempts < limits_.attempts) { // handled first when the entity is back: order is kept
       if (ended) end_waiting(a, in->who, *ended);
+      suspect_of(a, message_of(*in)).crashes = in->attempts;
       queued_change_ += 1;
       a.box.push_front(std::move(in));
     } else dead_letter(a, std::move(in), "attempts_exhausted", json{{"error", what}, {"attempts", limits_.attempts}}.dump(), ended);

@@ -82,6 +82,11 @@ void testkit::crash() {
   begin();
 }
 
+void testkit::suspect(const std::string& agent, std::uint64_t message) {
+  const auto id = id_of(agent);
+  ops_.emplace_front(shard_of(id, settings_.node.shards), std::make_unique<suspect_op>(id, message, "signal 11"));
+}
+
 void testkit::submit(std::unique_ptr<actor_record> record) { pipeline_->submit(std::move(record)); }
 journal_position testkit::allot(shard_id shard) noexcept { return store_->allot(shard); }
 void testkit::post(entity_id to, std::unique_ptr<shard_op> op) { ops_.emplace_back(shard_of(to, settings_.node.shards), std::move(op)); }

@@ -56,6 +56,8 @@ public:
 
   /// The power goes: everything in memory is lost, committed rows stay; then the hive starts again.
   void crash();
+  /// What a start finds when the process died while the agent ran that message (`message_of`): call it after `crash`.
+  void suspect(const std::string& agent, std::uint64_t message);
   /// Crash by itself when that many batches more have been committed.
   void crash_after_commits(std::uint64_t n) { crash_in_ = n; }
   std::uint64_t commits() const noexcept { return commits_; }
