@@ -45,7 +45,7 @@ struct log_head {
 /// Messages to one receiver that it has not handled yet, in order.
 struct outbound_link {
   std::deque<std::unique_ptr<envelope>> unsent;
-  std::uint32_t in_flight = 0;
+  std::vector<std::uint64_t> in_flight;      ///< Sequences; at most `entity.outbox_window`.
 };
 
 /// A keyed ask that is accepted and not settled: repeats of it wait here.
@@ -80,14 +80,42 @@ struct suspect_message {
   std::uint32_t crashes = 0;          ///< Of the agent.
 };
 
+/// The idempotency keys that an entity has answered, in order of time.
+class answered_keys {
+public:
+  void add(std::uint64_t hash, journal_position row, wall_time at) {
+    if (rows_.insert_or_assign(hash, row).second) by_age_.emplace_back(at, hash);
+  }
+  std::optional<journal_position> find(std::uint64_t hash) const {
+    const auto found = rows_.find(hash);
+    return found == rows_.end() ? std::nullopt : std::optional(found->second);
+  }
+  void erase(std::uint64_t hash) { rows_.erase(hash); }
+  /// Forgets what was answered before `oldest`.
+  void expire(wall_time oldest) {
+    for (; !by_age_.empty() && by_age_.front().first < oldest; by_age_.pop_front()) rows_.erase(by_age_.front().second);
+  }
+  std::size_t size() const noexcept { return rows_.size(); }
+  void clear() {
+    rows_.clear();
+    by_age_.clear();
+  }
+
+private:
+  std::unordered_map<std::uint64_t, journal_position> rows_;  // key hash -> row with the answer
+  std::deque<std::pair<wall_time, std::uint64_t>> by_age_;
+};
+
 /// What only some activations have.
 struct activation_extra {
   std::unordered_map<std::uint64_t, std::uint64_t> marks;     ///< sender * 4 + lane -> highest sequence handled.
-  std::unordered_map<std::uint64_t, journal_position> keys;   ///< Key hash -> row with the answer.
+  answered_keys keys;
   bool keys_loaded = false;
   bool keys_loading = false;
   std::vector<running_key> running;
   std::vector<std::unique_ptr<envelope>> awaiting_keys;       ///< Keyed asks until the index is there.
+  std::uint32_t lookups = 0;                                  ///< Repeats of generated keys that are being looked up.
+  std::unordered_map<std::uint64_t, journal_position> answered_meanwhile; ///< Generated keys, since the first lookup began.
   std::map<entity_id, outbound_link> links;
   std::uint32_t outbox_size = 0;
   std::vector<std::uint64_t> delivered;                       ///< Own outbox rows to delete with a later commit.
@@ -102,6 +130,7 @@ struct activation_extra {
   std::vector<std::unique_ptr<shard_op>> after_load;          ///< Orders, exits and answers that wait for the entity's load.
   bool above_down = false;                                    ///< A supervisor above is stopped or quarantined, and so is this one:
   persistence::desired_state own_desired{};                   ///< its own desired state.
+  std::vector<std::uint64_t> unended;                         ///< Waiting turns whose rows are to go, and did not.
   bool pause_after_reload = false;                            ///< The store was away: do not try again at once.
   std::string last_error;
   wall_time last_error_at{};

@@ -59,6 +59,7 @@ struct envelope : shard_op {
   lane on = lane::user;
   bool generated_key = false;
   bool failed = false;             ///< A reply that is an application error.
+  bool looked_up = false;          ///< A repeat of a generated key, back from the look at the disk.
   std::uint8_t attempts = 0;       ///< Turns that crashed on it so far.
   ticket_ref ticket;
   steady_time deadline = steady_time::max();
@@ -69,6 +70,7 @@ struct envelope : shard_op {
   trace_context trace{};
 
   steady_time accepted_at{};
+  wall_time due{};                 ///< The deadline as it is stored, of an agent's ask; zero: none.
   entity_id sender;
   std::uint64_t sequence = 0;
   std::string key;

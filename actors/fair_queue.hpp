@@ -12,7 +12,7 @@
 
 namespace hive::actors {
 
-/// Confined to one thread. `T` is a pointer-like value.
+/// Confined to one thread.
 template <class T> class fair_queue {
 public:
   /// @param quantum cost that a tenant of weight 1 may use before the next one's turn.
@@ -21,7 +21,7 @@ public:
   void push(tenant_id tenant, T item, std::uint32_t weight = 1) {
     line& l = line_of(tenant);
     l.weight = weight;
-    l.items.push_back(item);
+    l.items.push_back(std::move(item));
     ++size_;
     if (!l.listed) {
       l.listed = true;
@@ -51,7 +51,7 @@ public:
           continue;
         }
       }
-      T item = l.items.front();
+      T item = std::move(l.items.front());
       l.items.pop_front();
       --size_;
       return item;

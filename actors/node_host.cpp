@@ -127,7 +127,7 @@ result<void> node_host::open_recorder() {
 void node_host::report_overdue(entity_id entity, std::chrono::milliseconds ran) {
   add(metrics(entity.tenant()).mine().overdue);
   log::warn("turn over its time limit", {{"entity", to_string(entity)}, {"ran_ms", ran.count()}});
-  read([this, entity, ran](store_reader& reader) {
+  read(entity.tenant(), [this, entity, ran](store_reader& reader) {
     const auto row = reader.find(context_of(entity.tenant(), "system"), entity);
     const std::string source = row ? std::string(to_string(row->kind)) + "/" + row->name : to_string(entity);
     const entity_id root{entity.tenant(), root_supervisor_serial};
@@ -203,29 +203,40 @@ void node_host::accept(tenant_context who, ask_request&& request, ticket_ref tic
   shards_->post(shard, std::move(e));
 }
 
-result<void> node_host::tell(tenant_context who, destination to, std::string type, payload body, trace_context trace) {
-  if (auto why = not_ready()) return *why;
+void node_host::tell(tenant_context who, destination to, std::string type, payload body, trace_context trace, std::function<void(result<void>)> done) {
+  if (auto why = not_ready()) return done(std::move(*why));
   if (body.bytes.size() > parts_.settings.entity.payload_bytes)
-    return invalid("payload", "the payload is larger than entity.payload_bytes");
-  if (type.empty() || type.size() > 128) return invalid("type", "type is required, at most 128 bytes");
+    return done(invalid("payload", "the payload is larger than entity.payload_bytes"));
+  if (type.empty() || type.size() > 128) return done(invalid("type", "type is required, at most 128 bytes"));
   auto id = fixed(who, to);
+  if (!id) id = known(who, to.kind, to.name);
   if (!id) {
-    auto found = resolve_now(who, to.kind, to.name);
-    if (!found) return found.error();
-    id = *found;
+    const auto kind = to.kind;
+    const auto name = to.name;
+    return resolve(who, kind, name, [this, who, to = std::move(to), type = std::move(type), body = std::move(body), trace, done = std::move(done)](result<entity_id> found) mutable {
+      if (found) return send_tell(who, *found, std::move(type), std::move(body), trace, std::move(done));
+      if (found.error().code == errc::not_found) found = error{errc::not_found, "not_found", "no " + name_of(to)};
+      done(found.error());
+    });
   }
-  const auto shard = shard_of(*id, shard_count_);
+  send_tell(who, *id, std::move(type), std::move(body), trace, std::move(done));
+}
+
+/// `done` hears when the message is in its lane, or why it is not.
+void node_host::send_tell(tenant_context who, entity_id to, std::string type, payload body, trace_context trace, std::function<void(result<void>)> done) {
+  const auto shard = shard_of(to, shard_count_);
   if (shards_->depth(shard) > parts_.settings.node.inbox_messages) {
     add(metrics(who.tenant()).mine().rejected);
-    return error{errc::resource_exhausted, "node_overloaded", "the shard's inbox is full (node.inbox_messages)", {}, std::chrono::milliseconds{100}};
+    return done(error{errc::resource_exhausted, "node_overloaded", "the shard's inbox is full (node.inbox_messages)", {}, std::chrono::milliseconds{100}});
   }
-  auto e = std::make_unique<envelope>(who, *id, envelope::origin::tell);
+  auto e = std::make_unique<envelope>(who, to, envelope::origin::tell);
   e->type = std::move(type);
   e->body = std::move(body);
   e->trace = trace;
+  auto heard = [done = std::move(done)](result<ask_answer> r) { done(r ? result<void>{} : result<void>(std::move(r).error())); };
+  e->ticket = ticket_ref(new ask_ticket(on_reply(std::move(heard)), {}, steady_time::max()));
   add(metrics(who.tenant()).mine().tells);
   shards_->post(shard, std::move(e));
-  return {};
 }
 
 void node_host::tell_id(tenant_context who, entity_id to, const std::string& type, const payload& body) {
@@ -254,31 +265,35 @@ void node_host::post(entity_id to, std::unique_ptr<shard_op> op) {
   early_.emplace_back(to, std::move(op));
 }
 
-void node_host::read(std::function<void(store_reader&)> job) {
-  readers_->post([job = std::move(job)](std::unique_ptr<store_reader>& r) { job(*r); });
+void node_host::read(tenant_id for_whom, std::function<void(store_reader&)> job) {
+  readers_->post(for_whom, [job = std::move(job)](std::unique_ptr<store_reader>& r) { job(*r); });
 }
 
 void node_host::load(entity_id id, tenant_context who) {
-  readers_->post([this, id, who](std::unique_ptr<store_reader>& r) { post(id, std::make_unique<loaded_op>(id, loader_.load(*r, id, who))); });
+  readers_->post(id.tenant(), [this, id, who](std::unique_ptr<store_reader>& r) { post(id, std::make_unique<loaded_op>(id, loader_.load(*r, id, who))); });
 }
 
 std::optional<entity_id> node_host::known(tenant_context who, entity_kind kind, std::string_view name) { return names_.known(who, kind, name); }
 
 void node_host::resolve(tenant_context who, entity_kind kind, std::string name, std::function<void(result<entity_id>)> done) {
-  readers_->post([this, who, kind, name = std::move(name), done = std::move(done)](std::unique_ptr<store_reader>& r) {
+  readers_->post(who.tenant(), [this, who, kind, name = std::move(name), done = std::move(done)](std::unique_ptr<store_reader>& r) {
     done(names_.lookup(*r, who, kind, name));
   });
 }
 
-void node_host::execute(executor& e, executor::call call, entity_id entity, std::uint64_t turn, std::uint32_t step) {
+void node_host::execute(executor& e, executor::call call, steady_time deadline, entity_id entity, std::uint64_t turn, std::uint32_t step) {
   call.cancelled = &stopping_;
-  executor_threads_->post([this, &e, call = std::move(call), entity, turn, step](int&) {
+  executor_threads_->post(entity.tenant(), [this, &e, call = std::move(call), deadline, entity, turn, step](int&) mutable {
+    const auto left = std::chrono::floor<std::chrono::milliseconds>(deadline - parts_.clock.steady_now());
+    if (left.count() <= 0) return;
+    call.deadline = std::min(call.deadline, left);
     result<payload> answer = error{errc::internal, "executor_threw", "the executor threw"};
     try {
       answer = e.run(call);
     } catch (const std::exception& thrown) {
       answer = error{errc::internal, "executor_threw", thrown.what()};
     }
+    if (stopping_) return; // cut short: what it says is about the stop. The step runs again in the next life.
     if (answer && answer->bytes.size() > parts_.settings.entity.payload_bytes)
       answer = error{errc::application, "result_too_large", "the step's result is larger than entity.payload_bytes"};
     post(entity, std::make_unique<step_done_op>(entity, turn, step, std::move(answer)));
@@ -335,8 +350,6 @@ void node_host::publish_directory(const actor_record& r) {
 }
 
 void node_host::availability(const error* why) {
-  if (why) log::error("the store takes no commits", {{"reason", why->reason}, {"why", why->message}});
-  else log::info("the store takes commits again");
   std::lock_guard lock(state_guard_);
   if (why) unavailable_ = *why;
   else unavailable_.reset();
@@ -388,7 +401,7 @@ void node_host::wake_feed(tenant_id tenant) {
     }
     found->second.reading = true;
   }
-  read([this, tenant](store_reader& reader) { read_feed(tenant, reader); });
+  read(tenant, [this, tenant](store_reader& reader) { read_feed(tenant, reader); });
 }
 
 void node_host::read_feed(tenant_id tenant, store_reader& reader) {
@@ -459,7 +472,7 @@ void node_host::statuses(tenant_context who, std::vector<entity_id> ids,
     for (const auto id : ids)
       if (id.tenant() == who.tenant() && !all.contains(id) && absent.size() < absent_statuses) absent.push_back(id);
     if (absent.empty()) return done(std::move(all));
-    read([who, absent = std::move(absent), all = std::move(all), done](store_reader& reader) mutable {
+    read(who.tenant(), [who, absent = std::move(absent), all = std::move(all), done](store_reader& reader) mutable {
       for (const auto id : absent)
         if (const auto row = reader.load_entity(who, id); row && row->version != 0)
           all.emplace(id, json{{"status", stored_status(row->desired)}, {"incarnation", row->life.value()}});

@@ -142,6 +142,10 @@ void shard_core::deliver(std::unique_ptr<envelope> e) {
                           "the mailbox is full (entity.mailbox_messages, entity.mailbox_bytes)", {}, std::chrono::milliseconds{50}});
     return;
   }
+  if (e->ticket && e->from_where == envelope::origin::tell) { // its sender hears that it is in its lane
+    const auto told = std::move(e->ticket);
+    told->answer({});
+  }
   queued_change_ += 1;
   a.box.push_back(std::move(e));
   make_ready(a);
@@ -282,13 +286,17 @@ void shard_core::loaded(loaded_op& op) {
     a->desired = persistence::desired_state::stopped;
   } else if (a->more) a->more->above_down = false;
   if (a->more)
+    for (const auto number : std::exchange(a->more->unended, {})) end_waiting(*a, a->who, number, nullptr);
+  if (a->more)
     for (auto& e : std::exchange(a->more->undeliverable, {})) dead_letter(*a, std::move(e), "refused_by_store", "{}");
   if (a->more && std::exchange(a->more->pause_after_reload, false)) {
     a->doing = activity::paused;
     timers_.push({services_.clock().steady_now() + std::chrono::milliseconds{100}, a->id, 0, 0});
   }
   if (a->more && (!a->more->after_load.empty() || a->more->supervises)) take_orders(*a);
-  if (a->doing == activity::idle && a->desired == persistence::desired_state::running && !a->stopping && a->more && a->more->turn) { // a waiting turn found at start: run it again up to where it was
+  const bool runs = a->doing == activity::idle && a->desired == persistence::desired_state::running && !a->stopping;
+  if (runs && a->more && a->more->turn) {
+    // A waiting turn found at start: run it again up to where it was.
     auto host = std::move(a->more->turn);
     if (a->suspected && poisonous(*a, *host->in)) {
       add(services_.metrics(a->id.tenant()).mine().crashes);
@@ -327,7 +335,7 @@ bool shard_core::may_passivate(const activation& a) const noexcept {
   if (!a.more) return true;
   if (a.stopping || !a.more->after_load.empty() || (a.more->supervises && !a.more->supervises->core.forgettable(services_.clock().steady_now()))) return false;
   return a.more->links.empty() && a.more->delivered.empty() && a.more->running.empty() && !a.more->turn &&
-         a.more->awaiting_keys.empty() && a.more->returned.empty() && a.more->uncertain.empty();
+         a.more->awaiting_keys.empty() && a.more->lookups == 0 && a.more->returned.empty() && a.more->uncertain.empty();
 }
 
 void shard_core::passivate_idle() {
@@ -373,9 +381,14 @@ void shard_core::tick(steady_time now) {
       continue;
     }
     if (t.turn == 0) { // a load or a message to be tried again
-      if (a->doing == activity::paused) a->doing = activity::idle;
-      if (a->doing == activity::absent && a->more && !a->more->after_load.empty()) start_loading(*a);
-      make_ready(*a);
+      if (a->doing == activity::reloading && a->run_ahead == 0) reload(*a);
+      else if (a->doing == activity::absent && a->more && (a->more->turn || !a->more->after_load.empty())) start_loading(*a);
+      else if (a->doing == activity::paused) {
+        a->doing = activity::idle;
+        if (a->more && a->more->turn && a->desired == persistence::desired_state::running && !a->stopping) run_turn(*a, std::move(a->more->turn)); // it was found on the disk while that was away
+        a = find(t.entity);
+      }
+      if (a) make_ready(*a);
       continue;
     }
     if (!a->more || !a->more->turn || a->more->turn->number != t.turn || t.step >= a->more->turn->steps.size()) continue;

@@ -3,10 +3,10 @@
 /// no thread, no clock, no disk and no CAF; `shard_services` is all it knows of the world. `caf/shard_actor.hpp` is its
 /// shell in a node, `testkit/` its shell in tests.
 ///
-/// Confined to one thread at a time. Sources: shard_core.cpp (inbox, dispatch, loading, passivation), shard_turns.cpp
-/// (running and ending turns), shard_steps.cpp (waiting), shard_commits.cpp (what became of records), shard_outbox.cpp
-/// (messages between entities), shard_supervision.cpp (supervisors and what they order), shard_system.cpp (desired states,
-/// deletion, explain).
+/// Confined to one thread at a time. Sources: shard_core.cpp (inbox, dispatch, loading, passivation), shard_keys.cpp
+/// (idempotency keys), shard_turns.cpp (running and ending turns), shard_steps.cpp (waiting), shard_commits.cpp (what became
+/// of records), shard_outbox.cpp (messages between entities), shard_supervision.cpp (supervisors and what they order),
+/// shard_system.cpp (desired states, deletion, poison, explain).
 #pragma once
 
 #include "actors/activation.hpp"
@@ -164,15 +164,16 @@ public:
   virtual void post(entity_id to, std::unique_ptr<shard_op> op) = 0;
   /// Answers with a `loaded_op`.
   virtual void load(entity_id id, tenant_context who) = 0;
-  /// Runs `read` on a reader thread.
-  virtual void read(std::function<void(persistence::store_reader&)> read) = 0;
+  /// Runs `read` on a reader thread. Tenants take turns.
+  virtual void read(tenant_id for_whom, std::function<void(persistence::store_reader&)> read) = 0;
   /// The id that a name has, when it is at hand.
   virtual std::optional<entity_id> known(tenant_context who, entity_kind kind, std::string_view name) = 0;
   /// The same, looked up; `done` on any thread.
   virtual void resolve(tenant_context who, entity_kind kind, std::string name,
                        std::function<void(result<entity_id>)> done) = 0;
   /// Runs the step on the executor threads; answers with a `step_done_op`.
-  virtual void execute(executor& e, executor::call call, entity_id entity, std::uint64_t turn, std::uint32_t step) = 0;
+  /// Not at all when `deadline` has passed before a thread is free: the turn has heard `unknown` by then.
+  virtual void execute(executor& e, executor::call call, steady_time deadline, entity_id entity, std::uint64_t turn, std::uint32_t step) = 0;
   virtual tenant_context context_of(tenant_id tenant, std::string_view principal) = 0;
   virtual tenant_metrics& metrics(tenant_id tenant) = 0;
   virtual node_gauges& gauges() noexcept = 0;
@@ -243,12 +244,19 @@ private:
   void passivate_idle();
   void refuse(std::unique_ptr<envelope> e, error why);
 
-  // shard_turns.cpp
-  void begin(activation& a, std::unique_ptr<envelope> e);
+  // shard_keys.cpp
   bool settle_by_key(activation& a, std::unique_ptr<envelope>& e);
   void load_keys(activation& a);
+  void return_awaiting(activation& a);
   void answer_from_row(activation& a, std::unique_ptr<envelope> e, journal_position row);
   void find_generated(activation& a, std::unique_ptr<envelope> e);
+  void walk_generated(entity_id id, tenant_context who, journal_position from, std::shared_ptr<envelope> held);
+  void found_generated(entity_id id, std::shared_ptr<envelope> held, result<std::optional<journal_position>> row);
+  void end_lookup(activation& a);
+  bool answered_since(activation& a, std::unique_ptr<envelope>& e);
+
+  // shard_turns.cpp
+  void begin(activation& a, std::unique_ptr<envelope> e);
   void run_turn(activation& a, std::unique_ptr<turn_host> host);
   void proceed(activation& a, std::unique_ptr<turn_host> host);
   void end_turn(activation& a, std::unique_ptr<turn_host> host);
@@ -256,10 +264,11 @@ private:
   void refuse_turn(activation& a, std::unique_ptr<turn_host> host, error why);
   void crash(activation& a, std::unique_ptr<turn_host> host, std::string what);
   void mark(activation& a, actor_record& r, const envelope& e);
-  void retry_later(activation& a, std::unique_ptr<envelope> e, std::optional<std::uint64_t> ended);
-  void end_waiting(activation& a, tenant_context who, std::uint64_t number);
-  void dead_letter(activation& a, std::unique_ptr<envelope> e, std::string reason, std::string detail,
-                   std::optional<std::uint64_t> ended = {});
+  void take_mark(activation& a, actor_record& r, std::unique_ptr<envelope> reply);
+  void retry_later(activation& a, std::unique_ptr<envelope> e);
+  void end_waiting(activation& a, tenant_context who, std::uint64_t number, std::unique_ptr<envelope> reply);
+  void refuse_sent(activation& a, std::unique_ptr<envelope> e, const error& why);
+  void dead_letter(activation& a, std::unique_ptr<envelope> e, std::string reason, std::string detail);
   void add_reply(activation& a, actor_record& r, const envelope& to, payload answer, const error* failure);
   void submit(activation& a, std::unique_ptr<actor_record> r);
   bool resolve_sends(activation& a, std::unique_ptr<turn_host>& host);
@@ -296,7 +305,7 @@ private:
   void system_message(activation& a, std::unique_ptr<envelope> e);
   void start_by_hand(activation& a, actor_record& r);
   void stop_by_hand(activation& a, bool restart, bool reset);
-  void abandon_turn(activation& a, actor_record& r, const error& why);
+  void abandon_turn(activation& a, actor_record& r, const error& why, const char* reason);
   void record_event(activation& a, const char* what, json data);
   void suspect(activation& a, const suspect_op& op);
   void note(activation& a, note_op& op);

@@ -189,7 +189,7 @@ void shard_core::supervision_due(activation& a) {
 }
 
 void shard_core::list_children(activation& a, std::function<void(shard_core&, std::vector<supervised_child>)> then) {
-  services_.read([this, id = a.id, who = a.who, name = a.name, then = std::move(then)](persistence::store_reader& reader) {
+  services_.read(a.id.tenant(), [this, id = a.id, who = a.who, name = a.name, then = std::move(then)](persistence::store_reader& reader) {
     auto found = std::make_shared<std::vector<supervised_child>>(children_of(reader, who, name));
     services_.post(id, std::make_unique<call_op>([found, then](shard_core& shard) { then(shard, std::move(*found)); }));
   });
@@ -338,6 +338,7 @@ void shard_core::drop_turn(activation& a) {
   a.generation += 1;
   a.more->read_wanted = false;
   a.doing = activity::held;
+  return_awaiting(a); // whatever was looked up for the old generation is void
   auto& host = *a.more->turn;
   if (host.accepted) {
     auto fresh = std::make_unique<turn_host>(*this);
@@ -395,7 +396,7 @@ void shard_core::reset_then_begin(activation& a) {
   constexpr std::size_t page = 1000;
   a.doing = activity::held;
   auto keys = std::make_shared<std::vector<std::string>>();
-  services_.read([this, id = a.id, who = a.who, keys](persistence::store_reader& reader) {
+  services_.read(a.id.tenant(), [this, id = a.id, who = a.who, keys](persistence::store_reader& reader) {
     const auto rows = reader.items(who, id, "", "", page);
     if (rows)
       for (const auto& [key, value] : *rows) keys->push_back(key);

@@ -37,7 +37,7 @@ void shard_core::system_message(activation& a, std::unique_ptr<envelope> e) {
   } else if (e->type == "hive.restart") {
     const auto body = json::parse(e->body.bytes, nullptr, false);
     const bool reset = body.is_object() && body.value("reset", false);
-    if (reset) abandon_turn(a, *r, {errc::application, "reset", "the agent was restarted with an empty state while the ask waited"});
+    if (reset) abandon_turn(a, *r, {errc::application, "reset", "the agent was restarted with an empty state while the ask waited"}, "receiver_reset");
     if (own == desired_state::running && !a.more->above_down) stop_by_hand(a, true, reset);
     else if (own != desired_state::deleted) {
       if (own != desired_state::running) set_desired(a, *r, desired_state::running);
@@ -50,7 +50,8 @@ void shard_core::system_message(activation& a, std::unique_ptr<envelope> e) {
     a.state.clear();
     a.logs.clear();
     r->state = std::string{};
-    abandon_turn(a, *r, {errc::not_found, "deleted", "the entity was deleted while the ask waited"});
+    return_awaiting(a); // to hear that it is gone
+    abandon_turn(a, *r, {errc::not_found, "deleted", "the entity was deleted while the ask waited"}, "receiver_deleted");
     a.more->supervises.reset();
     a.generation += 1;
     a.doing = activity::idle;
@@ -96,17 +97,23 @@ void shard_core::stop_by_hand(activation& a, bool restart, bool reset) {
   if (a.spec && a.spec->kind == entity_kind::supervisor && (!restart || a.more->supervises)) end_group(a);
 }
 
-/// The turn that waits is over; its asker hears why.
-void shard_core::abandon_turn(activation& a, actor_record& r, const error& why) {
+/// The turn that waits is over; its asker hears why, and a message that nobody waits for becomes a dead letter.
+void shard_core::abandon_turn(activation& a, actor_record& r, const error& why, const char* reason) {
   if (!a.more->turn) return;
   services_.gauges().waiting.fetch_sub(1, std::memory_order_relaxed);
   const auto host = std::move(a.more->turn);
   if (host->accepted) r.ended = host->number;
+  take_mark(a, r, std::move(host->reply));
+  if (host->in && host->in->from_where == envelope::origin::send) {
+    mark(a, r, *host->in);
+    if (!host->in->reply_to) r.dead_letters.push_back({reason, encode_message(*host->in), "{}"});
+  }
   if (host->in && host->in->ticket) host->in->ticket->fail(error(why));
   if (host->in && host->in->reply_to) add_reply(a, r, *host->in, {}, &why);
   a.more->read_wanted = false;
   a.generation += 1;
   a.doing = activity::idle;
+  return_awaiting(a); // whatever was looked up for the old generation is void
 }
 
 void shard_core::record_event(activation& a, const char* what, json data) {

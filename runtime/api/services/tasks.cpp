@@ -196,13 +196,13 @@ void task_service::submit(const call& c, v1::SubmitTaskRequest& request, reply<v
              [&hive = with_.hive, c, done = std::move(done)](result<json> answer) {
                if (!answer) return done(std::move(answer).error());
                // The whole row, as it is now: it may have started already.
-               hive.read([c, id = answer->value("id", ""), done](store_reader& store) { done(read_task(store, c.context, id)); });
+               hive.read(c.context.tenant(), [c, id = answer->value("id", ""), done](store_reader& store) { done(read_task(store, c.context, id)); });
              });
 }
 
 void task_service::get(const call& c, v1::GetTaskRequest& request, reply<v1::Task> done) {
   const auto look = [&hive = with_.hive, c, id = request.id()](reply<v1::Task> then) {
-    hive.read([c, id, then = std::move(then)](store_reader& store) { then(read_task(store, c.context, id)); });
+    hive.read(c.context.tenant(), [c, id, then = std::move(then)](store_reader& store) { then(read_task(store, c.context, id)); });
   };
   if (request.wait_ms() == 0) return look(std::move(done));
 
@@ -218,7 +218,7 @@ void task_service::get(const call& c, v1::GetTaskRequest& request, reply<v1::Tas
 }
 
 void task_service::list(const call& c, v1::ListTasksRequest& request, reply<v1::ListTasksResponse> done) {
-  with_.hive.read([c, after = request.page_token(), size = page_of(request.page_size()), state = request.state(), done = std::move(done)](store_reader& store) {
+  with_.hive.read(c.context.tenant(), [c, after = request.page_token(), size = page_of(request.page_size()), state = request.state(), done = std::move(done)](store_reader& store) {
     auto rows = store.items(c.context, {c.context.tenant(), actors::default_queue_serial}, "task/",
                             after.empty() ? std::string{} : "task/" + after, size + 1);
     if (!rows) return done(std::move(rows).error());
@@ -238,7 +238,7 @@ void task_service::cancel(const call& c, v1::CancelTaskRequest& request, reply<v
   ask_entity(with_.hive, c, queue, "task.cancel", json{{"id", request.id()}}.dump(), {}, {},
              [&hive = with_.hive, c, id = request.id(), done = std::move(done)](result<json> answer) {
                if (!answer) return done(std::move(answer).error());
-               hive.read([c, id, done](store_reader& store) { done(read_task(store, c.context, id)); });
+               hive.read(c.context.tenant(), [c, id, done](store_reader& store) { done(read_task(store, c.context, id)); });
              });
 }
 
