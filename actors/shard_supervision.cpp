@@ -241,7 +241,10 @@ void shard_core::obey(activation& a, order_op& op) {
     }
   case order::kill:
     if (gone || own_desired(a) != desired_state::running) return;
-    if (a.doing == activity::held) return;
+    if (a.doing == activity::held) {
+      if (!a.more || !a.more->stop) a.stopping = false; // its turn had found out by itself that it was revoked
+      return;
+    }
     if (!a.stopping || !a.more->stop) begin_stop(a, std::make_unique<stop_under_way>());
     if (a.stopping) drop_turn(a);
     return;
