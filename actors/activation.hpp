@@ -4,6 +4,7 @@
 #pragma once
 
 #include "actors/mailbox.hpp"
+#include "actors/supervisor.hpp"
 #include "actors/turn_host.hpp"
 
 #include <deque>
@@ -18,6 +19,9 @@ struct loaded_spec {
   json config = json::object();
   entity_id supervisor;
   restart_type restart = restart_type::permanent;
+  bool significant = false;
+  std::optional<std::chrono::milliseconds> shutdown{std::chrono::milliseconds{5'000}};
+  std::optional<supervisor_spec> group;   ///< Of a supervisor.
 };
 
 enum class activity : std::uint8_t {
@@ -25,7 +29,8 @@ enum class activity : std::uint8_t {
   loading,
   idle,
   waiting,   ///< A turn is parked in a step or a read.
-  crashed,   ///< Until its supervisor says what happens.
+  crashed,   ///< Until its supervisor says what happens. Also after an end without an error.
+  held,      ///< Stopped by its supervisor, which starts it again; what comes meanwhile waits.
   paused,    ///< A durable message could not be handled just now; it is tried again in a moment.
   reloading, ///< A commit failed: the turns that ran ahead settle, then it loads again.
 };
@@ -48,6 +53,31 @@ struct running_key {
   std::uint64_t hash = 0;
   request_digest digest;
   std::vector<ticket_ref> waiters;
+};
+
+/// A supervisor that has something to do, or had of late.
+struct supervision {
+  supervisor_core core;
+  std::optional<steady_time> armed;   ///< Its timer.
+  std::uint64_t start_ticket = 0;     ///< Of its own start, answered when its children have started.
+};
+
+/// A stop under way: by the entity's supervisor, or by a person.
+struct stop_under_way {
+  entity_id supervisor;               ///< Hears when it is complete; zero: a person's.
+  std::uint64_t ticket = 0;
+  std::uint32_t number = 0;           ///< Of its timer.
+  bool by_person = false;
+  bool restart = false;               ///< A new life follows,
+  bool reset = false;                 ///< with an empty state.
+  std::unique_ptr<shard_op> next;     ///< A start that came before the end.
+};
+
+/// A message that did harm: counted on disk before it runs again.
+struct suspect_message {
+  std::uint64_t message = 0;          ///< `message_of`
+  std::uint32_t deaths = 0;           ///< Of the process, while its turn ran.
+  std::uint32_t crashes = 0;          ///< Of the agent.
 };
 
 /// The idempotency keys that an entity has answered, in order of time.
@@ -94,6 +124,12 @@ struct activation_extra {
   std::vector<std::unique_ptr<envelope>> returned;            ///< Messages of failed commits, until they all settled.
   std::vector<std::unique_ptr<envelope>> undeliverable;       ///< Refused by the store too often: dead letters after the reload.
   std::vector<std::pair<std::uint64_t, std::unique_ptr<envelope>>> uncertain; ///< Of failed commits of waiting turns, by turn.
+  std::vector<suspect_message> suspects;                      ///< Stored with the state; newest last.
+  std::unique_ptr<supervision> supervises;
+  std::unique_ptr<stop_under_way> stop;
+  std::vector<std::unique_ptr<shard_op>> after_load;          ///< Orders, exits and answers that wait for the entity's load.
+  bool above_down = false;                                    ///< A supervisor above is stopped or quarantined, and so is this one:
+  persistence::desired_state own_desired{};                   ///< its own desired state.
   std::vector<std::uint64_t> unended;                         ///< Waiting turns whose rows are to go, and did not.
   bool pause_after_reload = false;                            ///< The store was away: do not try again at once.
   std::string last_error;
@@ -116,6 +152,8 @@ struct activation {
   bool queued = false;               ///< In the shard's dispatch queue.
   bool used = false;                 ///< Since the last sweep.
   bool spec_stale = false;
+  bool suspected = false;            ///< There are `more->suspects`.
+  bool stopping = false;             ///< No new turn; `more->stop` says what follows.
   std::uint32_t generation = 0;      ///< Rises when the activation starts over; older records are void.
 
   std::string state;                 ///< After the last turn that ended well, on disk or not.
@@ -142,7 +180,8 @@ struct activation {
   std::size_t bytes() const noexcept;
 };
 
-/// The stored form of `state`: the sizes of the entity's logs, then the behaviour's own bytes.
+/// The stored form of `state`: the sizes of the entity's logs, messages that did harm (format 2), then the
+/// behaviour's own bytes.
 std::string encode_state(const activation& a);
 bool decode_state(std::string_view stored, activation& into);
 

@@ -182,6 +182,9 @@ public:
   void finish_failed(std::string_view token, std::string reason, std::string text);
   /// Shown by `hivectl task --watch` and in the event stream. @param token of a deferred task; empty: this message's.
   void progress(std::uint64_t done, std::uint64_t total, std::string note, std::string_view token = {});
+  /// Ends this agent's life without an error once the turn is committed. A permanent one begins the next life at once; a
+  /// transient one stays stopped until a person starts it; a temporary one is deleted.
+  void stop() noexcept;
   /// An event for watchers of the tenant.
   void emit(std::string type, const json& data);
 

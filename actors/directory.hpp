@@ -9,6 +9,7 @@
 /// |--------------------|-------------------------------------------------------------|--------|
 /// | `directory.apply`  | `{"agents":[{"name","spec"}],"supervisors":[{"name","spec"}]}` | `{"created":n,"updated":n,"unchanged":n,"entities":[{"kind","name","revision","change"}]}` |
 /// | `directory.delete` | `{"kind":"agent","name":"x"}`                               | `{"deleted":true}`; `not_found` |
+/// | `entity.stop`, `entity.start`, `entity.restart` | `{"kind","name","reset"?}`; `reset` with `restart` of an agent | `{"kind","name","revision","change":"stopping"}` ...; `not_found` |
 /// | `key.create`       | `{"id","secret_hash","role","label"}`                       | `{"id"}` |
 /// | `key.delete`       | `{"id"}`                                                    | `{"deleted":true}` |
 /// | `dead_letter.redrive` | `{"number"}`: sent again to its receiver, as the caller's  | `{"number"}`; `not_found` |

@@ -35,6 +35,25 @@ result<loaded_entity> entity_loader::load(persistence::store_reader& reader, ent
     if (!parsed) return parsed.error();
     spec.config = std::move(parsed->config);
     spec.restart = parsed->restart;
+    spec.significant = parsed->significant;
+    spec.shutdown = parsed->shutdown;
+  } else if (dir->kind == entity_kind::supervisor) {
+    auto parsed = supervisor_spec_from(json::parse(dir->spec, nullptr, false));
+    if (!parsed) return parsed.error();
+    spec.restart = parsed->restart;
+    spec.significant = parsed->significant;
+    spec.shutdown = parsed->shutdown;
+    spec.group = std::move(*parsed);
+  }
+  // Only running entities activate, and below a supervisor that is stopped or quarantined nothing runs.
+  std::string above_name = dir->supervisor;
+  for (int depth = 0; depth < 64 && !above_name.empty() && !found.above_down; ++depth) {
+    auto above = reader.find(who, entity_kind::supervisor, above_name);
+    if (!above) break;
+    auto its = reader.load_entity(who, above->id);
+    if (!its) return its.error();
+    found.above_down = its->desired != persistence::desired_state::running;
+    above_name = above->supervisor;
   }
   if (!dir->supervisor.empty())
     if (auto above = names_.lookup(reader, who, entity_kind::supervisor, dir->supervisor)) {

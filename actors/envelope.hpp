@@ -23,7 +23,10 @@ struct shard_op : mpsc_node {
     step_done, ///< step_done_op
     call,      ///< call_op: run a function on the shard
     exited,    ///< exited_op
-    restart,   ///< restart_op
+    order,     ///< order_op
+    answer,    ///< answer_op
+    suspect,   ///< suspect_op
+    note,      ///< note_op
   };
   kind what;
   explicit shard_op(kind k) noexcept : what(k) {}

@@ -83,6 +83,7 @@ struct tenant_counters {
   std::uint64_t crashes = 0;
   std::uint64_t rejected = 0;
   std::uint64_t dead_letters = 0;
+  std::uint64_t overdue = 0;                   ///< Turns that ran longer than `entity.turn_limit`.
   std::array<std::uint64_t, 24> turn_micros{}; ///< [i]: turns that took 2^i .. 2^(i+1)-1 microseconds.
   std::array<std::uint64_t, 24> ask_micros{};  ///< [i]: asks from acceptance to reply.
 };
@@ -104,7 +105,8 @@ public:
   /// Live facts about one entity; `done` on any thread. `not_found` as usual.
   virtual void explain(tenant_context who, destination of, std::function<void(result<explanation>)> done) = 0;
   /// Live status of many agents and supervisors by id: {"status": "idle|running|waiting|crashed|stopped...",
-  /// "incarnation": n, "restarts": n, "mailbox": n, "last_error": "..."}; missing ones are not active.
+  /// "incarnation": n, "restarts": n, "mailbox": n, "last_error": "..."}; of those not in
+  /// memory only what is stored ("inactive" when they would run); missing ones never ran.
   virtual void statuses(tenant_context who, std::vector<entity_id> ids,
                         std::function<void(std::unordered_map<entity_id, nlohmann::json>)> done) = 0;
 

@@ -14,6 +14,17 @@ using persistence::store_reader;
 namespace {
 constexpr std::size_t names_kept = 1'000'000;
 constexpr std::size_t feed_page = 500;
+constexpr std::size_t absent_statuses = 5'000;
+
+const char* stored_status(persistence::desired_state desired) noexcept {
+  switch (desired) {
+  case persistence::desired_state::running: return "inactive";
+  case persistence::desired_state::stopped: return "stopped";
+  case persistence::desired_state::quarantined: return "quarantined";
+  case persistence::desired_state::deleted: return "deleted";
+  }
+  return "inactive";
+}
 
 std::atomic<std::uint64_t> hosts_made{0};
 
@@ -42,6 +53,7 @@ node_host::~node_host() {
     std::lock_guard lock(gate_guard_);
     gate_ = gate({}); // who still waits hears `dropped`
   }
+  watch_.reset();
   if (executor_threads_) executor_threads_->stop();
   if (readers_) readers_->stop();
   if (shards_) shards_->stop();
@@ -77,6 +89,7 @@ result<void> node_host::start() {
   });
   executor_threads_ = std::make_unique<worker_pool<int>>(s.node.executor_threads, [] { return 0; });
 
+  if (auto opened = open_recorder(); !opened) return opened;
   std::vector<std::unique_ptr<shard_core>> cores;
   for (const auto& row : *claimed) cores.push_back(std::make_unique<shard_core>(row.shard, row.fence, *this));
 
@@ -103,6 +116,35 @@ result<void> node_host::start() {
   started_ = true;
   ready_ = !unavailable_;
   return {};
+}
+
+/// What the process died of last time is told to its shards before anything else.
+result<void> node_host::open_recorder() {
+  if (parts_.recorder_file.empty()) return {};
+  auto opened = turn_recorder::open(parts_.recorder_file);
+  if (!opened) return opened.error();
+  recorder_ = std::move(*opened);
+  for (const auto& s : recorder_->suspects()) {
+    std::string how = s.fault == turn_recorder::overdue ? "the turn did not end" : s.fault != 0 ? "signal " + std::to_string(s.fault) : "not known";
+    post(s.entity, std::make_unique<suspect_op>(s.entity, s.message, std::move(how)));
+  }
+  const auto& set = parts_.settings;
+  const std::size_t workers = set.node.workers != 0 ? set.node.workers : std::max(1U, std::thread::hardware_concurrency());
+  watch_ = std::make_unique<turn_watch>(*recorder_, overdue_turns::limits{workers, set.entity.turn_limit, std::max(set.node.turn_end, set.entity.turn_limit)},
+                                        [this](entity_id entity, std::chrono::milliseconds ran) { report_overdue(entity, ran); });
+  return {};
+}
+
+/// Its own shard is busy: the tenant's root supervisor writes the event.
+void node_host::report_overdue(entity_id entity, std::chrono::milliseconds ran) {
+  add(metrics(entity.tenant()).mine().overdue);
+  log::warn("turn over its time limit", {{"entity", to_string(entity)}, {"ran_ms", ran.count()}});
+  read(entity.tenant(), [this, entity, ran](store_reader& reader) {
+    const auto row = reader.find(context_of(entity.tenant(), "system"), entity);
+    const std::string source = row ? std::string(to_string(row->kind)) + "/" + row->name : to_string(entity);
+    const entity_id root{entity.tenant(), root_supervisor_serial};
+    post(root, std::make_unique<note_op>(root, persistence::event_row{"agent.turn_over_limit", source, json{{"ran_ms", ran.count()}}.dump()}));
+  });
 }
 
 std::uint64_t node_host::new_seed() noexcept {
@@ -479,7 +521,18 @@ void node_host::statuses(tenant_context who, std::vector<entity_id> ids,
     if (id.tenant() == who.tenant()) by_shard[shard_of(id, shard_count_)].push_back(id);
   auto g = std::make_shared<gathering>();
   g->left = by_shard.size();
-  g->done = std::move(done);
+  g->done = [this, who, ids = std::move(ids), done = std::move(done)](std::unordered_map<entity_id, json> all) {
+    std::vector<entity_id> absent; // what is not in memory may still be stopped or quarantined
+    for (const auto id : ids)
+      if (id.tenant() == who.tenant() && !all.contains(id) && absent.size() < absent_statuses) absent.push_back(id);
+    if (absent.empty()) return done(std::move(all));
+    read(who.tenant(), [who, absent = std::move(absent), all = std::move(all), done](store_reader& reader) mutable {
+      for (const auto id : absent)
+        if (const auto row = reader.load_entity(who, id); row && row->version != 0)
+          all.emplace(id, json{{"status", stored_status(row->desired)}, {"incarnation", row->life.value()}});
+      done(std::move(all));
+    });
+  };
   if (by_shard.empty()) return g->done({});
   for (auto& [shard, list] : by_shard) {
     const entity_id any = list.front();

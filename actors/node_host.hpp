@@ -24,6 +24,7 @@ struct node_host_parts {
   behaviour_registry& behaviours;             ///< Agents' behaviours; the hive's own are added to it.
   executor_registry& executors;
   std::uint64_t seed;
+  std::string recorder_file;                  ///< What runs is recorded there; empty: nowhere.
   /// Called on the commit thread when a key or a tenant changed, before the change is answered.
   std::function<void(const persistence::turn_record&)> on_security_change;
 };
@@ -73,6 +74,7 @@ private:
   tenant_metrics& metrics(tenant_id tenant) override;
   node_gauges& gauges() noexcept override { return gauges_; }
   std::uint64_t new_seed() noexcept override;
+  turn_recorder* recorder() noexcept override { return recorder_.get(); }
 
   // -- commit_listener
   void settled(std::vector<persistence::settlement>&& batch) override;
@@ -83,6 +85,8 @@ private:
   void left(tenant_id tenant) noexcept override;
   void set_weight(const persistence::tenant_row& t);
   void publish_directory(const actor_record& r);
+  result<void> open_recorder();
+  void report_overdue(entity_id entity, std::chrono::milliseconds ran);
 
   /// The event stream of one tenant that somebody watches. Fed from the store after each commit that has events of the
   /// tenant, so that live and stored events are the same ones in the same order.
@@ -129,6 +133,8 @@ private:
   settler settler_; // commit thread only
 
   // Destroyed from the bottom up. The shards are stopped first and freed last but one: the commit thread still posts.
+  std::unique_ptr<turn_recorder> recorder_;
+  std::unique_ptr<turn_watch> watch_;
   std::unique_ptr<deadline_wheel> deadlines_;
   std::unique_ptr<worker_pool<std::unique_ptr<persistence::store_reader>>> readers_;
   std::unique_ptr<worker_pool<int>> executor_threads_;

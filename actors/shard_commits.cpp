@@ -20,6 +20,11 @@ void shard_core::settled(settled_op& op) {
   else failed(*a, op);
   if (a->doing == activity::reloading && a->run_ahead == 0) return reload(*a);
   if (a->run_ahead == 0 && a->more && a->more->read_wanted && a->more->turn) start_read(*a);
+  if (a->spec_stale && a->run_ahead == 0 && a->doing == activity::idle && a->more && a->more->supervises) { // no turn of its own will
+    a->spec_stale = false;
+    a->doing = activity::absent;
+    return start_loading(*a);
+  }
   make_ready(*a);
 }
 

@@ -17,6 +17,7 @@ const char* to_string(activity a) noexcept {
   case activity::idle: return "idle";
   case activity::waiting: return "waiting";
   case activity::crashed: return "crashed";
+  case activity::held: return "restarting";
   case activity::paused: return "paused";
   case activity::reloading: return "reloading";
   }
@@ -29,8 +30,12 @@ std::size_t activation::bytes() const noexcept {
 
 std::string encode_state(const activation& a) {
   byte_writer out;
-  out.varint(1).fixed64(a.last_generated.value()).varint(a.logs.size());
+  out.varint(a.suspected ? 2 : 1).fixed64(a.last_generated.value()).varint(a.logs.size());
   for (const auto& l : a.logs) out.text(l.name).varint(l.size);
+  if (a.suspected) {
+    out.varint(a.more->suspects.size());
+    for (const auto& s : a.more->suspects) out.fixed64(s.message).varint(s.deaths).varint(s.crashes);
+  }
   std::string stored = out.take();
   stored += a.state;
   return stored;
@@ -39,14 +44,26 @@ std::string encode_state(const activation& a) {
 bool decode_state(std::string_view stored, activation& into) {
   into.logs.clear();
   into.state.clear();
+  into.suspected = false;
+  if (into.more) into.more->suspects.clear();
   if (stored.empty()) return true;
   byte_reader in(stored);
-  if (in.varint() != 1) return false;
+  const auto format = in.varint();
+  if (format != 1 && format != 2) return false;
   into.last_generated = journal_position{in.fixed64()};
   const auto n = in.varint();
   for (std::uint64_t i = 0; i < n && in.ok(); ++i) {
     const auto name = in.text();
     into.logs.push_back({std::string(name), in.varint()});
+  }
+  if (format == 2) {
+    const auto suspects = in.varint();
+    for (std::uint64_t i = 0; i < suspects && in.ok(); ++i) {
+      const auto message = in.fixed64();
+      const auto deaths = static_cast<std::uint32_t>(in.varint());
+      into.extra().suspects.push_back({message, deaths, static_cast<std::uint32_t>(in.varint())});
+    }
+    into.suspected = suspects != 0;
   }
   into.state = std::string(in.rest());
   return in.ok();
@@ -66,8 +83,31 @@ void shard_core::handle(std::unique_ptr<shard_op> op) {
   case shard_op::kind::handled: handled(static_cast<handled_op&>(*op)); break;
   case shard_op::kind::step_done: step_done(static_cast<step_done_op&>(*op)); break;
   case shard_op::kind::call: static_cast<call_op&>(*op).run(*this); break;
-  case shard_op::kind::exited: exited(std::unique_ptr<exited_op>(static_cast<exited_op*>(op.release()))); break;
-  case shard_op::kind::restart: restart(static_cast<restart_op&>(*op)); break;
+  case shard_op::kind::exited: {
+    const auto to = static_cast<exited_op&>(*op).supervisor;
+    to_loaded(to, std::move(op));
+    break;
+  }
+  case shard_op::kind::answer: {
+    const auto to = static_cast<answer_op&>(*op).supervisor;
+    to_loaded(to, std::move(op));
+    break;
+  }
+  case shard_op::kind::suspect: {
+    const auto to = static_cast<suspect_op&>(*op).entity;
+    to_loaded(to, std::move(op));
+    break;
+  }
+  case shard_op::kind::note: {
+    const auto to = static_cast<note_op&>(*op).to;
+    to_loaded(to, std::move(op));
+    break;
+  }
+  case shard_op::kind::order: {
+    const auto to = static_cast<order_op&>(*op).child;
+    to_loaded(to, std::move(op));
+    break;
+  }
   }
 }
 
@@ -122,13 +162,17 @@ bool shard_core::runnable(const activation& a) const noexcept {
   case activity::reloading: return false;
   case activity::waiting:
   case activity::crashed:
+  case activity::held:
   case activity::paused: return a.box.has(lane::system);
-  case activity::idle: return !a.box.empty() && a.run_ahead < limits_.run_ahead_turns && a.run_ahead_bytes < limits_.run_ahead_bytes;
+  case activity::idle:
+    if (a.stopping) return a.box.has(lane::system);
+    return !a.box.empty() && a.run_ahead < limits_.run_ahead_turns && a.run_ahead_bytes < limits_.run_ahead_bytes;
   }
   return false;
 }
 
 void shard_core::make_ready(activation& a) {
+  if (a.stopping) try_stop(a);
   if (a.queued || !runnable(a)) return;
   a.queued = true;
   ready_.push(a.id.tenant(), &a, services_.metrics(a.id.tenant()).weight.load(std::memory_order_relaxed));
@@ -236,6 +280,11 @@ void shard_core::loaded(loaded_op& op) {
   }
   bytes_ += a->bytes() - before;
   a->doing = activity::idle;
+  if (found.above_down && a->desired == persistence::desired_state::running) {
+    a->extra().above_down = true;
+    a->extra().own_desired = a->desired;
+    a->desired = persistence::desired_state::stopped;
+  } else if (a->more) a->more->above_down = false;
   if (a->more)
     for (const auto number : std::exchange(a->more->unended, {})) end_waiting(*a, a->who, number, nullptr);
   if (a->more)
@@ -244,9 +293,15 @@ void shard_core::loaded(loaded_op& op) {
     a->doing = activity::paused;
     timers_.push({services_.clock().steady_now() + std::chrono::milliseconds{100}, a->id, 0, 0});
   }
-  if (a->more && a->more->turn && a->doing == activity::idle) { // a waiting turn found at start: run it again up to where it was
+  if (a->more && (!a->more->after_load.empty() || a->more->supervises)) take_orders(*a);
+  const bool runs = a->doing == activity::idle && a->desired == persistence::desired_state::running && !a->stopping;
+  if (runs && a->more && a->more->turn) {
+    // A waiting turn found at start: run it again up to where it was.
     auto host = std::move(a->more->turn);
-    run_turn(*a, std::move(host));
+    if (a->suspected && poisonous(*a, *host->in)) {
+      add(services_.metrics(a->id.tenant()).mine().crashes);
+      refuse_turn(*a, std::move(host), {errc::application, "poison", "the process died more than once while it ran this message"});
+    } else run_turn(*a, std::move(host));
     a = find(op.entity);
   }
   if (a) make_ready(*a);
@@ -278,6 +333,7 @@ bool shard_core::may_passivate(const activation& a) const noexcept {
   if (a.queued || !a.box.empty() || a.run_ahead != 0) return false;
   if (a.doing != activity::idle && a.doing != activity::absent) return false;
   if (!a.more) return true;
+  if (a.stopping || !a.more->after_load.empty() || (a.more->supervises && !a.more->supervises->core.forgettable(services_.clock().steady_now()))) return false;
   return a.more->links.empty() && a.more->delivered.empty() && a.more->running.empty() && !a.more->turn &&
          a.more->awaiting_keys.empty() && a.more->lookups == 0 && a.more->returned.empty() && a.more->uncertain.empty();
 }
@@ -316,12 +372,20 @@ void shard_core::tick(steady_time now) {
     timers_.pop();
     activation* a = find(t.entity);
     if (!a) continue;
+    if (t.turn == supervision_timer) {
+      supervision_due(*a);
+      continue;
+    }
+    if (t.turn == stop_timer) {
+      stop_overdue(*a, t.step);
+      continue;
+    }
     if (t.turn == 0) { // a load or a message to be tried again
       if (a->doing == activity::reloading && a->run_ahead == 0) reload(*a);
-      else if (a->doing == activity::absent && a->more && a->more->turn) start_loading(*a);
+      else if (a->doing == activity::absent && a->more && (a->more->turn || !a->more->after_load.empty())) start_loading(*a);
       else if (a->doing == activity::paused) {
         a->doing = activity::idle;
-        if (a->more && a->more->turn) run_turn(*a, std::move(a->more->turn)); // it was found on the disk while that was away
+        if (a->more && a->more->turn && a->desired == persistence::desired_state::running && !a->stopping) run_turn(*a, std::move(a->more->turn)); // it was found on the disk while that was away
         a = find(t.entity);
       }
       if (a) make_ready(*a);

@@ -4,8 +4,9 @@
 /// shell in a node, `testkit/` its shell in tests.
 ///
 /// Confined to one thread at a time. Sources: shard_core.cpp (inbox, dispatch, loading, passivation), shard_keys.cpp
-/// (idempotency keys), shard_turns.cpp (running and ending turns), shard_steps.cpp (waiting), shard_commits.cpp (what became of records), shard_outbox.cpp
-/// (messages between entities), shard_system.cpp (supervision, deletion, explain).
+/// (idempotency keys), shard_turns.cpp (running and ending turns), shard_steps.cpp (waiting), shard_commits.cpp (what became
+/// of records), shard_outbox.cpp (messages between entities), shard_supervision.cpp (supervisors and what they order),
+/// shard_system.cpp (desired states, deletion, poison, explain).
 #pragma once
 
 #include "actors/activation.hpp"
@@ -14,10 +15,12 @@
 #include "actors/generated_key.hpp"
 #include "actors/supervisor.hpp"
 #include "actors/tenant_metrics.hpp"
+#include "actors/turn_recorder.hpp"
 #include "config/settings.hpp"
 
 #include <absl/container/flat_hash_map.h>
 
+#include <mutex>
 #include <queue>
 #include <unordered_set>
 
@@ -27,6 +30,7 @@ struct loaded_entity {
   persistence::entity_row row;
   std::shared_ptr<const loaded_spec> spec;   ///< Null: no such entity (deleted, or never made).
   std::string name;
+  bool above_down = false;                   ///< A supervisor above it is stopped or quarantined.
 };
 
 struct loaded_op final : shard_op {
@@ -69,20 +73,81 @@ struct call_op final : shard_op {
 /// A child's life ended. To its supervisor's shard; in memory only: when the node dies, so do all its children.
 struct exited_op final : shard_op {
   entity_id supervisor;
-  entity_id child;
+  supervised_child child;
   incarnation life;
-  restart_type restart;
-  std::string reason;
-  exited_op(entity_id s, entity_id c, incarnation l, restart_type t, std::string r)
-    : shard_op(kind::exited), supervisor(s), child(c), life(l), restart(t), reason(std::move(r)) {}
+  bool normal;                               ///< By itself, without an error.
+  exited_op(entity_id s, supervised_child c, incarnation l, bool n) : shard_op(kind::exited), supervisor(s), child(c), life(l), normal(n) {}
 };
 
-/// What the supervisor decided. Names the incarnation it is about: a stale one is ignored.
-struct restart_op final : shard_op {
+/// What the supervisor decided. Names the incarnation it is about, when it knows it: a stale one is ignored.
+struct order_op final : shard_op {
+  enum class order : std::uint8_t { start, stop, kill, leave, remove, quarantine,
+                                    down };  ///< The supervisor is stopped or quarantined itself, and so is the child.
+  order what;
   entity_id child;
-  incarnation ended;
-  bool quarantine;                           ///< Instead of a new life.
-  restart_op(entity_id c, incarnation e, bool q) : shard_op(kind::restart), child(c), ended(e), quarantine(q) {}
+  entity_id supervisor;
+  std::optional<incarnation> life;
+  std::uint64_t ticket;                      ///< 0: wants no answer.
+  order_op(order o, entity_id c, entity_id s, std::optional<incarnation> l, std::uint64_t t)
+    : shard_op(kind::order), what(o), child(c), supervisor(s), life(l), ticket(t) {}
+};
+
+/// A child's answer to an order.
+struct answer_op final : shard_op {
+  enum class news : std::uint8_t { stopped, started, start_failed,
+                                   began };  ///< By a person's hand, not by the supervisor's order.
+  news what;
+  entity_id supervisor;
+  supervised_child child;
+  incarnation life;
+  std::uint64_t ticket;
+  answer_op(news n, entity_id s, supervised_child c, incarnation l, std::uint64_t t)
+    : shard_op(kind::answer), what(n), supervisor(s), child(c), life(l), ticket(t) {}
+};
+
+/// The process died while it ran this message. At a start, before anything runs.
+struct suspect_op final : shard_op {
+  entity_id entity;
+  std::uint64_t message;
+  std::string how;
+  suspect_op(entity_id e, std::uint64_t m, std::string h) : shard_op(kind::suspect), entity(e), message(m), how(std::move(h)) {}
+};
+
+/// An event about another entity, which cannot write it down itself just now. To the tenant's root supervisor.
+struct note_op final : shard_op {
+  entity_id to;
+  persistence::event_row event;
+  note_op(entity_id t, persistence::event_row e) : shard_op(kind::note), to(t), event(std::move(e)) {}
+};
+
+/// What tells a message from all others, also when it comes again after a restart; 0: it does not come again by itself.
+std::uint64_t message_of(const envelope& e) noexcept;
+
+/// Entities whose life a supervisor ended while their shard was busy with it: what such a turn did is dropped at its end.
+/// Any thread.
+class revoked_lives {
+public:
+  bool contains(entity_id id) const {
+    if (count_.load(std::memory_order_acquire) == 0) return false; // nearly always
+    std::lock_guard lock(guard_);
+    return ids_.contains(id);
+  }
+  void add(entity_id id) {
+    std::lock_guard lock(guard_);
+    ids_.insert(id);
+    count_.store(ids_.size(), std::memory_order_release);
+  }
+  void remove(entity_id id) {
+    if (count_.load(std::memory_order_acquire) == 0) return;
+    std::lock_guard lock(guard_);
+    ids_.erase(id);
+    count_.store(ids_.size(), std::memory_order_release);
+  }
+
+private:
+  mutable std::mutex guard_;
+  std::unordered_set<entity_id> ids_;
+  std::atomic<std::size_t> count_{0};
 };
 
 /// Everything a shard needs from outside.
@@ -113,6 +178,12 @@ public:
   virtual tenant_metrics& metrics(tenant_id tenant) = 0;
   virtual node_gauges& gauges() noexcept = 0;
   virtual std::uint64_t new_seed() noexcept = 0;
+  /// Null: what runs is not recorded.
+  virtual turn_recorder* recorder() noexcept { return nullptr; }
+  revoked_lives& revoked() noexcept { return revoked_; }
+
+private:
+  revoked_lives revoked_;
 };
 
 class shard_core {
@@ -151,7 +222,7 @@ private:
   struct timer {
     steady_time due;
     entity_id entity;
-    std::uint64_t turn;
+    std::uint64_t turn;                         // 0: a load or a message to be tried again
     std::uint32_t step;
     bool operator>(const timer& other) const noexcept { return due > other.due; }
   };
@@ -232,13 +303,48 @@ private:
 
   // shard_system.cpp
   void system_message(activation& a, std::unique_ptr<envelope> e);
-  void exited(std::unique_ptr<exited_op> op);
-  void decide(entity_id supervisor, const exited_op& op);
-  void restart(restart_op& op);
-  void record_event(activation& a, std::string type, json data);
+  void start_by_hand(activation& a, actor_record& r);
+  void stop_by_hand(activation& a, bool restart, bool reset);
+  void abandon_turn(activation& a, actor_record& r, const error& why, const char* reason);
+  void record_event(activation& a, const char* what, json data);
+  void suspect(activation& a, const suspect_op& op);
+  void note(activation& a, note_op& op);
+  suspect_message& suspect_of(activation& a, std::uint64_t message);
+  void forget_suspect(activation& a, actor_record& r, const envelope& e);
+  const suspect_message* known_suspect(const activation& a, const envelope& e) const noexcept;
+  bool poisonous(const activation& a, const envelope& e) const noexcept;
+
+  // shard_supervision.cpp: the supervisor's side
+  void to_loaded(entity_id id, std::unique_ptr<shard_op> op);
+  void take_orders(activation& a);
+  void take_loaded(activation& a, shard_op& op);
+  void supervise(activation& a, shard_op& op);
+  supervision& supervision_of(activation& a);
+  void act(activation& a);
+  void list_children(activation& a, std::function<void(shard_core&, std::vector<supervised_child>)> then);
+  void life_over(activation& a, const supervisor_command& c);
+  void supervision_due(activation& a);
+
+  // shard_supervision.cpp: the child's side
+  void obey(activation& a, order_op& op);
+  void end_group(activation& a);
+  void begin_stop(activation& a, std::unique_ptr<stop_under_way> stop);
+  void try_stop(activation& a);
+  void stop_overdue(activation& a, std::uint32_t number);
+  void drop_turn(activation& a);
+  void begin_life(activation& a, std::uint64_t ticket);
+  void reset_then_begin(activation& a);
+  void set_desired(activation& a, actor_record& r, persistence::desired_state wanted);
+  void settle_down(activation& a, persistence::desired_state as, const char* event, bool with_spec);
+  void end_life(activation& a, bool normal);
+  void answer(activation& a, entity_id supervisor, answer_op::news what, std::uint64_t ticket);
 
   friend class turn;
   friend struct turn_host;
+
+  /// In place of a turn's number in `timers_`: what else may come due.
+  static constexpr std::uint64_t supervision_timer = ~std::uint64_t{0};
+  static constexpr std::uint64_t stop_timer = supervision_timer - 1;
 
   shard_id id_;
   epoch fence_;
@@ -255,13 +361,7 @@ private:
   std::unique_ptr<turn_host> spare_;
   std::priority_queue<timer, std::vector<timer>, std::greater<>> timers_;
   std::unordered_set<entity_id> to_flush_;      // activations with delivered outbox rows to delete
-  struct supervised {
-    std::optional<supervisor_core> core;        // empty while its spec is being read
-    bool loading = false;
-    entity_id parent;
-    std::vector<std::unique_ptr<exited_op>> pending;
-  };
-  std::unordered_map<entity_id, supervised> supervisors_;
+  std::uint32_t stops_ = 0;
   steady_time now_{};                           // read every few turns: a clock read costs as much as a small turn
   wall_time wall_now_{};
   steady_time next_sweep_{};

@@ -213,7 +213,10 @@ void shard_core::resume(activation& a) {
   host->waits = wait_kind::none;
   auto parked = std::exchange(host->parked, {});
   a.doing = activity::idle; // what it waits for next, or its end, says otherwise
-  parked.resume();
+  {
+    const turn_recorder::running recorded(services_.recorder(), a.id, message_of(*host->in));
+    parked.resume();
+  }
   proceed(a, std::move(host));
   if (auto* still = find(id)) make_ready(*still);
 }

@@ -1,7 +1,9 @@
-// Supervision, desired states, and what a shard tells about its entities.
+// Desired states by a person's hand, deletion, and what a shard tells about its entities.
 #include "actors/shard_core.hpp"
 
 #include "config/base/log.hpp"
+
+#include <algorithm>
 
 namespace hive::actors {
 
@@ -17,41 +19,43 @@ void shard_core::system_message(activation& a, std::unique_ptr<envelope> e) {
   r->writes = true;
   r->position = services_.allot(id_);
   mark(a, *r, *e);
+  const std::string kind = a.spec ? to_string(a.spec->kind) : "entity";
 
+  const auto own = a.more->above_down ? a.more->own_desired : a.desired;
   if (e->type == "hive.spec_changed") {
     a.spec_stale = true;
-    if (a.desired == desired_state::quarantined) { // applied again: released
-      a.desired = desired_state::running;
-      r->desired = a.desired;
+    if (own == desired_state::quarantined) start_by_hand(a, *r); // applied again: released
+    else if (a.doing == activity::crashed && !a.more->supervises) a.doing = activity::idle;
+  } else if (e->type == "hive.start") {
+    if (own == desired_state::stopped || own == desired_state::quarantined) start_by_hand(a, *r);
+  } else if (e->type == "hive.stop") {
+    if (own == desired_state::running) {
+      set_desired(a, *r, desired_state::stopped);
+      r->events.push_back({kind + ".stopped", kind + "/" + a.name, json{{"by", e->who.principal()}}.dump()});
+      stop_by_hand(a, false, false);
     }
-    if (a.doing == activity::crashed) a.doing = activity::idle;
+  } else if (e->type == "hive.restart") {
+    const auto body = json::parse(e->body.bytes, nullptr, false);
+    const bool reset = body.is_object() && body.value("reset", false);
+    if (reset) abandon_turn(a, *r, {errc::application, "reset", "the agent was restarted with an empty state while the ask waited"}, "receiver_reset");
+    if (own == desired_state::running && !a.more->above_down) stop_by_hand(a, true, reset);
+    else if (own != desired_state::deleted) {
+      if (own != desired_state::running) set_desired(a, *r, desired_state::running);
+      if (!a.more->above_down) stop_by_hand(a, true, reset);
+    }
   } else if (e->type == "hive.deleted") {
+    a.more->above_down = false;
     a.desired = desired_state::deleted;
     r->desired = a.desired;
     a.state.clear();
     a.logs.clear();
     r->state = std::string{};
     return_awaiting(a); // to hear that it is gone
-    if (a.more->turn) {
-      services_.gauges().waiting.fetch_sub(1, std::memory_order_relaxed);
-      auto host = std::move(a.more->turn);
-      if (host->accepted) r->ended = host->number;
-      take_mark(a, *r, std::move(host->reply));
-      if (host->in && host->in->from_where == envelope::origin::send) {
-        mark(a, *r, *host->in);
-        if (!host->in->reply_to) r->dead_letters.push_back({"receiver_deleted", encode_message(*host->in), "{}"});
-      }
-      if (host->in && host->in->ticket) host->in->ticket->fail({errc::not_found, "deleted", "the entity was deleted while the ask waited"});
-      if (host->in && host->in->reply_to) {
-        const error gone{errc::not_found, "deleted", "the entity was deleted while the ask waited"};
-        add_reply(a, *r, *host->in, {}, &gone);
-      }
-      a.more->read_wanted = false;
-    }
+    abandon_turn(a, *r, {errc::not_found, "deleted", "the entity was deleted while the ask waited"}, "receiver_deleted");
+    a.more->supervises.reset();
     a.generation += 1;
     a.doing = activity::idle;
-    const char* kind = a.spec ? to_string(a.spec->kind) : "entity";
-    r->events.push_back({std::string(kind) + ".deleted", std::string(kind) + "/" + a.name, "{}"});
+    r->events.push_back({kind + ".deleted", kind + "/" + a.name, "{}"});
   } else {
     log::warn("unknown system message", {{"type", e->type}, {"entity", to_string(a.id)}});
   }
@@ -60,100 +64,179 @@ void shard_core::system_message(activation& a, std::unique_ptr<envelope> e) {
   submit(a, std::move(r));
 }
 
-// -- supervision: the child's shard tells the supervisor's shard, which decides. In memory: a restart does not wait for
-//    the disk, and when the node dies every child begins a new life anyway.
-
-void shard_core::exited(std::unique_ptr<exited_op> op) {
-  const entity_id id = op->supervisor;
-  auto& s = supervisors_[id];
-  if (s.core) return decide(id, *op);
-  s.pending.push_back(std::move(op));
-  if (std::exchange(s.loading, true)) return;
-  const auto who = services_.context_of(id.tenant(), "system");
-  const auto apply = [id](shard_core& shard, std::optional<supervisor_spec> spec, entity_id parent) {
-    auto& mine = shard.supervisors_[id];
-    if (!spec) {
-      spec.emplace();
-      spec->intensity = shard.settings_.supervisor.root_intensity;
-      spec->period = shard.settings_.supervisor.period;
-    }
-    mine.core.emplace(std::move(*spec));
-    mine.parent = parent;
-    mine.loading = false;
-    for (auto& p : std::exchange(mine.pending, {})) shard.decide(id, *p);
-  };
-  if (id.serial() == root_supervisor_serial) return apply(*this, std::nullopt, entity_id{});
-  services_.read(id.tenant(), [this, id, who, apply](persistence::store_reader& reader) {
-    std::optional<supervisor_spec> spec;
-    entity_id parent{id.tenant(), root_supervisor_serial};
-    if (auto row = reader.find(who, id)) {
-      if (auto parsed = supervisor_spec_from(json::parse(row->spec, nullptr, false))) {
-        spec = *parsed;
-        if (!row->supervisor.empty())
-          if (auto above = reader.find(who, entity_kind::supervisor, row->supervisor)) parent = above->id;
-      }
-    }
-    services_.post(id, std::make_unique<call_op>([spec, parent, apply](shard_core& shard) { apply(shard, spec, parent); }));
-  });
-}
-
-void shard_core::decide(entity_id supervisor, const exited_op& op) {
-  auto& s = supervisors_[supervisor];
-  using kind = supervisor_core::decision::kind;
-  switch (s.core->on_exit(op.restart, false, services_.clock().steady_now()).what) {
-  case kind::restart: services_.post(op.child, std::make_unique<restart_op>(op.child, op.life, false)); return;
-  case kind::leave: services_.post(op.child, std::make_unique<restart_op>(op.child, op.life, true)); return;
-  case kind::escalate:
-    log::warn("supervisor over its restart intensity", {{"supervisor", to_string(supervisor)}, {"child", to_string(op.child)}});
-    if (!s.parent) { // the root does not end a whole tenant: the child that crashed once too often is quarantined
-      services_.post(op.child, std::make_unique<restart_op>(op.child, op.life, true));
-      return;
-    }
-    // The supervisor's own life ends with its child's. Its parent restarts both, or quarantines the child at the root.
-    s.core->restarted();
-    services_.post(s.parent, std::make_unique<exited_op>(s.parent, op.child, op.life, restart_type::permanent, op.reason));
-    return;
+/// From stopped or quarantined to running; the new life begins when this is on its way to the disk.
+void shard_core::start_by_hand(activation& a, actor_record& r) {
+  set_desired(a, r, desired_state::running);
+  if (a.suspected) { // a clean sheet
+    a.suspected = false;
+    a.more->suspects.clear();
+    r.state = encode_state(a);
   }
+  const bool below_down = a.more->above_down;
+  const entity_id supervisor = a.spec && a.spec->supervisor ? a.spec->supervisor : entity_id{a.id.tenant(), root_supervisor_serial};
+  services_.post(supervisor, std::make_unique<answer_op>(answer_op::news::began, supervisor, supervised_child{a.id}, a.life, 0));
+  if (!below_down) stop_by_hand(a, true, false);
 }
 
-void shard_core::restart(restart_op& op) {
-  activation* a = find(op.child);
-  if (!a || a->doing != activity::crashed || a->life != op.ended) return; // about an earlier life
-  a->restarts += 1;
-  if (op.quarantine) {
-    a->desired = desired_state::quarantined;
-    auto r = make_record(*a, a->who);
-    r->writes = true;
-    r->position = services_.allot(id_);
-    r->desired = a->desired;
-    r->events.push_back({"agent.quarantined", "agent/" + a->name, json{{"error", a->extra().last_error}}.dump()});
-    submit(*a, std::move(r));
-  } else {
-    a->life = incarnation{a->life.value() + 1};
-    record_event(*a, "agent.restarted", {{"incarnation", a->life.value()}, {"error", a->extra().last_error}});
+void shard_core::stop_by_hand(activation& a, bool restart, bool reset) {
+  auto stop = std::make_unique<stop_under_way>();
+  stop->by_person = true;
+  stop->restart = restart;
+  stop->reset = reset;
+  stop->number = ++stops_;
+  if (a.more->stop) { // by its supervisor: a person's wish comes first, and answers the supervisor too
+    stop->supervisor = a.more->stop->supervisor;
+    stop->ticket = a.more->stop->ticket;
+    a.more->stop.reset();
   }
-  a->doing = activity::idle;
-  make_ready(*a);
+  if (a.spec && a.spec->shutdown)
+    timers_.push({services_.clock().steady_now() + *a.spec->shutdown, a.id, stop_timer, stop->number});
+  a.stopping = true;
+  a.more->stop = std::move(stop);
+  // It is complete when this message's record is on disk, and nothing of the old life runs any more.
+  if (a.spec && a.spec->kind == entity_kind::supervisor && (!restart || a.more->supervises)) end_group(a);
 }
 
-void shard_core::record_event(activation& a, std::string type, json data) {
+/// The turn that waits is over; its asker hears why, and a message that nobody waits for becomes a dead letter.
+void shard_core::abandon_turn(activation& a, actor_record& r, const error& why, const char* reason) {
+  if (!a.more->turn) return;
+  services_.gauges().waiting.fetch_sub(1, std::memory_order_relaxed);
+  const auto host = std::move(a.more->turn);
+  if (host->accepted) r.ended = host->number;
+  take_mark(a, r, std::move(host->reply));
+  if (host->in && host->in->from_where == envelope::origin::send) {
+    mark(a, r, *host->in);
+    if (!host->in->reply_to) r.dead_letters.push_back({reason, encode_message(*host->in), "{}"});
+  }
+  if (host->in && host->in->ticket) host->in->ticket->fail(error(why));
+  if (host->in && host->in->reply_to) add_reply(a, r, *host->in, {}, &why);
+  a.more->read_wanted = false;
+  a.generation += 1;
+  a.doing = activity::idle;
+  return_awaiting(a); // whatever was looked up for the old generation is void
+}
+
+void shard_core::record_event(activation& a, const char* what, json data) {
   auto r = make_record(a, a.who);
   r->writes = true;
   r->position = services_.allot(id_);
-  r->events.push_back({std::move(type), "agent/" + a.name, data.dump()});
+  const std::string kind = a.spec ? to_string(a.spec->kind) : "entity";
+  r->events.push_back({kind + "." + what, kind + "/" + a.name, data.dump()});
+  if (a.suspected) r->state = encode_state(a);
+  submit(a, std::move(r));
+}
+
+// -- poison: messages that the agent, or the whole process, dies of
+
+std::uint64_t message_of(const envelope& e) noexcept {
+  switch (e.from_where) {
+  case envelope::origin::ask: return e.key_hash();
+  case envelope::origin::send: return (e.sender.bits() * 0x9E3779B97F4A7C15ULL) ^ (e.sequence * 4 + static_cast<std::uint64_t>(e.on) + 1);
+  case envelope::origin::tell:
+  case envelope::origin::reply: return 0;
+  }
+  return 0;
+}
+
+const suspect_message* shard_core::known_suspect(const activation& a, const envelope& e) const noexcept {
+  const auto message = message_of(e);
+  for (const auto& s : a.more->suspects)
+    if (message != 0 && s.message == message) return &s;
+  return nullptr;
+}
+
+bool shard_core::poisonous(const activation& a, const envelope& e) const noexcept {
+  const auto* known = known_suspect(a, e);
+  return known && known->deaths >= limits_.process_deaths;
+}
+
+/// The newest is at the back; the oldest of too many is forgotten.
+suspect_message& shard_core::suspect_of(activation& a, std::uint64_t message) {
+  constexpr std::size_t kept = 16;
+  auto& list = a.extra().suspects;
+  a.suspected = true;
+  const auto known = std::find_if(list.begin(), list.end(), [&](const suspect_message& s) { return s.message == message; });
+  if (known != list.end()) std::rotate(known, known + 1, list.end());
+  else {
+    if (list.size() >= kept) list.erase(list.begin());
+    list.push_back({message});
+  }
+  return list.back();
+}
+
+/// It ended well, or as a dead letter: either way it does not run again.
+void shard_core::forget_suspect(activation& a, actor_record& r, const envelope& e) {
+  const auto message = message_of(e);
+  if (std::erase_if(a.more->suspects, [&](const suspect_message& s) { return s.message == message; }) == 0) return;
+  a.suspected = !a.more->suspects.empty();
+  r.state = encode_state(a);
+}
+
+/// Counted on disk before the message can run again: the entity loads once more when it is. An agent that was there at
+/// too many deaths, whatever the message, is quarantined itself.
+void shard_core::suspect(activation& a, const suspect_op& op) {
+  if (!a.spec || a.desired == desired_state::deleted) return;
+  auto& one = suspect_of(a, op.message);
+  one.deaths += 1;
+  std::uint32_t deaths = 0;
+  for (const auto& s : a.more->suspects) deaths += std::min(s.deaths, limits_.process_deaths);
+  a.more->last_error = "the process died while it ran this agent: " + op.how;
+  a.more->last_error_at = services_.clock().wall_now();
+  const std::string kind = to_string(a.spec->kind);
+  log::error("the process died while it ran this entity", {{"entity", kind + "/" + a.name}, {"tenant", a.id.tenant().value()}, {"how", op.how},
+                                                          {"message", op.message}, {"deaths_of_message", one.deaths}});
+  auto r = make_record(a, a.who);
+  r->writes = true;
+  r->position = services_.allot(id_);
+  r->state = encode_state(a);
+  r->events.push_back({kind + ".suspected", kind + "/" + a.name, json{{"how", op.how}, {"deaths_of_message", one.deaths}}.dump()});
+  if (deaths > limits_.process_deaths + 1 && a.spec->kind == entity_kind::agent) {
+    set_desired(a, *r, desired_state::quarantined);
+    r->events.push_back({kind + ".quarantined", kind + "/" + a.name, json{{"error", a.more->last_error}}.dump()});
+  }
+  submit(a, std::move(r));
+  a.doing = activity::reloading;
+  a.generation += 1;
+}
+
+void shard_core::note(activation& a, note_op& op) {
+  auto r = make_record(a, a.who);
+  r->writes = true;
+  r->position = services_.allot(id_);
+  r->events.push_back(std::move(op.event));
   submit(a, std::move(r));
 }
 
 // -- what it tells
 
+namespace {
+const char* status_word(const activation& a) {
+  switch (a.desired) {
+  case desired_state::quarantined: return "quarantined";
+  case desired_state::stopped: return "stopped";
+  case desired_state::deleted: return "deleted";
+  case desired_state::running: break;
+  }
+  if (a.stopping) return "stopping";
+  if (!a.spec || a.spec->kind != entity_kind::supervisor) return to_string(a.doing);
+  if (a.doing == activity::crashed || a.doing == activity::held) return "restarting";
+  if (!a.more || !a.more->supervises) return "running";
+  switch (a.more->supervises->core.doing()) {
+  case supervisor_core::phase::running: return "running";
+  case supervisor_core::phase::restarting: return "restarting";
+  case supervisor_core::phase::ending: return "stopping";
+  case supervisor_core::phase::ended: return "stopped";
+  }
+  return "running";
+}
+} // namespace
+
 json shard_core::status_of(entity_id id) {
   const activation* a = find(id);
   if (!a) return nullptr;
-  json s{{"status", a->desired == desired_state::running ? to_string(a->doing)
-                    : a->desired == desired_state::quarantined ? "quarantined"
-                    : a->desired == desired_state::stopped ? "stopped" : "deleted"},
+  json s{{"status", status_word(*a)},
          {"incarnation", a->life.value()},
-         {"restarts", a->restarts},
+         {"restarts", a->more && a->more->supervises ? a->more->supervises->core.restarts() : a->restarts},
          {"mailbox", a->box.count()}};
   if (a->more && !a->more->last_error.empty()) {
     s["last_error"] = a->more->last_error;

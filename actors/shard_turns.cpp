@@ -60,7 +60,21 @@ void shard_core::begin(activation& a, std::unique_ptr<envelope> e) {
     if (e->from_where != envelope::origin::send) return refuse(std::move(e), not_running(a));
     return dead_letter(a, std::move(e), a.desired == desired_state::deleted ? "receiver_deleted" : "receiver_stopped", "{}");
   }
+  if (a.suspected) {
+    if (const auto* known = known_suspect(a, *e)) e->attempts = std::max(e->attempts, static_cast<std::uint8_t>(std::min(known->crashes, 255U)));
+  }
+  if (a.suspected && poisonous(a, *e)) {
+    if (e->from_where == envelope::origin::send) return dead_letter(a, std::move(e), "poison", json{{"error", a.more->last_error}}.dump());
+    return refuse(std::move(e), {errc::failed_precondition, "poison", "the process died more than once while it ran this message; it is not run again", "idempotency_key"});
+  }
   if (e->from_where == envelope::origin::ask && !e->key.empty() && settle_by_key(a, e)) return;
+  if (e->attempts != 0 && a.run_ahead != 0) { // its count goes to the disk before it runs again
+    queued_change_ += 1;
+    a.box.push_front(std::move(e));
+    a.doing = activity::paused;
+    timers_.push({services_.clock().steady_now() + std::chrono::milliseconds{1}, a.id, 0, 0});
+    return;
+  }
   auto host = spare_ ? std::move(spare_) : std::make_unique<turn_host>(*this);
   host->of = &a;
   host->in = std::move(e);
@@ -87,6 +101,7 @@ void shard_core::run_turn(activation& a, std::unique_ptr<turn_host> host) {
   m.from = own.in->from;
   m.wants_reply = own.in->wants_reply();
   own.parked = {};
+  auto recorded = std::make_optional<turn_recorder::running>(services_.recorder(), a.id, message_of(*own.in));
   try {
     own.code = a.spec->code->handle(own.face, std::move(m));
   } catch (const std::exception& e) { // a `handle` that is no coroutine may throw right here
@@ -96,6 +111,7 @@ void shard_core::run_turn(activation& a, std::unique_ptr<turn_host> host) {
   const bool timed = own.seed % sampled == 0;
   const auto began = timed ? services_.clock().steady_now() : steady_time{};
   own.code.start();
+  recorded.reset();
   if (timed) add(services_.metrics(a.id.tenant()).mine().turn_micros[tenant_metrics::bucket(services_.clock().steady_now() - began)], sampled);
   proceed(a, std::move(host));
 }
@@ -108,6 +124,12 @@ void shard_core::proceed(activation& a, std::unique_ptr<turn_host> host) {
 void shard_core::end_turn(activation& a, std::unique_ptr<turn_host> host) {
   auto& m = services_.metrics(a.id.tenant()).mine();
   add(m.turns);
+  if (services_.revoked().contains(a.id)) { // its life ended while it ran: nothing of it counts
+    a.stopping = true;
+    a.extra().turn = std::move(host);
+    services_.gauges().waiting.fetch_add(1, std::memory_order_relaxed);
+    return drop_turn(a);
+  }
   try {
     host->code.take();
   } catch (const bad_message& e) {
@@ -252,11 +274,13 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
       o.message->to = o.to;
       services_.post(o.to, std::move(o.message));
     }
+    if (own.stops) end_life(a, true);
     own.reset();
     spare_ = std::move(host);
     return;
   }
 
+  const bool stops = own.stops;
   auto r = own.record ? std::move(own.record) : make_record(a, in.who);
   r->writes = durable;
   if (durable) {
@@ -279,6 +303,7 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
       a.log_tail = r->position;
     }
     if (own.new_state.has_value() || generated || !r->logs.empty()) r->state = encode_state(a);
+    if (a.suspected) forget_suspect(a, *r, in);
   }
   if (ask) {
     r->answered_key = in.key_hash();
@@ -293,6 +318,7 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
   else host.reset();
   a.doing = activity::idle;
   submit(a, std::move(r));
+  if (stops) end_life(a, true);
 }
 
 void shard_core::submit(activation& a, std::unique_ptr<actor_record> r) {
@@ -401,6 +427,7 @@ void shard_core::dead_letter(activation& a, std::unique_ptr<envelope> e, std::st
     const error why{errc::application, reason, "the receiver could not handle the message"};
     add_reply(a, *r, *e, {}, &why);
   }
+  if (a.suspected) forget_suspect(a, *r, *e);
   r->dead_letters.push_back({std::move(reason), encode_message(*e), std::move(detail)});
   r->message = std::move(e);
   submit(a, std::move(r));
@@ -424,6 +451,7 @@ void shard_core::crash(activation& a, std::unique_ptr<turn_host> host, std::stri
     host->reset();
     if (!spare_) spare_ = std::move(host);
     if (in->attempts < limits_.attempts) { // handled first when the entity is back: order is kept
+      suspect_of(a, message_of(*in)).crashes = in->attempts;
       queued_change_ += 1;
       a.box.push_front(std::move(in));
     } else dead_letter(a, std::move(in), "attempts_exhausted", json{{"error", what}, {"attempts", limits_.attempts}}.dump());
@@ -431,9 +459,7 @@ void shard_core::crash(activation& a, std::unique_ptr<turn_host> host, std::stri
     host->in = std::move(in);
     refuse_turn(a, std::move(host), std::move(why));
   }
-  a.doing = activity::crashed;
-  const entity_id supervisor = a.spec && a.spec->supervisor ? a.spec->supervisor : entity_id{a.id.tenant(), root_supervisor_serial};
-  services_.post(supervisor, std::make_unique<exited_op>(supervisor, a.id, a.life, a.spec ? a.spec->restart : restart_type::permanent, std::move(what)));
+  end_life(a, false);
 }
 
 } // namespace hive::actors

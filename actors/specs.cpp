@@ -7,6 +7,8 @@ namespace {
 
 using json = nlohmann::json;
 
+constexpr std::uint64_t day_ms = 86'400'000;
+
 /// Reads the members of one JSON object and remembers the first thing that is wrong.
 class object_reader {
 public:
@@ -43,6 +45,21 @@ public:
     }
     fail(name, "must be one of " + all);
   }
+  void flag(const char* name, bool& into) {
+    if (const auto* v = member(name)) {
+      if (v->is_boolean()) into = v->get<bool>();
+      else fail(name, "must be true or false");
+    }
+  }
+  void time(const char* name, std::chrono::milliseconds& into, std::uint64_t low) {
+    auto ms = static_cast<std::uint64_t>(into.count());
+    number(name, ms, low, day_ms);
+    into = std::chrono::milliseconds{static_cast<std::int64_t>(ms)};
+  }
+  bool has(const char* name) const {
+    const auto found = value_.is_object() ? value_.find(name) : value_.end();
+    return found != value_.end() && !found->is_null();
+  }
   void fail(const std::string& name, const std::string& why) {
     if (!problem_) problem_ = invalid(name, (name.empty() ? "the spec" : name) + " " + why);
   }
@@ -61,7 +78,17 @@ private:
 
 const std::vector<std::pair<const char*, restart_type>> restarts{
   {"permanent", restart_type::permanent}, {"transient", restart_type::transient}, {"temporary", restart_type::temporary}};
-const std::vector<std::pair<const char*, restart_strategy>> strategies{{"one_for_one", restart_strategy::one_for_one}};
+const std::vector<std::pair<const char*, restart_strategy>> strategies{
+  {"one_for_one", restart_strategy::one_for_one}, {"one_for_all", restart_strategy::one_for_all},
+  {"rest_for_one", restart_strategy::rest_for_one}, {"simple_one_for_one", restart_strategy::simple_one_for_one}};
+const std::vector<std::pair<const char*, enum auto_shutdown>> shutdowns{
+  {"never", auto_shutdown::never}, {"any_significant", auto_shutdown::any_significant}, {"all_significant", auto_shutdown::all_significant}};
+
+template <class E> const char* word_of(const std::vector<std::pair<const char*, E>>& words, E value) {
+  for (const auto& [word, is] : words)
+    if (is == value) return word;
+  return "";
+}
 
 } // namespace
 
@@ -71,13 +98,24 @@ json to_json(const agent_spec& spec) {
   if (!spec.capabilities.empty()) j["capabilities"] = spec.capabilities;
   if (spec.weight != 1) j["weight"] = spec.weight;
   if (!spec.supervisor.empty()) j["supervisor"] = spec.supervisor;
-  if (spec.restart != restart_type::permanent) j["restart"] = spec.restart == restart_type::transient ? "transient" : "temporary";
+  if (spec.restart != restart_type::permanent) j["restart"] = word_of(restarts, spec.restart);
+  if (spec.shutdown != agent_spec{}.shutdown) j["shutdown_ms"] = spec.shutdown.count();
+  if (spec.significant) j["significant"] = true;
   return j;
 }
 
 json to_json(const supervisor_spec& spec) {
-  json j{{"strategy", "one_for_one"}, {"intensity", spec.intensity}, {"period_ms", spec.period.count()}};
+  const supervisor_spec usual;
+  json j{{"strategy", word_of(strategies, spec.strategy)}, {"intensity", spec.intensity}, {"period_ms", spec.period.count()}};
   if (!spec.supervisor.empty()) j["supervisor"] = spec.supervisor;
+  if (spec.restart != usual.restart) j["restart"] = word_of(restarts, spec.restart);
+  if (spec.shutdown) j["shutdown_ms"] = spec.shutdown->count();
+  if (spec.significant) j["significant"] = true;
+  if (spec.ends_with != usual.ends_with) j["auto_shutdown"] = word_of(shutdowns, spec.ends_with);
+  if (spec.backoff != usual.backoff) j["backoff_ms"] = spec.backoff.count();
+  if (spec.backoff_max != usual.backoff_max) j["backoff_max_ms"] = spec.backoff_max.count();
+  if (spec.backoff_reset != usual.backoff_reset) j["backoff_reset_ms"] = spec.backoff_reset.count();
+  if (!spec.behaviour.empty()) j["behaviour"] = spec.behaviour;
   return j;
 }
 
@@ -88,6 +126,9 @@ result<agent_spec> agent_spec_from(const json& value) {
   in.text("supervisor", s.supervisor);
   in.number("weight", s.weight, 1, 1000);
   in.choice("restart", s.restart, restarts);
+  in.time("shutdown_ms", s.shutdown, 0);
+  in.flag("significant", s.significant);
+  if (s.significant && s.restart == restart_type::permanent) in.fail("significant", "is for transient and temporary children: a permanent one does not end");
   if (const auto* config = in.member("config")) {
     if (config->is_object()) s.config = *config;
     else in.fail("config", "must be an object");
@@ -108,12 +149,24 @@ result<agent_spec> agent_spec_from(const json& value) {
 result<supervisor_spec> supervisor_spec_from(const json& value) {
   supervisor_spec s;
   object_reader in(value);
-  std::uint64_t period = static_cast<std::uint64_t>(s.period.count());
   in.choice("strategy", s.strategy, strategies);
   in.number("intensity", s.intensity, 0, 1000);
-  in.number("period_ms", period, 1, 86'400'000);
+  in.time("period_ms", s.period, 1);
   in.text("supervisor", s.supervisor);
-  s.period = std::chrono::milliseconds{static_cast<std::int64_t>(period)};
+  in.choice("restart", s.restart, restarts);
+  std::chrono::milliseconds shutdown{0};
+  in.time("shutdown_ms", shutdown, 0);
+  if (in.has("shutdown_ms")) s.shutdown = shutdown;
+  in.flag("significant", s.significant);
+  if (s.significant && s.restart == restart_type::permanent) in.fail("significant", "is for transient and temporary children: a permanent one does not end");
+  in.choice("auto_shutdown", s.ends_with, shutdowns);
+  in.time("backoff_ms", s.backoff, 0);
+  in.time("backoff_max_ms", s.backoff_max, 1);
+  in.time("backoff_reset_ms", s.backoff_reset, 1);
+  if (s.backoff > s.backoff_max) in.fail("backoff_ms", "must not be above backoff_max_ms");
+  in.text("behaviour", s.behaviour);
+  if ((s.strategy == restart_strategy::simple_one_for_one) == s.behaviour.empty())
+    in.fail("behaviour", s.behaviour.empty() ? "is required by simple_one_for_one: all its children have it" : "is for simple_one_for_one only");
   if (auto problem = in.finish()) return *problem;
   return s;
 }

@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,8 @@ namespace hive::actors {
 
 enum class restart_type : std::uint8_t { permanent, transient, temporary };
 enum class restart_strategy : std::uint8_t { one_for_one, one_for_all, rest_for_one, simple_one_for_one };
+/// When a supervisor ends because significant children ended by themselves and are not started again.
+enum class auto_shutdown : std::uint8_t { never, any_significant, all_significant };
 
 struct agent_spec {
   std::string behaviour;                      ///< Registered name.
@@ -24,6 +27,8 @@ struct agent_spec {
   std::uint32_t weight = 1;                   ///< 1..1,000
   std::string supervisor;                     ///< Name; empty: the tenant's root.
   restart_type restart = restart_type::permanent;
+  std::chrono::milliseconds shutdown{5'000};  ///< A turn that waits may take this long to end when the agent is stopped.
+  bool significant = false;                   ///< Its end may end its supervisor; not for permanent ones.
 };
 
 struct supervisor_spec {
@@ -31,6 +36,14 @@ struct supervisor_spec {
   std::uint32_t intensity = 3;                ///< More restarts than this within `period` stop the supervisor.
   std::chrono::milliseconds period{5'000};
   std::string supervisor;                     ///< Name of its own supervisor; empty: the tenant's root.
+  restart_type restart = restart_type::permanent;   ///< Of itself, by its own supervisor.
+  std::optional<std::chrono::milliseconds> shutdown; ///< For all its children to end; absent: as long as they take.
+  bool significant = false;
+  enum auto_shutdown ends_with = auto_shutdown::never;
+  std::chrono::milliseconds backoff{0};       ///< Before the first restart of a row; doubles with each. 0: none.
+  std::chrono::milliseconds backoff_max{30'000};
+  std::chrono::milliseconds backoff_reset{60'000};  ///< A child that ran this long begins at `backoff` again.
+  std::string behaviour;                      ///< Of all its children: required by `simple_one_for_one`, and only there.
 };
 
 nlohmann::json to_json(const agent_spec& spec);

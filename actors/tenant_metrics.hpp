@@ -18,7 +18,7 @@ std::size_t metric_slot() noexcept;
 class tenant_metrics {
 public:
   struct alignas(64) slot {
-    std::atomic<std::uint64_t> turns{0}, tells{0}, asks{0}, crashes{0}, rejected{0}, dead_letters{0};
+    std::atomic<std::uint64_t> turns{0}, tells{0}, asks{0}, crashes{0}, rejected{0}, dead_letters{0}, overdue{0};
     std::array<std::atomic<std::uint64_t>, 24> turn_micros{};
     std::array<std::atomic<std::uint64_t>, 24> ask_micros{};
   };
@@ -30,6 +30,7 @@ public:
       out.asks += s.asks.load(std::memory_order_relaxed);
       out.crashes += s.crashes.load(std::memory_order_relaxed);
       out.rejected += s.rejected.load(std::memory_order_relaxed);
+      out.overdue += s.overdue.load(std::memory_order_relaxed);
       out.dead_letters += s.dead_letters.load(std::memory_order_relaxed);
       for (std::size_t i = 0; i < 24; ++i) {
         out.turn_micros[i] += s.turn_micros[i].load(std::memory_order_relaxed);

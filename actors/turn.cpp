@@ -89,6 +89,7 @@ void turn_host::reset() {
   failure.reset();
   out.clear();
   deferred = false;
+  stops = false;
   waits = wait_kind::none;
   steps.clear();
   next_step = 0;
@@ -266,6 +267,8 @@ void turn::progress(std::uint64_t done, std::uint64_t total, std::string note, s
   e->reply_to = {{}, 0, 0, to.task};
   host_->out.push_back({true, {}, to.asker, std::move(e)});
 }
+
+void turn::stop() noexcept { host_->stops = true; }
 
 void turn::emit(std::string type, const json& data) { host_->effects().events.push_back({std::move(type), address(), data.dump()}); }
 

@@ -78,6 +78,7 @@ struct turn_host {
   };
   std::vector<outgoing> out;
   bool deferred = false;
+  bool stops = false;                          ///< The agent's life ends with this turn.
 
   // Waiting.
   wait_kind waits = wait_kind::none;

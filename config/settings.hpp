@@ -28,6 +28,9 @@ struct entity_limits {
   std::uint32_t keys_kept = 100'000;           // 1..10,000,000: idempotency keys within `key_retention`
   std::uint32_t attempts = 3;                  // 1..100: of a durable message whose turn crashes; then dead letter
   std::uint32_t steps_per_turn = 10'000;       // 1..100,000
+  std::uint32_t process_deaths = 2;            // 1..100: while one message ran; then it is a dead letter and never runs again
+  milliseconds turn_limit{5'000};              // 10 ms..24 h: a turn that runs longer, waits apart, is reported; when all workers
+                                               // are in such turns, the process ends with exit code 86
 };
 
 /// Bounds of one node. Read by `actors` and `persistence`.
@@ -42,6 +45,7 @@ struct node_limits {
   std::uint32_t turns_per_slice = 200;             // 1..10,000: before a shard lets the next one run
   std::uint32_t asks_under_way = 256;           // 1..1,000,000: of clients, while more than one tenant asks
   std::uint32_t asks_waiting = 10'000;          // 1..10,000,000: of one tenant, beyond that
+  milliseconds turn_end{60'000};                   // 10 ms..24 h: one turn that runs this long ends the process likewise
   std::uint32_t inbox_messages = 100'000;          // 100..10,000,000: accepted by a shard and not yet dispatched
 };
 

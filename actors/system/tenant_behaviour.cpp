@@ -48,7 +48,17 @@ struct wanted {
   std::string behaviour;
   std::string supervisor;
   std::string spec;
+  bool significant = false;
 };
+
+/// What a supervisor asks of its children. @throws bad_message at the child's path.
+void check_child(const wanted& child, const supervisor_spec& above) {
+  if (child.significant && above.ends_with == auto_shutdown::never)
+    throw bad_message(child.path + ".spec.significant", "the supervisor's auto_shutdown is never: no child of it is significant");
+  if (above.strategy != restart_strategy::simple_one_for_one) return;
+  if (child.kind != entity_kind::agent || child.behaviour != above.behaviour)
+    throw bad_message(child.path + ".spec.behaviour", "all children of a simple_one_for_one supervisor are agents with its behaviour, \"" + above.behaviour + "\"");
+}
 
 task<> create_key(turn& self, const json& body) {
   persistence::api_key_row key;
@@ -116,6 +126,9 @@ task<> tenant_behaviour::handle(turn& self, message m) const {
   } else if (m.type == "key.delete") co_await delete_key(self, m.parse());
   else if (m.type == "dead_letter.redrive") co_await settle_letter(self, m.parse(), true);
   else if (m.type == "dead_letter.drop") co_await settle_letter(self, m.parse(), false);
+  else if (m.type == "entity.stop" || m.type == "entity.start" || m.type == "entity.restart")
+    co_await command(self, m.type.substr(7), m.parse());
+  else if (m.type == "hive.child_ended") co_await child_ended(self, m.parse());
   else if (m.type == "hive.close") co_await close(self);
   else throw bad_message("type", "a tenant does not take \"" + m.type + "\"");
 }
@@ -157,11 +170,13 @@ task<> tenant_behaviour::apply(turn& self, json body) const {
         must(check(*s, w.path + ".spec"));
         w.behaviour = s->behaviour;
         w.supervisor = s->supervisor;
+        w.significant = s->significant;
         w.spec = to_json(*s).dump();
       } else {
         auto s = supervisor_spec_from(given);
         if (!s) prefixed(s.error());
         w.supervisor = s->supervisor;
+        w.significant = s->significant;
         w.spec = to_json(*s).dump();
       }
       all.push_back(std::move(w));
@@ -201,6 +216,20 @@ task<> tenant_behaviour::apply(turn& self, json body) const {
   for (const auto& w : all)
     if (const auto other = others.find(w.supervisor); other != others.end() && !found[other->second])
       throw bad_message(w.path + ".spec.supervisor", "no supervisor named \"" + w.supervisor + "\"");
+  std::map<std::string, supervisor_spec> above_of; // each is read once, however many children the manifest has
+  for (const auto& w : all) {
+    auto known = above_of.find(w.supervisor);
+    if (known == above_of.end()) {
+      supervisor_spec above;
+      if (!w.supervisor.empty()) {
+        const auto here = given.find({entity_kind::supervisor, w.supervisor});
+        const std::string& text = here != given.end() ? all[here->second].spec : found[others.at(w.supervisor)]->spec;
+        if (auto parsed = supervisor_spec_from(json::parse(text, nullptr, false))) above = std::move(*parsed);
+      }
+      known = above_of.emplace(w.supervisor, std::move(above)).first;
+    }
+    check_child(w, known->second);
+  }
   for (const auto& w : all) { // a supervisor may not stand above itself
     if (w.kind != entity_kind::supervisor) continue;
     std::size_t depth = 0;
@@ -262,6 +291,46 @@ task<> tenant_behaviour::remove(turn& self, json body) const {
   system_turn::command(self, row.id, "hive.deleted");
   system_turn::audit(self, kind_name + ".delete", kind_name + "/" + name, {{"id", to_string(row.id)}});
   self.reply(json_payload({{"deleted", true}}));
+}
+
+/// What a person wants an entity to do. It acts on it when this is committed; its audit row names the person.
+task<> tenant_behaviour::command(turn& self, std::string verb, json body) const {
+  const auto kind_name = text_member(body, "kind");
+  const auto name = text_member(body, "name");
+  const auto kind = kind_name == "agent" ? entity_kind::agent : entity_kind::supervisor;
+  if (kind_name != "agent" && kind_name != "supervisor") throw bad_message("kind", "kind must be agent or supervisor");
+  const bool reset = body.value("reset", false);
+  const auto who = system_turn::host(self).of->who;
+  auto row_read = system_turn::read<directory_row>(self, [=](auto& r) { return r.find(who, kind, name); });
+  const auto row = co_await row_read;
+  json order = json::object();
+  if (verb == "restart") order["reset"] = reset;
+  system_turn::command(self, row.id, "hive." + verb, order);
+  order["revision"] = row.revision;
+  system_turn::audit(self, kind_name + "." + verb, kind_name + "/" + name, order);
+  const std::string change = verb == "stop" ? "stopping" : verb == "start" ? "starting" : "restarting";
+  self.reply(json_payload({{"kind", kind_name}, {"name", name}, {"revision", row.revision}, {"change", change}}));
+}
+
+/// A temporary child ended: its spec goes with it. By its own word only.
+task<> tenant_behaviour::child_ended(turn& self, json body) const {
+  const auto kind_name = text_member(body, "kind");
+  const auto name = text_member(body, "name");
+  const auto kind = kind_name == "agent" ? entity_kind::agent : entity_kind::supervisor;
+  const auto who = system_turn::host(self).of->who;
+  const auto sender = system_turn::incoming(self).sender;
+  using maybe = std::optional<directory_row>;
+  auto row_read = system_turn::read<maybe>(self, [=](auto& r) -> result<maybe> {
+    auto found = r.find(who, kind, name);
+    if (found) return maybe(std::move(*found));
+    if (found.error().code == errc::not_found) return maybe();
+    return found.error();
+  });
+  const auto row = co_await row_read;
+  if (!row || row->id != sender) co_return; // gone before, or another one of that name
+  system_turn::effects(self).directory.push_back({*row, true});
+  system_turn::command(self, row->id, "hive.deleted");
+  system_turn::audit(self, kind_name + ".delete", kind_name + "/" + name, {{"id", to_string(row->id)}, {"why", "temporary"}});
 }
 
 /// The tenant was deleted: its entities go too, a page a turn.

@@ -16,6 +16,8 @@ private:
   task<> apply(turn& self, json body) const;
   task<> remove(turn& self, json body) const;
   task<> close(turn& self) const;
+  task<> command(turn& self, std::string verb, json body) const;
+  task<> child_ended(turn& self, json body) const;
   result<void> check(const agent_spec& spec, const std::string& path) const;
 
   const behaviour_registry& agents_;

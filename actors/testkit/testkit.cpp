@@ -82,6 +82,11 @@ void testkit::crash() {
   begin();
 }
 
+void testkit::suspect(const std::string& agent, std::uint64_t message) {
+  const auto id = id_of(agent);
+  ops_.emplace_front(shard_of(id, settings_.node.shards), std::make_unique<suspect_op>(id, message, "signal 11"));
+}
+
 void testkit::submit(std::unique_ptr<actor_record> record) { pipeline_->submit(std::move(record)); }
 journal_position testkit::allot(shard_id shard) noexcept { return store_->allot(shard); }
 void testkit::post(entity_id to, std::unique_ptr<shard_op> op) { ops_.emplace_back(shard_of(to, settings_.node.shards), std::move(op)); }
@@ -272,6 +277,15 @@ json testkit::explain(const std::string& agent) {
   const auto id = id_of(agent);
   shards_[shard_of(id, settings_.node.shards).value()]->explain(id, [&](result<json> r) { out = std::move(*r); });
   return out;
+}
+
+std::string testkit::status(entity_kind kind, const std::string& name) {
+  const auto id = names_->lookup(*reader_, who_, kind, name);
+  if (!id) return "absent";
+  if (const auto live = shards_[shard_of(*id, settings_.node.shards).value()]->status_of(*id); !live.is_null()) return live["status"];
+  const auto row = reader_->load_entity(who_, *id);
+  if (!row) give_up(to_string(row.error()));
+  return row->desired == persistence::desired_state::running ? "inactive" : row->desired == persistence::desired_state::stopped ? "stopped" : "quarantined";
 }
 
 std::size_t testkit::activations() const {

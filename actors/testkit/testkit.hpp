@@ -58,6 +58,8 @@ public:
 
   /// The power goes: everything in memory is lost, committed rows stay; then the hive starts again.
   void crash();
+  /// What a start finds when the process died while the agent ran that message (`message_of`): call it after `crash`.
+  void suspect(const std::string& agent, std::uint64_t message);
   /// Crash by itself when that many batches more have been committed.
   void crash_after_commits(std::uint64_t n) { crash_in_ = n; }
   std::uint64_t commits() const noexcept { return commits_; }
@@ -66,6 +68,8 @@ public:
   void refuse_commits(std::function<std::optional<error>()> why) { refuse_ = std::move(why); }
 
   json explain(const std::string& agent);
+  /// As `hivectl tree` shows it: "running", "stopped" ...; of what is not in memory what the store says.
+  std::string status(entity_kind kind, const std::string& name);
   std::size_t activations() const;
   persistence::store_reader& reader() { return *reader_; }
   tenant_context context() const { return who_; }

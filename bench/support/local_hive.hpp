@@ -27,7 +27,7 @@ public:
     actors::add_builtin_behaviours(behaviours_);
     if (add) add(behaviours_);
     host_ = std::make_unique<actors::node_host>(
-      actors::node_host_parts{settings_, clock_, *store_, authenticator_, behaviours_, executors_, options::seed(), {}});
+      actors::node_host_parts{settings_, clock_, *store_, authenticator_, behaviours_, executors_, options::seed(), {}, {}});
     if (auto started = host_->start(); !started) fail(started.error());
   }
 

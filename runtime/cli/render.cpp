@@ -39,7 +39,7 @@ std::string human_time(std::int64_t unix_ms) {
 colour colour_of_status(const std::string& status) {
   if (status == "running" || status == "succeeded" || status == "created") return colour::green;
   if (status == "crashed" || status == "quarantined" || status == "failed" || status == "deleted") return colour::red;
-  if (status == "waiting" || status == "stopped" || status == "updated" || status == "queued") return colour::yellow;
+  if (status == "waiting" || status == "stopped" || status == "stopping" || status == "restarting" || status == "updated" || status == "queued") return colour::yellow;
   return colour::none;
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <tuple>
 
 namespace hive::cli {
 namespace {
@@ -119,6 +120,26 @@ void remove(session& s, const delete_options& o) {
     const json answer = s.server().call("DELETE", target_of(s, r), nullptr, std::chrono::seconds(120));
     if (s.json()) s.print_json(answer);
     else s.print(r.kind.substr(0, r.kind.size() - 1) + "/" + r.name + " deleted\n");
+  }
+}
+
+struct command_options {
+  std::vector<std::string> what;
+  bool reset = false;
+};
+
+/// "stop", "start", "restart".
+void command(session& s, const std::string& verb, const command_options& o) {
+  const auto resources = parse_resources(o.what);
+  for (const auto& r : resources)
+    if (r.name.empty() || (r.kind != "agents" && r.kind != "supervisors"))
+      throw failure(exit_code::usage, "which agents or supervisors?", "Name them: hivectl " + verb + " agent/NAME ...");
+  for (const auto& r : resources) {
+    json body = json::object();
+    if (o.reset) body["reset"] = true;
+    const json answer = s.server().call("POST", target_of(s, r) + ":" + verb, &body);
+    if (s.json()) s.print_json(answer);
+    else s.print(text_of(answer, "kind") + "/" + r.name + " " + text_of(answer, "change") + "\n");
   }
 }
 
@@ -254,6 +275,18 @@ void add_resource_commands(CLI::App& app, session& s) {
   get_command->add_option("--state", g->state, "Only tasks in this state");
   get_command->add_option("--supervisor", g->supervisor, "Only agents below this supervisor");
   get_command->callback([&s, g] { get(s, *g); });
+
+  const std::vector<std::tuple<std::string, std::string, std::string>> verbs = {
+      {"stop", "Stop agents and supervisors until they are started again", "  hivectl -t demo stop agent/greeter\n  hivectl -t demo stop supervisor/readers"},
+      {"start", "Start what was stopped or quarantined", "  hivectl -t demo start agent/greeter"},
+      {"restart", "Begin a new life from the last committed state", "  hivectl -t demo restart agent/greeter\n  hivectl -t demo restart agent/greeter --reset"}};
+  for (const auto& [verb, about, examples] : verbs) {
+    auto c = std::make_shared<command_options>();
+    auto* one = add_command(app, verb, about, examples);
+    one->add_option("WHAT", c->what, "KIND/NAME ...")->required();
+    if (verb == "restart") one->add_flag("--reset", c->reset, "With an empty state, no logs and no rows (agents)");
+    one->callback([&s, c, name = verb] { command(s, name, *c); });
+  }
 
   auto d = std::make_shared<delete_options>();
   auto* delete_command = add_command(app, "delete", "Delete agents, supervisors, keys, tenants",

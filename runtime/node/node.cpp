@@ -11,8 +11,9 @@
 
 namespace hive::node {
 
-node::node(config::settings settings) : settings_(std::move(settings)) {
+node::node(config::settings settings, const std::function<void(actors::behaviour_registry&)>& more) : settings_(std::move(settings)) {
   actors::add_builtin_behaviours(behaviours_);
+  if (more) more(behaviours_);
   actors::add_builtin_executors(executors_, settings_.files, settings_.entity.payload_bytes);
 }
 
@@ -30,7 +31,7 @@ result<void> node::start() {
   std::random_device entropy;
   host_ = std::make_unique<actors::node_host>(actors::node_host_parts{
     settings_, clock_, *store_, authenticator_, behaviours_, executors_,
-    (std::uint64_t{entropy()} << 32U) | entropy(), [this](const auto& r) { forget_changed(r); }});
+    (std::uint64_t{entropy()} << 32U) | entropy(), settings_.data_dir + "/running", [this](const auto& r) { forget_changed(r); }});
   if (auto started = host_->start(); !started) return started;
 
   auto key = security::ensure_admin_key(settings_.data_dir, *host_, authenticator_);

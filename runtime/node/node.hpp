@@ -16,7 +16,8 @@ namespace hive::node {
 class node {
 public:
   /// @param settings checked by `config::load`; `data_dir` is set.
-  explicit node(config::settings settings);
+  /// @param more adds behaviours to the builtin ones.
+  explicit node(config::settings settings, const std::function<void(actors::behaviour_registry&)>& more = {});
   ~node();
 
   /// Opens the store, takes the shards, recovers, makes the admin key on a first start, and listens.

@@ -148,6 +148,7 @@ std::vector<actors::tenant_counters> capped(std::vector<actors::tenant_counters>
     other.crashes += all[i].crashes;
     other.rejected += all[i].rejected;
     other.dead_letters += all[i].dead_letters;
+    other.overdue += all[i].overdue;
     for (std::size_t b = 0; b < other.turn_micros.size(); ++b) other.turn_micros[b] += all[i].turn_micros[b];
     for (std::size_t b = 0; b < other.ask_micros.size(); ++b) other.ask_micros[b] += all[i].ask_micros[b];
   }
@@ -166,6 +167,7 @@ void add_tenants(std::vector<MetricFamily>& out, const std::vector<actors::tenan
   counter("hive_asks_total", "Asks accepted.", &actors::tenant_counters::asks);
   counter("hive_crashes_total", "Turns that crashed.", &actors::tenant_counters::crashes);
   counter("hive_rejected_total", "Messages not executed: a bound was full, or the deadline had passed.", &actors::tenant_counters::rejected);
+  counter("hive_turns_over_limit_total", "Turns that ran longer than entity.turn_limit.", &actors::tenant_counters::overdue);
   counter("hive_dead_letters_total", "Messages that no entity would take.", &actors::tenant_counters::dead_letters);
   out.push_back(family("hive_turn_seconds", "Time of a turn.", MetricType::Histogram));
   for (const auto& t : all) add_histogram(out.back(), t.turn_micros, 1e-6, {{"tenant", t.name}});

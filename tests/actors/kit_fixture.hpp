@@ -53,12 +53,18 @@ public:
     } else if (m.type == "send") {
       for (const auto& op : body.at("ops")) self.send(body.at("to").get<std::string>(), "append", json_payload({{"op", op}}));
       self.reply(json_payload({{"sent", body.at("ops").size()}}));
+    } else if (m.type == "send_poison") {
+      self.send(body.at("to").get<std::string>(), "poison", json_payload(nullptr));
+      self.reply(json_payload({{"sent", 1}}));
     } else if (m.type == "work") { // a task that is finished by a later turn
       self.set_state_bytes(self.defer_reply());
       self.progress(1, 2, "half way");
       self.send(self.name(), "finish", json_payload(nullptr));
     } else if (m.type == "finish") {
       self.finish(self.state_bytes(), json_payload({{"done", true}}));
+    } else if (m.type == "stop") {
+      self.stop();
+      self.reply(json_payload({{"stopped", true}}));
     } else if (m.type == "poison") {
       throw std::runtime_error("poison");
     } else throw bad_message("type", "unknown");

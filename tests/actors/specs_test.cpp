@@ -32,6 +32,22 @@ TEST(SpecsTest, EveryMistakeNamesItsMember) {
   }
 }
 
+TEST(SpecsTest, SupervisorsComeBackAndTheirMistakesNameTheMember) {
+  const json all{{"strategy", "simple_one_for_one"}, {"intensity", 7}, {"period_ms", 100}, {"supervisor", "top"}, {"restart", "transient"}, {"shutdown_ms", 0},
+                 {"significant", true}, {"auto_shutdown", "all_significant"}, {"backoff_ms", 10}, {"backoff_max_ms", 20}, {"backoff_reset_ms", 30}, {"behaviour", "echo"}};
+  const auto back = supervisor_spec_from(all);
+  ASSERT_TRUE(back) << to_string(back.error());
+  EXPECT_EQ(to_json(*back), all);
+  for (const auto& [spec, field] : std::vector<std::pair<json, std::string>>{
+         {{{"strategy", "all_for_none"}}, "strategy"}, {{{"strategy", "simple_one_for_one"}}, "behaviour"}, {{{"behaviour", "echo"}}, "behaviour"},
+         {{{"significant", true}}, "significant"}, {{{"backoff_ms", 10}, {"backoff_max_ms", 5}}, "backoff_ms"}, {{{"auto_shutdown", true}}, "auto_shutdown"},
+         {{{"shutdown_ms", -1}}, "shutdown_ms"}, {{{"period_ms", 0}}, "period_ms"}}) {
+    const auto r = supervisor_spec_from(spec);
+    ASSERT_FALSE(r) << spec;
+    EXPECT_EQ(r.error().field, field) << spec;
+  }
+}
+
 TEST(SpecsTest, Names) {
   for (const char* good : {"a", "A1", "reader-3", "x.y_z"}) EXPECT_TRUE(check_name(good, "name")) << good;
   for (const std::string& bad : {std::string(), std::string("-a"), std::string("a b"), std::string("a/b"), std::string("..") , std::string("a\0b", 3), std::string("é"), std::string(129, 'a')})

@@ -4,7 +4,41 @@
 namespace hive::actors {
 namespace {
 
-class SupervisionTest : public KitTest {};
+class SupervisionTest : public KitTest {
+protected:
+  /// Three ledgers below supervisor "s", all in memory, with one entry each.
+  std::unique_ptr<testkit> group(json supervisor, json agent = json::object()) {
+    auto kit = make();
+    kit->add_supervisor("s", std::move(supervisor));
+    for (const char* name : {"a", "b", "c"}) {
+      apply(*kit, name, agent);
+      EXPECT_TRUE(kit->ask(name, "set", {{"value", name}}));
+    }
+    return kit;
+  }
+  static void apply(testkit& kit, const std::string& name, json spec, const std::string& supervisor = "s") {
+    spec["behaviour"] = spec.value("behaviour", "puppet");
+    if (!supervisor.empty()) spec["supervisor"] = supervisor;
+    const auto r = kit.admin("directory.apply", {{"agents", json::array({{{"name", name}, {"spec", spec}}})}});
+    ASSERT_TRUE(r) << to_string(r.error());
+  }
+  static void crash(testkit& kit, const std::string& name) {
+    EXPECT_FALSE(kit.ask(name, "poison", nullptr));
+    kit.settle();
+  }
+  static std::vector<std::uint32_t> lives(testkit& kit) {
+    std::vector<std::uint32_t> all;
+    for (const char* name : {"a", "b", "c"}) all.push_back(kit.explain(name).value("incarnation", 0U));
+    return all;
+  }
+  static json command(testkit& kit, const std::string& verb, const std::string& kind, const std::string& name, bool reset = false) {
+    const auto r = kit.admin("entity." + verb, {{"kind", kind}, {"name", name}, {"reset", reset}});
+    EXPECT_TRUE(r) << to_string(r.error());
+    kit.settle();
+    return r ? *r : json();
+  }
+  using numbers = std::vector<std::uint32_t>;
+};
 
 TEST_F(SupervisionTest, CrashLeavesTheStateOfTheLastCommittedTurnAndTheNextLifeGoesOn) {
   auto kit = make();
@@ -74,6 +108,294 @@ TEST_F(SupervisionTest, MessagesBehindTheOneThatCrashedAreHandled) {
   std::size_t good = 0;
   for (const auto& a : answers) good += a ? 1 : 0;
   EXPECT_EQ(good, 5U);
+}
+
+TEST_F(SupervisionTest, StrategiesDecideWhoBeginsANewLife) {
+  for (const auto& [strategy, expected] : std::vector<std::pair<std::string, numbers>>{
+         {"one_for_one", {0, 1, 0}}, {"one_for_all", {1, 1, 1}}, {"rest_for_one", {0, 1, 1}}}) {
+    auto kit = group({{"strategy", strategy}});
+    crash(*kit, "b");
+    EXPECT_EQ(lives(*kit), expected) << strategy;
+    for (const char* name : {"a", "b", "c"}) EXPECT_EQ(kit->ask(name, "get", nullptr)->at("value"), name) << "state of the last committed turn";
+  }
+}
+
+TEST_F(SupervisionTest, GroupIsStartedInOrderOfCreation) {
+  auto kit = group({{"strategy", "one_for_all"}});
+  crash(*kit, "c");
+  std::vector<std::string> order;
+  for (const auto& [type, source] : kit->events())
+    if (type == "agent.restarted") order.push_back(source);
+  EXPECT_EQ(order, (std::vector<std::string>{"agent/a", "agent/b", "agent/c"}));
+}
+
+TEST_F(SupervisionTest, ChildrenNotInMemoryBelongToTheGroup) {
+  config::settings quick;
+  quick.passivation.idle = std::chrono::milliseconds{200};
+  auto kit = make(quick);
+  kit->add_supervisor("s", {{"strategy", "one_for_all"}});
+  for (const char* name : {"a", "b"}) {
+    apply(*kit, name, json::object());
+    ASSERT_TRUE(kit->ask(name, "set", {{"value", name}}));
+  }
+  kit->advance(std::chrono::seconds{5});
+  ASSERT_EQ(kit->status(entity_kind::agent, "a"), "inactive");
+  crash(*kit, "b");
+  kit->advance(std::chrono::seconds{5});
+  EXPECT_EQ(kit->ask("a", "get", nullptr)->at("value"), "a");
+  EXPECT_EQ(kit->explain("a")["incarnation"], 1);
+}
+
+TEST_F(SupervisionTest, MessagesThatComeDuringAGroupRestartWaitAndAreHandled) {
+  auto kit = group({{"strategy", "one_for_all"}, {"intensity", 100}, {"period_ms", 1}});
+  std::vector<result<json>> answers;
+  for (int i = 0; i < 20; ++i) {
+    kit->ask_later("a", i % 5 == 0 ? "poison" : "set", {{"value", "v"}}, answers);
+    kit->ask_later("b", "set", {{"value", "v"}}, answers);
+    kit->advance(std::chrono::milliseconds{2});
+  }
+  kit->settle();
+  ASSERT_EQ(answers.size(), 40U);
+  std::size_t good = 0;
+  for (const auto& a : answers) good += a ? 1 : 0;
+  EXPECT_EQ(good, 36U) << "all but the four that crash";
+}
+
+TEST_F(SupervisionTest, TurnThatWaitsMayEndWithinTheShutdownTime) {
+  auto kit = group({{"strategy", "one_for_all"}}, {{"shutdown_ms", 2000}});
+  std::vector<result<json>> answers;
+  kit->ask_later("a", "sleep", {{"ms", 1000}}, answers);
+  kit->advance(std::chrono::milliseconds{100});
+  EXPECT_FALSE(kit->ask("b", "poison", nullptr));
+  kit->advance(std::chrono::milliseconds{500});
+  EXPECT_EQ(kit->status(entity_kind::agent, "a"), "stopping");
+  EXPECT_EQ(kit->status(entity_kind::supervisor, "s"), "restarting");
+  kit->settle();
+  ASSERT_EQ(answers.size(), 1U);
+  EXPECT_TRUE(answers[0]) << to_string(answers[0].error());
+  EXPECT_EQ(lives(*kit), (numbers{1, 1, 1}));
+}
+
+TEST_F(SupervisionTest, AtTheEndOfTheShutdownTimeTheNextLifeTakesTheTurnUp) {
+  auto kit = group({{"strategy", "one_for_all"}}, {{"shutdown_ms", 100}});
+  std::vector<result<json>> answers;
+  kit->ask_later("a", "run", {{"x", 1}}, answers);
+  kit->settle();
+  const int runs_before = runs_;
+  kit->ask_later("a", "sleep", {{"ms", 5000}}, answers);
+  kit->advance(std::chrono::milliseconds{50});
+  EXPECT_FALSE(kit->ask("b", "poison", nullptr));
+  kit->advance(std::chrono::milliseconds{1000});
+  EXPECT_EQ(lives(*kit), (numbers{1, 1, 1})) << "nobody waited for the sleeper";
+  EXPECT_EQ(kit->status(entity_kind::agent, "a"), "waiting") << "its message is not lost";
+  kit->settle();
+  ASSERT_EQ(answers.size(), 2U);
+  EXPECT_TRUE(answers[1]) << to_string(answers[1].error());
+  EXPECT_EQ(runs_, runs_before);
+}
+
+TEST_F(SupervisionTest, SupervisorOverItsIntensityIsRestartedByItsParentWithAllItsChildren) {
+  auto kit = group({{"intensity", 1}});
+  crash(*kit, "b");
+  EXPECT_EQ(lives(*kit), (numbers{0, 1, 0}));
+  crash(*kit, "b");
+  EXPECT_EQ(lives(*kit), (numbers{1, 2, 1})) << "the supervisor ended with its children, and its parent started it again";
+  EXPECT_EQ(kit->status(entity_kind::supervisor, "s"), "running");
+  for (const char* name : {"a", "b", "c"}) EXPECT_EQ(kit->ask(name, "get", nullptr)->at("value"), name);
+}
+
+TEST_F(SupervisionTest, RootQuarantinesASupervisorThatEndsTooOftenAndNothingBelowItRuns) {
+  config::settings few;
+  few.supervisor.root_intensity = 1;
+  auto kit = make(few);
+  kit->add_supervisor("top", {{"intensity", 0}});
+  kit->add_supervisor("s", {{"intensity", 0}, {"supervisor", "top"}});
+  apply(*kit, "a", json::object());
+  apply(*kit, "other", json::object(), "");
+  crash(*kit, "a");
+  EXPECT_EQ(kit->status(entity_kind::supervisor, "top"), "running") << "started again by the root";
+  ASSERT_TRUE(kit->ask("a", "set", {{"value", "x"}}));
+  crash(*kit, "a");
+  EXPECT_EQ(kit->status(entity_kind::supervisor, "top"), "quarantined");
+  EXPECT_EQ(kit->ask("a", "get", nullptr).error().reason, "stopped");
+  EXPECT_TRUE(kit->ask("other", "get", nullptr)) << "the rest of the tenant goes on";
+  kit->crash();
+  EXPECT_EQ(kit->ask("a", "get", nullptr).error().reason, "stopped") << "also after a restart of the node";
+  EXPECT_EQ(kit->status(entity_kind::supervisor, "top"), "quarantined");
+  command(*kit, "start", "supervisor", "top");
+  EXPECT_EQ(kit->ask("a", "get", nullptr)->at("value"), "x");
+}
+
+TEST_F(SupervisionTest, NodeDeathEatsNoIntensity) {
+  auto kit = group({{"intensity", 1}, {"period_ms", 86'400'000}});
+  for (int i = 0; i < 5; ++i) {
+    kit->crash();
+    for (const char* name : {"a", "b", "c"}) ASSERT_TRUE(kit->ask(name, "get", nullptr));
+  }
+  crash(*kit, "b");
+  EXPECT_EQ(lives(*kit), (numbers{0, 1, 0}));
+}
+
+TEST_F(SupervisionTest, TransientAgentThatStopsItselfStaysStoppedAndATemporaryOneIsGone) {
+  auto kit = make();
+  kit->add_supervisor("s");
+  apply(*kit, "permanent", json::object());
+  apply(*kit, "transient", {{"restart", "transient"}});
+  apply(*kit, "temporary", {{"restart", "temporary"}});
+  for (const char* name : {"permanent", "transient", "temporary"}) {
+    EXPECT_EQ(kit->ask(name, "stop", nullptr)->at("stopped"), true) << name;
+    kit->settle();
+  }
+  EXPECT_EQ(kit->explain("permanent")["incarnation"], 1);
+  EXPECT_EQ(kit->ask("transient", "get", nullptr).error().reason, "stopped");
+  EXPECT_EQ(kit->status(entity_kind::agent, "temporary"), "absent") << "its spec went with it";
+  crash(*kit, "permanent");
+  command(*kit, "start", "agent", "transient");
+  EXPECT_TRUE(kit->ask("transient", "get", nullptr));
+  crash(*kit, "transient");
+  EXPECT_TRUE(kit->ask("transient", "get", nullptr)) << "a crash is another matter";
+}
+
+TEST_F(SupervisionTest, SignificantChildEndsItsSupervisorAndTheOthersWithIt) {
+  auto kit = make();
+  kit->add_supervisor("s", {{"auto_shutdown", "any_significant"}, {"restart", "transient"}});
+  apply(*kit, "a", json::object());
+  apply(*kit, "b", {{"restart", "transient"}, {"significant", true}});
+  ASSERT_TRUE(kit->ask("a", "set", {{"value", "x"}}));
+  ASSERT_TRUE(kit->ask("b", "stop", nullptr));
+  kit->settle();
+  EXPECT_EQ(kit->status(entity_kind::supervisor, "s"), "stopped");
+  EXPECT_EQ(kit->ask("a", "get", nullptr).error().reason, "stopped");
+  EXPECT_EQ(kit->admin("directory.apply", {{"agents", json::array({{{"name", "x"}, {"spec", {{"behaviour", "puppet"}, {"restart", "transient"}, {"significant", true}}}}})}}).error().field,
+            "agents[0].spec.significant") << "the root never ends";
+}
+
+TEST_F(SupervisionTest, PersonStopsStartsAndRestarts) {
+  auto kit = group(json::object());
+  command(*kit, "stop", "agent", "b");
+  EXPECT_EQ(kit->status(entity_kind::agent, "b"), "stopped");
+  EXPECT_EQ(kit->ask("b", "get", nullptr).error().reason, "stopped");
+  EXPECT_TRUE(kit->ask("a", "get", nullptr));
+  kit->crash();
+  EXPECT_EQ(kit->ask("b", "get", nullptr).error().reason, "stopped");
+  command(*kit, "start", "agent", "b");
+  EXPECT_EQ(kit->ask("b", "get", nullptr)->at("value"), "b");
+  command(*kit, "restart", "agent", "b");
+  EXPECT_EQ(kit->ask("b", "get", nullptr)->at("value"), "b");
+  EXPECT_EQ(kit->explain("b")["incarnation"], 2);
+  EXPECT_EQ(kit->admin("entity.stop", {{"kind", "agent"}, {"name", "nobody"}}).error().code, errc::not_found);
+}
+
+TEST_F(SupervisionTest, ResetClearsStateLogsAndRows) {
+  auto kit = make();
+  apply(*kit, "a", json::object(), "");
+  apply(*kit, "l", {{"behaviour", "ledger"}}, "");
+  ASSERT_TRUE(kit->ask("a", "set", {{"value", "x"}}));
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(kit->ask("a", "rows", {{"key", "k" + std::to_string(i)}, {"value", "v"}}));
+  ASSERT_TRUE(kit->ask("l", "append", {{"op", "1"}}));
+  command(*kit, "restart", "agent", "a", true);
+  command(*kit, "restart", "agent", "l", true);
+  kit->crash();
+  EXPECT_EQ(kit->ask("a", "get", nullptr)->at("value"), "");
+  EXPECT_EQ(kit->ask("a", "rows", {{"key", "new"}, {"value", "v"}})->dump(), json({{"new", "v"}}).dump());
+  EXPECT_EQ(kit->ask("l", "append", {{"op", "2"}})->at("count"), 1);
+}
+
+TEST_F(SupervisionTest, StoppedSupervisorStopsWhatIsBelowItUntilItIsStarted) {
+  auto kit = group(json::object());
+  command(*kit, "stop", "agent", "c");
+  command(*kit, "stop", "supervisor", "s");
+  EXPECT_EQ(kit->status(entity_kind::supervisor, "s"), "stopped");
+  for (const char* name : {"a", "b", "c"}) EXPECT_EQ(kit->ask(name, "get", nullptr).error().reason, "stopped");
+  kit->crash();
+  for (const char* name : {"a", "b", "c"}) EXPECT_EQ(kit->ask(name, "get", nullptr).error().reason, "stopped");
+  command(*kit, "start", "supervisor", "s");
+  EXPECT_TRUE(kit->ask("a", "get", nullptr));
+  EXPECT_TRUE(kit->ask("b", "get", nullptr));
+  EXPECT_EQ(kit->ask("c", "get", nullptr).error().reason, "stopped") << "a person stopped it by itself";
+}
+
+TEST_F(SupervisionTest, StopLeavesTheTurnThatWaitsToTheNextLife) {
+  auto kit = group(json::object(), {{"shutdown_ms", 100}});
+  std::vector<result<json>> answers;
+  kit->ask_later("a", "sleep", {{"ms", 5000}}, answers);
+  kit->advance(std::chrono::milliseconds{50});
+  ASSERT_TRUE(kit->admin("entity.stop", {{"kind", "agent"}, {"name", "a"}}));
+  kit->advance(std::chrono::milliseconds{1000});
+  EXPECT_EQ(kit->status(entity_kind::agent, "a"), "stopped");
+  EXPECT_TRUE(answers.empty());
+  ASSERT_TRUE(kit->admin("entity.start", {{"kind", "agent"}, {"name", "a"}}));
+  kit->settle();
+  ASSERT_EQ(answers.size(), 1U);
+  EXPECT_TRUE(answers[0]);
+}
+
+TEST_F(SupervisionTest, BackoffKeepsTheChildDownForAWhile) {
+  auto kit = group({{"backoff_ms", 1000}, {"intensity", 10}});
+  std::vector<result<json>> answers;
+  kit->ask_later("a", "poison", nullptr, answers);
+  kit->ask_later("a", "get", nullptr, answers);
+  kit->advance(std::chrono::milliseconds{400});
+  EXPECT_EQ(kit->status(entity_kind::agent, "a"), "crashed");
+  EXPECT_EQ(answers.size(), 1U);
+  kit->advance(std::chrono::milliseconds{700});
+  EXPECT_EQ(answers.size(), 2U);
+  EXPECT_EQ(kit->explain("a")["incarnation"], 1);
+}
+
+TEST_F(SupervisionTest, SimpleOneForOneTakesChildrenOfItsBehaviourOnly) {
+  auto kit = make();
+  kit->add_supervisor("s", {{"strategy", "simple_one_for_one"}, {"behaviour", "puppet"}});
+  for (const char* name : {"a", "b", "c"}) apply(*kit, name, json::object());
+  const auto refused = kit->admin("directory.apply", {{"agents", json::array({{{"name", "l"}, {"spec", {{"behaviour", "ledger"}, {"supervisor", "s"}}}}})}});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().field, "agents[0].spec.behaviour");
+  for (const char* name : {"a", "b", "c"}) ASSERT_TRUE(kit->ask(name, "get", nullptr));
+  crash(*kit, "b");
+  EXPECT_EQ(lives(*kit), (numbers{0, 1, 0}));
+  ASSERT_TRUE(kit->admin("directory.delete", {{"kind", "agent"}, {"name", "b"}}));
+  kit->settle();
+  EXPECT_EQ(kit->status(entity_kind::agent, "b"), "absent");
+}
+
+/// Whatever the order in which messages, commits and answers arrive: nothing is lost, and all are back.
+TEST_F(SupervisionTest, RandomCrashesOfATreeHealWhateverTheOrder) {
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    seed_ = seed;
+    random_source chance{seed};
+    auto kit = make();
+    const char* strategies[] = {"one_for_one", "one_for_all", "rest_for_one"};
+    kit->add_supervisor("top", {{"strategy", strategies[chance.below(3)]}, {"intensity", 1000}});
+    kit->add_supervisor("s", {{"strategy", strategies[chance.below(3)]}, {"intensity", chance.below(3)}, {"supervisor", "top"}});
+    for (const char* name : {"a", "b", "c"}) apply(*kit, name, {{"behaviour", "ledger"}, {"shutdown_ms", chance.below(100)}});
+    apply(*kit, "d", {{"behaviour", "ledger"}}, "top");
+    std::vector<result<json>> answers;
+    std::size_t asked = 0;
+    std::size_t crashes = 0;
+    const char* names[] = {"a", "b", "c", "d"};
+    for (int i = 0; i < 60; ++i) {
+      const bool crash_it = chance.one_in(6);
+      ++asked;
+      crashes += crash_it ? 1 : 0;
+      kit->ask_later(names[chance.below(4)], crash_it ? "crash" : "append", {{"op", std::to_string(i)}}, answers);
+      if (chance.one_in(3)) kit->advance(std::chrono::milliseconds{static_cast<int>(chance.below(20))});
+    }
+    kit->settle();
+    std::string facts;
+    for (const char* name : names) facts += kit->explain(name).dump() + "\n";
+    for (const char* name : {"top", "s"}) facts += std::string(name) + " " + kit->status(entity_kind::supervisor, name) + "\n";
+    ASSERT_EQ(answers.size(), asked) << "seed " << seed << "\n" << facts;
+    std::size_t good = 0;
+    for (const auto& a : answers) good += a ? 1 : 0;
+    EXPECT_EQ(good, asked - crashes) << "seed " << seed;
+    std::size_t kept = 0;
+    for (const char* name : names) kept += ops_of(*kit, name).size();
+    EXPECT_EQ(kept, asked - crashes) << "seed " << seed;
+    for (const char* name : {"top", "s"}) {
+      const auto status = kit->status(entity_kind::supervisor, name);
+      EXPECT_TRUE(status == "running" || status == "inactive") << "seed " << seed << " " << name << " " << status;
+    }
+  }
 }
 
 } // namespace

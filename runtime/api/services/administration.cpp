@@ -50,6 +50,17 @@ void delete_one(const collaborators& with, const call& c, const char* kind, std:
   });
 }
 
+/// Stop, start or restart: committed when it is answered, acted on a moment later.
+void command_one(const collaborators& with, const call& c, const char* kind, std::string_view name, const char* verb, bool reset, reply<v1::Change> done) {
+  const std::string body = std::string("{\"kind\":\"") + kind + "\",\"name\":" + as_json(name) + ",\"reset\":" + (reset ? "true}" : "false}");
+  ask_entity(with.hive, c, {entity_kind::tenant, ""}, std::string("entity.") + verb, body, {}, {}, [done = std::move(done)](result<nlohmann::json> answer) {
+    if (!answer) return done(std::move(answer).error());
+    v1::Change change;
+    fill_change(change, *answer);
+    done(std::move(change));
+  });
+}
+
 template <class Resource> Resource resource_from(const persistence::directory_row& row) {
   Resource out;
   out.set_name(row.name);
@@ -66,7 +77,7 @@ template <class Resource> void get_one(const collaborators& with, const call& c,
     if (!row) return done(std::move(row).error());
     hive.statuses(c.context, {row->id}, [row = std::move(*row), done](std::unordered_map<entity_id, nlohmann::json> live) {
       auto out = resource_from<Resource>(row);
-      fill(*out.mutable_status(), live_status_of(live, row.id));
+      fill(*out.mutable_status(), live_status_of(live, row.id, row.kind));
       done(std::move(out));
     });
   });
@@ -88,7 +99,7 @@ void list_page(const collaborators& with, const call& c, entity_kind kind, std::
       for (const auto& row : rows) {
         auto* added = (out.*member)();
         *added = resource_from<Resource>(row);
-        fill(*added->mutable_status(), live_status_of(live, row.id));
+        fill(*added->mutable_status(), live_status_of(live, row.id, row.kind));
       }
       if (more) out.set_next_page_token(rows.back().name);
       done(std::move(out));
@@ -184,6 +195,16 @@ void agent_service::remove(const call& c, v1::DeleteAgentRequest& request, reply
   delete_one(with_, c, "agent", request.agent(), std::move(done));
 }
 
+void agent_service::stop(const call& c, v1::StopAgentRequest& request, reply<v1::Change> done) {
+  command_one(with_, c, "agent", request.agent(), "stop", false, std::move(done));
+}
+void agent_service::start(const call& c, v1::StartAgentRequest& request, reply<v1::Change> done) {
+  command_one(with_, c, "agent", request.agent(), "start", false, std::move(done));
+}
+void agent_service::restart(const call& c, v1::RestartAgentRequest& request, reply<v1::Change> done) {
+  command_one(with_, c, "agent", request.agent(), "restart", request.reset(), std::move(done));
+}
+
 void supervisor_service::put(const call& c, v1::PutSupervisorRequest& request, reply<v1::Change> done) {
   put_one(with_, c, "supervisors", request.supervisor(), request.spec(), std::move(done));
 }
@@ -196,6 +217,16 @@ void supervisor_service::list(const call& c, v1::ListSupervisorsRequest& request
 }
 void supervisor_service::remove(const call& c, v1::DeleteSupervisorRequest& request, reply<v1::Deleted> done) {
   delete_one(with_, c, "supervisor", request.supervisor(), std::move(done));
+}
+
+void supervisor_service::stop(const call& c, v1::StopSupervisorRequest& request, reply<v1::Change> done) {
+  command_one(with_, c, "supervisor", request.supervisor(), "stop", false, std::move(done));
+}
+void supervisor_service::start(const call& c, v1::StartSupervisorRequest& request, reply<v1::Change> done) {
+  command_one(with_, c, "supervisor", request.supervisor(), "start", false, std::move(done));
+}
+void supervisor_service::restart(const call& c, v1::RestartSupervisorRequest& request, reply<v1::Change> done) {
+  command_one(with_, c, "supervisor", request.supervisor(), "restart", false, std::move(done));
 }
 
 // -- a whole swarm

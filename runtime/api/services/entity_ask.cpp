@@ -26,8 +26,9 @@ void ask_entity(actors::messaging& hive, const call& c, actors::destination to, 
   }));
 }
 
-live_status live_status_of(const std::unordered_map<entity_id, nlohmann::json>& all, entity_id id) {
+live_status live_status_of(const std::unordered_map<entity_id, nlohmann::json>& all, entity_id id, entity_kind kind) {
   live_status out;
+  if (kind == entity_kind::supervisor) out.status = "running";
   const auto found = all.find(id);
   if (found == all.end() || !found->second.is_object()) return out;
   const auto& facts = found->second;
@@ -39,7 +40,7 @@ live_status live_status_of(const std::unordered_map<entity_id, nlohmann::json>& 
     const auto at = facts.find(name);
     return at != facts.end() && at->is_string() ? at->get<std::string>() : std::string{};
   };
-  if (auto status = word("status"); !status.empty()) out.status = std::move(status);
+  if (auto status = word("status"); !status.empty() && status != "inactive") out.status = std::move(status);
   out.last_error = word("last_error");
   out.incarnation = number("incarnation");
   out.restarts = number("restarts");

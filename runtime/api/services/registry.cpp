@@ -17,10 +17,16 @@ service_registry::service_registry(const collaborators& with)
   table_.bind("AgentService.GetAgent", agents_, &agent_service::get);
   table_.bind("AgentService.ListAgents", agents_, &agent_service::list);
   table_.bind("AgentService.DeleteAgent", agents_, &agent_service::remove);
+  table_.bind("AgentService.StopAgent", agents_, &agent_service::stop);
+  table_.bind("AgentService.StartAgent", agents_, &agent_service::start);
+  table_.bind("AgentService.RestartAgent", agents_, &agent_service::restart);
   table_.bind("SupervisorService.PutSupervisor", supervisors_, &supervisor_service::put);
   table_.bind("SupervisorService.GetSupervisor", supervisors_, &supervisor_service::get);
   table_.bind("SupervisorService.ListSupervisors", supervisors_, &supervisor_service::list);
   table_.bind("SupervisorService.DeleteSupervisor", supervisors_, &supervisor_service::remove);
+  table_.bind("SupervisorService.StopSupervisor", supervisors_, &supervisor_service::stop);
+  table_.bind("SupervisorService.StartSupervisor", supervisors_, &supervisor_service::start);
+  table_.bind("SupervisorService.RestartSupervisor", supervisors_, &supervisor_service::restart);
   table_.bind("MessagingService.Ask", messages_, &messaging_service::ask);
   table_.bind("MessagingService.Tell", messages_, &messaging_service::tell);
   table_.bind("TaskService.SubmitTask", tasks_, &task_service::submit);

@@ -52,6 +52,9 @@ public:
   void get(const call& c, v1::GetAgentRequest& request, reply<v1::Agent> done);
   void list(const call& c, v1::ListAgentsRequest& request, reply<v1::ListAgentsResponse> done);
   void remove(const call& c, v1::DeleteAgentRequest& request, reply<v1::Deleted> done);
+  void stop(const call& c, v1::StopAgentRequest& request, reply<v1::Change> done);
+  void start(const call& c, v1::StartAgentRequest& request, reply<v1::Change> done);
+  void restart(const call& c, v1::RestartAgentRequest& request, reply<v1::Change> done);
 
 private:
   collaborators with_;
@@ -64,6 +67,9 @@ public:
   void get(const call& c, v1::GetSupervisorRequest& request, reply<v1::Supervisor> done);
   void list(const call& c, v1::ListSupervisorsRequest& request, reply<v1::ListSupervisorsResponse> done);
   void remove(const call& c, v1::DeleteSupervisorRequest& request, reply<v1::Deleted> done);
+  void stop(const call& c, v1::StopSupervisorRequest& request, reply<v1::Change> done);
+  void start(const call& c, v1::StartSupervisorRequest& request, reply<v1::Change> done);
+  void restart(const call& c, v1::RestartSupervisorRequest& request, reply<v1::Change> done);
 
 private:
   collaborators with_;

@@ -52,7 +52,7 @@ public:
     root.set_kind("supervisor");
     root.set_id(to_string(id));
     root.set_strategy(v1::RESTART_STRATEGY_ONE_FOR_ONE);
-    fill(*root.mutable_status(), live_status_of(live_, id));
+    fill(*root.mutable_status(), live_status_of(live_, id, entity_kind::supervisor));
     add_children(root, {}, 1);
     tree.set_entities(placed_);
     tree.set_truncated(!complete || placed_ < rows_.size());
@@ -70,7 +70,7 @@ private:
       node.set_name(row->name);
       node.set_id(to_string(row->id));
       node.set_behaviour(row->behaviour);
-      fill(*node.mutable_status(), live_status_of(live_, row->id));
+      fill(*node.mutable_status(), live_status_of(live_, row->id, row->kind));
       if (row->kind != entity_kind::supervisor) continue;
       v1::SupervisorSpec spec;
       (void)from_json(row->spec, spec, {.depth = 10'000, .ignore_unknown = true});

@@ -1,0 +1,79 @@
+#include "runtime/node/daemon.hpp"
+
+#include "config/base/log.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <csignal>
+#include <filesystem>
+#include <iostream>
+
+namespace {
+
+int complain(const hive::error& e) {
+  std::cerr << "hived: " << e.message;
+  if (!e.field.empty()) std::cerr << " [" << e.field << "]";
+  std::cerr << "\n";
+  return e.code == hive::errc::invalid_argument ? 2 : 1;
+}
+
+} // namespace
+
+namespace hive::node {
+
+int run_daemon(int argc, char** argv, const std::function<void(actors::behaviour_registry&)>& more) {
+  CLI::App app{"hived: one node of Agent Hive. A first start makes the data directory and the administrator's key in it\n"
+               "(DIR/admin.key). Talk to it with hivectl. Example:\n  hived --data ~/.hive --http 127.0.0.1:7070"};
+  std::string data;
+  std::string http;
+  std::string config_file;
+  std::vector<std::string> overrides;
+  bool check_only = false;
+  bool show_settings = false;
+  app.add_option("--data", data, "Directory of this node's data; one process at a time");
+  app.add_option("--http", http, "ADDRESS:PORT of the HTTP API (api.http; default 127.0.0.1:7070; port 0: any)");
+  app.add_option("--config", config_file, "YAML file of settings");
+  app.add_option("--set", overrides, "NAME=VALUE: one setting; may be repeated")->allow_extra_args(false);
+  app.add_flag("--check-config", check_only, "Check the settings and exit");
+  app.add_flag("--help-settings", show_settings, "List all settings with defaults and bounds, and exit");
+  app.set_version_flag("--version", "hived 0.1.0");
+  CLI11_PARSE(app, argc, argv);
+
+  if (show_settings) {
+    std::cout << hive::config::describe();
+    return 0;
+  }
+  if (!http.empty()) overrides.push_back("api.http=" + http);
+  auto settings = hive::config::load(config_file, overrides);
+  if (!settings) return complain(settings.error());
+  if (check_only) {
+    std::cout << "the settings are good\n";
+    return 0;
+  }
+  if (data.empty()) return complain(hive::invalid("--data", "--data DIR is required"));
+  std::error_code ec;
+  settings->data_dir = std::filesystem::absolute(data, ec).string();
+
+  using level = hive::log::level;
+  const auto& name = settings->log.level;
+  hive::log::open({settings->log.file, settings->log.json,
+                   name == "debug" ? level::debug : name == "warn" ? level::warn : name == "error" ? level::error : level::info});
+
+  // All threads inherit the mask; only this one waits for the signals.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+
+  actors::turn_recorder::mark_faults();
+  node here(std::move(*settings), more);
+  if (auto started = here.start(); !started) return complain(started.error());
+  int received = 0;
+  sigwait(&signals, &received);
+  here.stop();
+  return 0;
+}
+
+} // namespace hive::node
