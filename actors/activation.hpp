@@ -50,6 +50,12 @@ struct running_key {
   std::vector<ticket_ref> waiters;
 };
 
+/// What an entity of the hive's own keeps in memory between turns: made from its rows, and dropped with every turn that is
+/// not committed.
+struct entity_memory {
+  virtual ~entity_memory() = default;
+};
+
 /// What only some activations have.
 struct activation_extra {
   std::unordered_map<std::uint64_t, std::uint64_t> marks;     ///< sender * 4 + lane -> highest sequence handled.
@@ -67,6 +73,7 @@ struct activation_extra {
   std::vector<std::unique_ptr<envelope>> undeliverable;       ///< Refused by the store too often: dead letters after the reload.
   std::vector<std::pair<std::uint64_t, std::unique_ptr<envelope>>> uncertain; ///< Of failed commits of waiting turns, by turn.
   bool pause_after_reload = false;                            ///< The store was away: do not try again at once.
+  std::unique_ptr<entity_memory> memory;
   std::string last_error;
   wall_time last_error_at{};
 };

@@ -43,6 +43,7 @@ struct envelope : shard_op {
     tell = 0,   ///< Best effort, from an entity or a client.
     ask = 1,    ///< Durable, from a client; `ticket` hears the end.
     send = 2,   ///< From another entity's outbox: `sender` and `sequence` say which.
+    timer = 4,  ///< From a timer of its own: `due` and `sequence` say which.
     reply = 3,  ///< From another entity's outbox: the end of a step of a waiting turn here.
   };
 
@@ -67,6 +68,8 @@ struct envelope : shard_op {
   std::vector<entity_id> chain;    ///< Entities that wait for this ask, outermost first: an ask into it is a cycle.
   trace_context trace{};
   ticket_ref ticket;
+  std::unique_ptr<envelope> recall; ///< It was taken back by this message before it began.
+  wall_time due{};
   steady_time accepted_at{};
   steady_time deadline = steady_time::max();
 

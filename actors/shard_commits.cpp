@@ -34,6 +34,7 @@ void shard_core::committed(activation* a, std::unique_ptr<actor_record> r) {
     enqueue_outbound(*a, std::move(e));
   }
   for (const auto& m : r->marks) acknowledge(m.sender, r->entity, m.sequence);
+  if (!r->timers.empty() || !r->timers_gone.empty()) timers_committed(*r);
   if (r->accepts && a->generation == r->generation && a->more && a->more->turn) a->more->turn->accept_stored = true;
   if (r->keyed) (r->keyed->generated ? a->generated_on_disk : a->keyed_on_disk) = r->position;
   if (r->answered_key != 0) settle_waiters(*a, r->answered_key, *r);
@@ -76,6 +77,9 @@ void shard_core::failed(activation& a, settled_op& op) {
   // Rows that the record was to delete are still there: delete them with a later one.
   for (const auto n : r->delivered) more.delivered.push_back(n);
   if (r->reply) more.returned.push_back(std::move(r->reply));
+  if (!r->timers_gone.empty()) timers_failed(*r);
+  if (r->message && r->message->recall) more.returned.push_back(std::move(r->message->recall));
+  if (r->message && r->message->from_where == envelope::origin::timer && !r->ended) return; // its row is there, and fires again
   if (!r->message || r->message->from_where == envelope::origin::tell) return; // a tell is at most once
   if (r->ended) { // whether its waiting row is there, only the store knows
     more.uncertain.emplace_back(*r->ended, std::move(r->message));
@@ -107,6 +111,7 @@ void shard_core::failed(activation& a, settled_op& op) {
 /// All that was under way has settled: start over from what the store holds.
 void shard_core::reload(activation& a) {
   auto& more = *a.more;
+  more.memory.reset();
   more.marks.clear();
   for (auto& k : more.running)
     for (auto& w : k.waiters) w->fail({errc::unavailable, "dropped", "the turn was not committed; ask again with the same key"});
@@ -116,7 +121,9 @@ void shard_core::reload(activation& a) {
     services_.gauges().waiting.fetch_sub(1, std::memory_order_relaxed);
     auto host = std::move(more.turn);
     if (host->reply) more.returned.push_back(std::move(host->reply));
-    if (host->accepted) more.uncertain.emplace_back(host->number, std::move(host->in));
+    if (host->recall) more.returned.push_back(std::move(host->recall));
+    if (!host->accepted && host->in->from_where == envelope::origin::timer) give_back_timer(*host->in);
+    else if (host->accepted) more.uncertain.emplace_back(host->number, std::move(host->in));
     else if (host->in->from_where != envelope::origin::tell) more.returned.push_back(std::move(host->in));
   }
   auto back = std::exchange(more.returned, {});
@@ -141,7 +148,8 @@ void shard_core::reload(activation& a) {
       if (!ok) return core.reload(*back_again); // the store does not answer: until it does
       for (auto& [number, message] : std::exchange(back_again->more->uncertain, {})) {
         const auto row = std::find_if(rows->begin(), rows->end(), [n = number](const auto& w) { return w.turn.turn == n; });
-        if (row == rows->end()) {
+        if (row == rows->end() && message->from_where == envelope::origin::timer) { // fires again
+        } else if (row == rows->end()) {
           core.queued_change_ += 1;
           back_again->box.push_front(std::move(message));
         } else {
