@@ -40,7 +40,7 @@ struct log_head {
 /// Messages to one receiver that it has not handled yet, in order.
 struct outbound_link {
   std::deque<std::unique_ptr<envelope>> unsent;
-  std::uint32_t in_flight = 0;
+  std::vector<std::uint64_t> in_flight;      ///< Sequences; at most `entity.outbox_window`.
 };
 
 /// A keyed ask that is accepted and not settled: repeats of it wait here.
@@ -56,14 +56,42 @@ struct entity_memory {
   virtual ~entity_memory() = default;
 };
 
+/// The idempotency keys that an entity has answered, in order of time.
+class answered_keys {
+public:
+  void add(std::uint64_t hash, journal_position row, wall_time at) {
+    if (rows_.insert_or_assign(hash, row).second) by_age_.emplace_back(at, hash);
+  }
+  std::optional<journal_position> find(std::uint64_t hash) const {
+    const auto found = rows_.find(hash);
+    return found == rows_.end() ? std::nullopt : std::optional(found->second);
+  }
+  void erase(std::uint64_t hash) { rows_.erase(hash); }
+  /// Forgets what was answered before `oldest`.
+  void expire(wall_time oldest) {
+    for (; !by_age_.empty() && by_age_.front().first < oldest; by_age_.pop_front()) rows_.erase(by_age_.front().second);
+  }
+  std::size_t size() const noexcept { return rows_.size(); }
+  void clear() {
+    rows_.clear();
+    by_age_.clear();
+  }
+
+private:
+  std::unordered_map<std::uint64_t, journal_position> rows_;  // key hash -> row with the answer
+  std::deque<std::pair<wall_time, std::uint64_t>> by_age_;
+};
+
 /// What only some activations have.
 struct activation_extra {
   std::unordered_map<std::uint64_t, std::uint64_t> marks;     ///< sender * 4 + lane -> highest sequence handled.
-  std::unordered_map<std::uint64_t, journal_position> keys;   ///< Key hash -> row with the answer.
+  answered_keys keys;
   bool keys_loaded = false;
   bool keys_loading = false;
   std::vector<running_key> running;
   std::vector<std::unique_ptr<envelope>> awaiting_keys;       ///< Keyed asks until the index is there.
+  std::uint32_t lookups = 0;                                  ///< Repeats of generated keys that are being looked up.
+  std::unordered_map<std::uint64_t, journal_position> answered_meanwhile; ///< Generated keys, since the first lookup began.
   std::map<entity_id, outbound_link> links;
   std::uint32_t outbox_size = 0;
   std::vector<std::uint64_t> delivered;                       ///< Own outbox rows to delete with a later commit.
@@ -72,6 +100,7 @@ struct activation_extra {
   std::vector<std::unique_ptr<envelope>> returned;            ///< Messages of failed commits, until they all settled.
   std::vector<std::unique_ptr<envelope>> undeliverable;       ///< Refused by the store too often: dead letters after the reload.
   std::vector<std::pair<std::uint64_t, std::unique_ptr<envelope>>> uncertain; ///< Of failed commits of waiting turns, by turn.
+  std::vector<std::uint64_t> unended;                         ///< Waiting turns whose rows are to go, and did not.
   bool pause_after_reload = false;                            ///< The store was away: do not try again at once.
   std::unique_ptr<entity_memory> memory;
   std::string last_error;
@@ -79,35 +108,38 @@ struct activation_extra {
 };
 
 struct activation {
+  // What every turn touches, in two cache lines.
   entity_id id;
-  std::string name;
+  tenant_context who;                ///< The tenant's own context: for loads and commits without a message.
+  mailbox box;
+  std::uint32_t last_used = 0;       ///< In units of 64 ms of the shard's clock.
+  std::uint32_t run_ahead = 0;       ///< Turns not settled yet.
+  std::uint64_t run_ahead_bytes = 0;
+  std::uint64_t turns = 0;
   std::shared_ptr<const loaded_spec> spec;
+  std::unique_ptr<activation_extra> more;
+  activity doing = activity::absent;
+  persistence::desired_state desired = persistence::desired_state::running;
+  bool queued = false;               ///< In the shard's dispatch queue.
+  bool used = false;                 ///< Since the last sweep.
+  bool spec_stale = false;
+  std::uint32_t generation = 0;      ///< Rises when the activation starts over; older records are void.
+
   std::string state;                 ///< After the last turn that ended well, on disk or not.
+  std::string name;
   std::vector<log_head> logs;
   std::uint64_t version = 0;         ///< After that turn.
-  std::uint64_t turns = 0;
   std::uint64_t sent = 0;
   journal_position last_keyed{};     ///< Newest row with a key of a client's.
   journal_position last_generated{}; ///< Newest row with a key that the gateway made: a chain of its own.
   journal_position keyed_on_disk{};     ///< As `last_keyed`, of what is committed: where a walk of the chain may begin.
   journal_position generated_on_disk{}; ///< As `last_generated`.
   journal_position log_tail{};
-  mailbox box;
-  std::unique_ptr<activation_extra> more;
-  tenant_context who;                ///< The tenant's own context: for loads and commits without a message.
-  activation* newer = nullptr;       ///< In order of last use, per shard.
+  activation* newer = nullptr;       ///< In order of last use as the last sweep saw it, per shard.
   activation* older = nullptr;
-  std::uint64_t run_ahead_bytes = 0;
-  std::uint32_t run_ahead = 0;       ///< Turns not settled yet.
-  std::uint32_t generation = 0;      ///< Rises when the activation starts over; older records are void.
-  std::uint32_t last_used = 0;       ///< Seconds of the shard's clock.
   std::uint32_t restarts = 0;
   incarnation life{};
   incarnation stored_life{};         ///< As the last record says.
-  activity doing = activity::absent;
-  persistence::desired_state desired = persistence::desired_state::running;
-  bool queued = false;               ///< In the shard's dispatch queue.
-  bool spec_stale = false;
 
   explicit activation(entity_id of, tenant_context by) noexcept : id(of), who(by) {}
   activation_extra& extra() {

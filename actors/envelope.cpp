@@ -3,7 +3,7 @@
 namespace hive::actors {
 namespace {
 
-constexpr std::uint64_t format = 1;
+constexpr std::uint64_t format = 2; // 1: without the due time
 
 void write_reply_address(byte_writer& out, const reply_address& a) {
   out.fixed64(a.asker.bits()).varint(a.turn).varint(a.step).text(a.task);
@@ -24,10 +24,12 @@ void write_extra(byte_writer& out, const envelope& e) {
   out.varint(e.chain.size());
   for (const auto id : e.chain) out.fixed64(id.bits());
   out.fixed64(e.trace.trace_high).fixed64(e.trace.trace_low).fixed64(e.trace.span).varint(e.trace.sampled ? 1 : 0);
+  out.varint(static_cast<std::uint64_t>(e.due.time_since_epoch().count()));
 }
 
 bool read_extra(byte_reader& in, envelope& e) {
-  if (in.varint() != format) return false;
+  const auto written = in.varint();
+  if (written == 0 || written > format) return false;
   e.from_where = static_cast<envelope::origin>(in.varint());
   e.failed = in.varint() != 0;
   e.from = std::string(in.text());
@@ -38,6 +40,7 @@ bool read_extra(byte_reader& in, envelope& e) {
   e.trace.trace_low = in.fixed64();
   e.trace.span = in.fixed64();
   e.trace.sampled = in.varint() != 0;
+  if (written >= 2) e.due = wall_time{std::chrono::milliseconds{static_cast<std::int64_t>(in.varint())}};
   return in.ok();
 }
 
@@ -82,14 +85,14 @@ std::unique_ptr<envelope> decode_message(std::string_view bytes, tenant_context 
 
 std::string encode(const reply_address& address) {
   byte_writer out;
-  out.varint(format);
+  out.varint(1);
   write_reply_address(out, address);
   return out.take();
 }
 
 std::optional<reply_address> decode_reply_address(std::string_view bytes) {
   byte_reader in(bytes);
-  if (in.varint() != format) return std::nullopt;
+  if (in.varint() != 1) return std::nullopt;
   auto a = read_reply_address(in);
   if (!in.ok() || !a) return std::nullopt;
   return a;
@@ -108,7 +111,7 @@ std::unique_ptr<envelope> envelope_of(const persistence::outbox_row& row, tenant
 
 std::string encode_failure(const error& e) {
   byte_writer out;
-  out.varint(format).varint(static_cast<std::uint64_t>(e.code)).text(e.reason).text(e.message).text(e.field);
+  out.varint(1).varint(static_cast<std::uint64_t>(e.code)).text(e.reason).text(e.message).text(e.field);
   return out.take();
 }
 

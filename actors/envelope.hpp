@@ -43,36 +43,44 @@ struct envelope : shard_op {
     tell = 0,   ///< Best effort, from an entity or a client.
     ask = 1,    ///< Durable, from a client; `ticket` hears the end.
     send = 2,   ///< From another entity's outbox: `sender` and `sequence` say which.
-    timer = 4,  ///< From a timer of its own: `due` and `sequence` say which.
+    timer = 4,  ///< From a timer of its own: `fires_at` and `sequence` say which.
     reply = 3,  ///< From another entity's outbox: the end of a step of a waiting turn here.
   };
 
   envelope(tenant_context by, entity_id receiver, origin o) noexcept
     : shard_op(kind::deliver), who(by), to(receiver), from_where(o) {}
 
+  // In order of use, because each 64 bytes may have to come from another core's cache: a tell needs the first three.
   tenant_context who;
   entity_id to;
   origin from_where;
   lane on = lane::user;
   bool generated_key = false;
   bool failed = false;             ///< A reply that is an application error.
+  bool looked_up = false;          ///< A repeat of a generated key, back from the look at the disk.
   std::uint8_t attempts = 0;       ///< Turns that crashed on it so far.
+  ticket_ref ticket;
+  steady_time deadline = steady_time::max();
+
   std::string type;
   payload body;
   std::string from;                ///< "agent/reader-3"
+  trace_context trace{};
+
+  steady_time accepted_at{};
+  wall_time due{};                 ///< The deadline as it is stored, of an agent's ask; zero: none.
   entity_id sender;
   std::uint64_t sequence = 0;
   std::string key;
   request_digest digest;
   reply_address reply_to;
   std::vector<entity_id> chain;    ///< Entities that wait for this ask, outermost first: an ask into it is a cycle.
-  trace_context trace{};
-  ticket_ref ticket;
   std::unique_ptr<envelope> recall; ///< It was taken back by this message before it began.
-  wall_time due{};
-  steady_time accepted_at{};
-  steady_time deadline = steady_time::max();
+  wall_time fires_at{};             ///< Of a timer.
 
+
+  /// Somebody waits for the end of the turn.
+  bool wants_reply() const noexcept { return from_where != origin::tell && (ticket || reply_to || from_where == origin::ask); }
   std::size_t bytes() const noexcept { return sizeof(envelope) + body.bytes.size() + type.size() + key.size(); }
   /// A hash of (key, caller) as the store uses it; 0 without a key.
   std::uint64_t key_hash() const noexcept {

@@ -78,9 +78,9 @@ private:
     mpsc_node* tail = nullptr;
   };
   chain& at(lane which) noexcept { return lanes_[static_cast<std::size_t>(which)]; }
-  std::array<chain, 3> lanes_{};
   std::uint32_t count_ = 0;
   std::uint32_t bytes_ = 0;
+  std::array<chain, 3> lanes_{};
 };
 
 } // namespace hive::actors

@@ -96,10 +96,10 @@ public:
   virtual void ask(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink) = 0;
 
   /// Best effort. @returns once the message is in the mailbox's shard, or why not.
-  virtual result<void> tell(tenant_context who, destination to, std::string type, payload body, trace_context trace = {}) = 0;
+  virtual void tell(tenant_context who, destination to, std::string type, payload body, trace_context trace, std::function<void(result<void>)> done) = 0;
 
   /// Runs `read` on a reader thread with a reader of committed rows.
-  virtual void read(std::function<void(persistence::store_reader&)> read) = 0;
+  virtual void read(tenant_id for_whom, std::function<void(persistence::store_reader&)> read) = 0;
 
   /// Live facts about one entity; `done` on any thread. `not_found` as usual.
   virtual void explain(tenant_context who, destination of, std::function<void(result<explanation>)> done) = 0;

@@ -15,6 +15,8 @@ namespace {
 constexpr std::size_t names_kept = 1'000'000;
 constexpr std::size_t feed_page = 500;
 
+std::atomic<std::uint64_t> hosts_made{0};
+
 class function_sink final : public reply_sink {
 public:
   explicit function_sink(std::function<void(result<ask_answer>)> f) : done_(std::move(f)) {}
@@ -29,7 +31,8 @@ private:
 std::unique_ptr<reply_sink> on_reply(std::function<void(result<ask_answer>)> done) { return std::make_unique<function_sink>(std::move(done)); }
 
 node_host::node_host(node_host_parts parts)
-  : parts_(std::move(parts)), names_(names_kept), loader_(parts_.behaviours, names_), shard_count_(parts_.store.shard_count()), chance_(parts_.seed) {
+  : parts_(std::move(parts)), names_(names_kept), loader_(parts_.behaviours, names_), shard_count_(parts_.store.shard_count()),
+    number_(++hosts_made), chance_(parts_.seed) {
   add_system_behaviours(parts_.behaviours, parts_.behaviours, parts_.settings);
 }
 
@@ -161,29 +164,40 @@ void node_host::accept(tenant_context who, ask_request&& request, ticket_ref tic
   shards_->post(shard, std::move(e));
 }
 
-result<void> node_host::tell(tenant_context who, destination to, std::string type, payload body, trace_context trace) {
-  if (auto why = not_ready()) return *why;
+void node_host::tell(tenant_context who, destination to, std::string type, payload body, trace_context trace, std::function<void(result<void>)> done) {
+  if (auto why = not_ready()) return done(std::move(*why));
   if (body.bytes.size() > parts_.settings.entity.payload_bytes)
-    return invalid("payload", "the payload is larger than entity.payload_bytes");
-  if (type.empty() || type.size() > 128) return invalid("type", "type is required, at most 128 bytes");
+    return done(invalid("payload", "the payload is larger than entity.payload_bytes"));
+  if (type.empty() || type.size() > 128) return done(invalid("type", "type is required, at most 128 bytes"));
   auto id = fixed(who, to);
+  if (!id) id = known(who, to.kind, to.name);
   if (!id) {
-    auto found = resolve_now(who, to.kind, to.name);
-    if (!found) return found.error();
-    id = *found;
+    const auto kind = to.kind;
+    const auto name = to.name;
+    return resolve(who, kind, name, [this, who, to = std::move(to), type = std::move(type), body = std::move(body), trace, done = std::move(done)](result<entity_id> found) mutable {
+      if (found) return send_tell(who, *found, std::move(type), std::move(body), trace, std::move(done));
+      if (found.error().code == errc::not_found) found = error{errc::not_found, "not_found", "no " + name_of(to)};
+      done(found.error());
+    });
   }
-  const auto shard = shard_of(*id, shard_count_);
+  send_tell(who, *id, std::move(type), std::move(body), trace, std::move(done));
+}
+
+/// `done` hears when the message is in its lane, or why it is not.
+void node_host::send_tell(tenant_context who, entity_id to, std::string type, payload body, trace_context trace, std::function<void(result<void>)> done) {
+  const auto shard = shard_of(to, shard_count_);
   if (shards_->depth(shard) > parts_.settings.node.inbox_messages) {
     add(metrics(who.tenant()).mine().rejected);
-    return error{errc::resource_exhausted, "node_overloaded", "the shard's inbox is full (node.inbox_messages)", {}, std::chrono::milliseconds{100}};
+    return done(error{errc::resource_exhausted, "node_overloaded", "the shard's inbox is full (node.inbox_messages)", {}, std::chrono::milliseconds{100}});
   }
-  auto e = std::make_unique<envelope>(who, *id, envelope::origin::tell);
+  auto e = std::make_unique<envelope>(who, to, envelope::origin::tell);
   e->type = std::move(type);
   e->body = std::move(body);
   e->trace = trace;
+  auto heard = [done = std::move(done)](result<ask_answer> r) { done(r ? result<void>{} : result<void>(std::move(r).error())); };
+  e->ticket = ticket_ref(new ask_ticket(on_reply(std::move(heard)), {}, steady_time::max()));
   add(metrics(who.tenant()).mine().tells);
   shards_->post(shard, std::move(e));
-  return {};
 }
 
 void node_host::tell_id(tenant_context who, entity_id to, const std::string& type, const payload& body) {
@@ -213,31 +227,35 @@ void node_host::post_to(shard_id shard, std::unique_ptr<shard_op> op) {
   early_.emplace_back(shard, std::move(op));
 }
 
-void node_host::read(std::function<void(store_reader&)> job) {
-  readers_->post([job = std::move(job)](std::unique_ptr<store_reader>& r) { job(*r); });
+void node_host::read(tenant_id for_whom, std::function<void(store_reader&)> job) {
+  readers_->post(for_whom, [job = std::move(job)](std::unique_ptr<store_reader>& r) { job(*r); });
 }
 
 void node_host::load(entity_id id, tenant_context who) {
-  readers_->post([this, id, who](std::unique_ptr<store_reader>& r) { post(id, std::make_unique<loaded_op>(id, loader_.load(*r, id, who))); });
+  readers_->post(id.tenant(), [this, id, who](std::unique_ptr<store_reader>& r) { post(id, std::make_unique<loaded_op>(id, loader_.load(*r, id, who))); });
 }
 
 std::optional<entity_id> node_host::known(tenant_context who, entity_kind kind, std::string_view name) { return names_.known(who, kind, name); }
 
 void node_host::resolve(tenant_context who, entity_kind kind, std::string name, std::function<void(result<entity_id>)> done) {
-  readers_->post([this, who, kind, name = std::move(name), done = std::move(done)](std::unique_ptr<store_reader>& r) {
+  readers_->post(who.tenant(), [this, who, kind, name = std::move(name), done = std::move(done)](std::unique_ptr<store_reader>& r) {
     done(names_.lookup(*r, who, kind, name));
   });
 }
 
-void node_host::execute(executor& e, executor::call call, entity_id entity, std::uint64_t turn, std::uint32_t step) {
+void node_host::execute(executor& e, executor::call call, steady_time deadline, entity_id entity, std::uint64_t turn, std::uint32_t step) {
   call.cancelled = &stopping_;
-  executor_threads_->post([this, &e, call = std::move(call), entity, turn, step](int&) {
+  executor_threads_->post(entity.tenant(), [this, &e, call = std::move(call), deadline, entity, turn, step](int&) mutable {
+    const auto left = std::chrono::floor<std::chrono::milliseconds>(deadline - parts_.clock.steady_now());
+    if (left.count() <= 0) return;
+    call.deadline = std::min(call.deadline, left);
     result<payload> answer = error{errc::internal, "executor_threw", "the executor threw"};
     try {
       answer = e.run(call);
     } catch (const std::exception& thrown) {
       answer = error{errc::internal, "executor_threw", thrown.what()};
     }
+    if (stopping_) return; // cut short: what it says is about the stop. The step runs again in the next life.
     if (answer && answer->bytes.size() > parts_.settings.entity.payload_bytes)
       answer = error{errc::application, "result_too_large", "the step's result is larger than entity.payload_bytes"};
     post(entity, std::make_unique<step_done_op>(entity, turn, step, std::move(answer)));
@@ -245,16 +263,24 @@ void node_host::execute(executor& e, executor::call call, entity_id entity, std:
 }
 
 tenant_metrics& node_host::metrics(tenant_id tenant) {
-  thread_local std::unordered_map<tenant_id, std::pair<const node_host*, tenant_metrics*>> mine;
-  auto& cached = mine[tenant];
-  if (cached.first == this && cached.second) return *cached.second;
-  {
+  struct entry {
+    std::uint64_t host = 0; // not its address: another host may be made there
+    tenant_metrics* block = nullptr;
+  };
+  thread_local std::unordered_map<tenant_id, entry> known;
+  thread_local tenant_id last_tenant;
+  thread_local entry last; // most turns follow one of the same tenant
+  if (last.host == number_ && last_tenant == tenant) return *last.block;
+  auto& cached = known[tenant];
+  if (cached.host != number_) {
     std::unique_lock lock(metrics_guard_);
     auto& m = metrics_[tenant];
     if (!m) m = std::make_unique<tenant_metrics>();
-    cached = {this, m.get()};
+    cached = {number_, m.get()};
   }
-  return *cached.second;
+  last_tenant = tenant;
+  last = cached;
+  return *cached.block;
 }
 
 // -- what was committed
@@ -286,8 +312,6 @@ void node_host::publish_directory(const actor_record& r) {
 }
 
 void node_host::availability(const error* why) {
-  if (why) log::error("the store takes no commits", {{"reason", why->reason}, {"why", why->message}});
-  else log::info("the store takes commits again");
   std::lock_guard lock(state_guard_);
   if (why) unavailable_ = *why;
   else unavailable_.reset();
@@ -339,7 +363,7 @@ void node_host::wake_feed(tenant_id tenant) {
     }
     found->second.reading = true;
   }
-  read([this, tenant](store_reader& reader) { read_feed(tenant, reader); });
+  read(tenant, [this, tenant](store_reader& reader) { read_feed(tenant, reader); });
 }
 
 void node_host::read_feed(tenant_id tenant, store_reader& reader) {

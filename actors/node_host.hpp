@@ -38,8 +38,8 @@ public:
 
   // -- messaging
   void ask(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink) override;
-  result<void> tell(tenant_context who, destination to, std::string type, payload body, trace_context trace) override;
-  void read(std::function<void(persistence::store_reader&)> read) override;
+  void tell(tenant_context who, destination to, std::string type, payload body, trace_context trace, std::function<void(result<void>)> done) override;
+  void read(tenant_id for_whom, std::function<void(persistence::store_reader&)> read) override;
   void explain(tenant_context who, destination of, std::function<void(result<explanation>)> done) override;
   void statuses(tenant_context who, std::vector<entity_id> ids,
                 std::function<void(std::unordered_map<entity_id, nlohmann::json>)> done) override;
@@ -53,6 +53,7 @@ public:
   // -- for benches, which resolve a name once
   result<entity_id> resolve_now(tenant_context who, entity_kind kind, const std::string& name);
   /// Best effort, by id, without a look at the name.
+  void send_tell(tenant_context who, entity_id to, std::string type, payload body, trace_context trace, std::function<void(result<void>)> done);
   void tell_id(tenant_context who, entity_id to, const std::string& type, const payload& body);
 
 private:
@@ -67,7 +68,7 @@ private:
   void load(entity_id id, tenant_context who) override;
   std::optional<entity_id> known(tenant_context who, entity_kind kind, std::string_view name) override;
   void resolve(tenant_context who, entity_kind kind, std::string name, std::function<void(result<entity_id>)> done) override;
-  void execute(executor& e, executor::call call, entity_id entity, std::uint64_t turn, std::uint32_t step) override;
+  void execute(executor& e, executor::call call, steady_time deadline, entity_id entity, std::uint64_t turn, std::uint32_t step) override;
   tenant_context context_of(tenant_id tenant, std::string_view principal) override { return parts_.contexts.restore(tenant, principal); }
   tenant_metrics& metrics(tenant_id tenant) override;
   node_gauges& gauges() noexcept override { return gauges_; }
@@ -97,6 +98,7 @@ private:
   cluster::name_resolver names_;
   entity_loader loader_;
   std::uint16_t shard_count_;
+  std::uint64_t number_;                        // of this host in its process
 
   mutable std::shared_mutex metrics_guard_;
   std::unordered_map<tenant_id, std::unique_ptr<tenant_metrics>> metrics_;

@@ -35,8 +35,8 @@ void shard_core::committed(activation* a, std::unique_ptr<actor_record> r) {
   }
   for (const auto& m : r->marks) acknowledge(m.sender, r->entity, m.sequence);
   if (!r->timers.empty() || !r->timers_gone.empty()) timers_committed(*r);
-  if (r->accepts && a->generation == r->generation && a->more && a->more->turn) a->more->turn->accept_stored = true;
   if (r->keyed) (r->keyed->generated ? a->generated_on_disk : a->keyed_on_disk) = r->position;
+  if (r->keyed && r->keyed->generated && a->more && a->more->lookups != 0) a->more->answered_meanwhile.emplace(r->answered_key, r->position);
   if (r->answered_key != 0) settle_waiters(*a, r->answered_key, *r);
   if (!r->start_steps.empty() && a->more && a->more->turn && a->generation == r->generation)
     for (const auto step : r->start_steps)
@@ -80,11 +80,15 @@ void shard_core::failed(activation& a, settled_op& op) {
   if (!r->timers_gone.empty()) timers_failed(*r);
   if (r->message && r->message->recall) more.returned.push_back(std::move(r->message->recall));
   if (r->message && r->message->from_where == envelope::origin::timer && !r->ended) return; // its row is there, and fires again
-  if (!r->message || r->message->from_where == envelope::origin::tell) return; // a tell is at most once
+  if (!r->message) {
+    if (r->ended) more.unended.push_back(*r->ended);
+    return;
+  }
   if (r->ended) { // whether its waiting row is there, only the store knows
     more.uncertain.emplace_back(*r->ended, std::move(r->message));
     return;
   }
+  if (r->message->from_where == envelope::origin::tell) return; // at most once
   const bool guilty = op.how == outcome::refused || op.how == outcome::fenced ||
                       (op.how == outcome::unavailable && r->message->from_where != envelope::origin::send);
   if (!guilty) {
@@ -116,6 +120,7 @@ void shard_core::reload(activation& a) {
   for (auto& k : more.running)
     for (auto& w : k.waiters) w->fail({errc::unavailable, "dropped", "the turn was not committed; ask again with the same key"});
   more.running.clear();
+  return_awaiting(a);
   a.logs.clear();
   if (more.turn) {
     services_.gauges().waiting.fetch_sub(1, std::memory_order_relaxed);
@@ -137,7 +142,7 @@ void shard_core::reload(activation& a) {
   // Turns whose acceptance may be on disk: if it is, they go on from there; if not, their messages are new.
   a.doing = activity::loading;
   auto rows = std::make_shared<std::vector<persistence::waiting_entity>>();
-  services_.read([this, id = a.id, shard = id_, g = a.generation, rows](persistence::store_reader& reader) {
+  services_.read(a.id.tenant(), [this, id = a.id, shard = id_, g = a.generation, rows](persistence::store_reader& reader) {
     const auto got = reader.waiting_of(shard, [&](persistence::waiting_entity&& w) {
       if (w.entity == id) rows->push_back(std::move(w));
       return true;
@@ -145,11 +150,15 @@ void shard_core::reload(activation& a) {
     services_.post(id, std::make_unique<call_op>([id, g, rows, ok = got.has_value()](shard_core& core) {
       activation* back_again = core.find(id);
       if (!back_again || back_again->generation != g) return;
-      if (!ok) return core.reload(*back_again); // the store does not answer: until it does
+      if (!ok) { // the store does not answer: until it does
+        back_again->doing = activity::reloading;
+        core.timers_.push({core.services_.clock().steady_now() + std::chrono::milliseconds{200}, id, 0, 0});
+        return;
+      }
       for (auto& [number, message] : std::exchange(back_again->more->uncertain, {})) {
         const auto row = std::find_if(rows->begin(), rows->end(), [n = number](const auto& w) { return w.turn.turn == n; });
-        if (row == rows->end() && message->from_where == envelope::origin::timer) { // fires again
-        } else if (row == rows->end()) {
+        if (row == rows->end()) {
+          if (message->from_where == envelope::origin::tell || message->from_where == envelope::origin::timer) continue; // a timer fires again
           core.queued_change_ += 1;
           back_again->box.push_front(std::move(message));
         } else {

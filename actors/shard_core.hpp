@@ -3,8 +3,8 @@
 /// no thread, no clock, no disk and no CAF; `shard_services` is all it knows of the world. `caf/shard_actor.hpp` is its
 /// shell in a node, `testkit/` its shell in tests.
 ///
-/// Confined to one thread at a time. Sources: shard_core.cpp (inbox, dispatch, loading, passivation), shard_turns.cpp
-/// (running and ending turns), shard_steps.cpp (waiting), shard_commits.cpp (what became of records), shard_outbox.cpp
+/// Confined to one thread at a time. Sources: shard_core.cpp (inbox, dispatch, loading, passivation), shard_keys.cpp
+/// (idempotency keys), shard_turns.cpp (running and ending turns), shard_steps.cpp (waiting), shard_commits.cpp (what became of records), shard_outbox.cpp
 /// (messages between entities), shard_system.cpp (supervision, deletion, explain).
 #pragma once
 
@@ -16,6 +16,8 @@
 #include "actors/supervisor.hpp"
 #include "actors/tenant_metrics.hpp"
 #include "config/settings.hpp"
+
+#include <absl/container/flat_hash_map.h>
 
 #include <queue>
 #include <unordered_set>
@@ -99,15 +101,16 @@ public:
   virtual void post_to(shard_id shard, std::unique_ptr<shard_op> op) = 0;
   /// Answers with a `loaded_op`.
   virtual void load(entity_id id, tenant_context who) = 0;
-  /// Runs `read` on a reader thread.
-  virtual void read(std::function<void(persistence::store_reader&)> read) = 0;
+  /// Runs `read` on a reader thread. Tenants take turns.
+  virtual void read(tenant_id for_whom, std::function<void(persistence::store_reader&)> read) = 0;
   /// The id that a name has, when it is at hand.
   virtual std::optional<entity_id> known(tenant_context who, entity_kind kind, std::string_view name) = 0;
   /// The same, looked up; `done` on any thread.
   virtual void resolve(tenant_context who, entity_kind kind, std::string name,
                        std::function<void(result<entity_id>)> done) = 0;
   /// Runs the step on the executor threads; answers with a `step_done_op`.
-  virtual void execute(executor& e, executor::call call, entity_id entity, std::uint64_t turn, std::uint32_t step) = 0;
+  /// Not at all when `deadline` has passed before a thread is free: the turn has heard `unknown` by then.
+  virtual void execute(executor& e, executor::call call, steady_time deadline, entity_id entity, std::uint64_t turn, std::uint32_t step) = 0;
   virtual tenant_context context_of(tenant_id tenant, std::string_view principal) = 0;
   virtual tenant_metrics& metrics(tenant_id tenant) = 0;
   virtual node_gauges& gauges() noexcept = 0;
@@ -169,17 +172,25 @@ private:
   void start_loading(activation& a);
   void loaded(loaded_op& op);
   void touch(activation& a) noexcept;
+  void make_newest(activation& a) noexcept;
   void unlink(activation& a) noexcept;
   bool may_passivate(const activation& a) const noexcept;
   void passivate_idle();
   void refuse(std::unique_ptr<envelope> e, error why);
 
-  // shard_turns.cpp
-  void begin(activation& a, std::unique_ptr<envelope> e);
+  // shard_keys.cpp
   bool settle_by_key(activation& a, std::unique_ptr<envelope>& e);
   void load_keys(activation& a);
+  void return_awaiting(activation& a);
   void answer_from_row(activation& a, std::unique_ptr<envelope> e, journal_position row);
   void find_generated(activation& a, std::unique_ptr<envelope> e);
+  void walk_generated(entity_id id, tenant_context who, journal_position from, std::shared_ptr<envelope> held);
+  void found_generated(entity_id id, std::shared_ptr<envelope> held, result<std::optional<journal_position>> row);
+  void end_lookup(activation& a);
+  bool answered_since(activation& a, std::unique_ptr<envelope>& e);
+
+  // shard_turns.cpp
+  void begin(activation& a, std::unique_ptr<envelope> e);
   void run_turn(activation& a, std::unique_ptr<turn_host> host);
   void proceed(activation& a, std::unique_ptr<turn_host> host);
   void end_turn(activation& a, std::unique_ptr<turn_host> host);
@@ -187,10 +198,11 @@ private:
   void refuse_turn(activation& a, std::unique_ptr<turn_host> host, error why);
   void crash(activation& a, std::unique_ptr<turn_host> host, std::string what);
   void mark(activation& a, actor_record& r, const envelope& e);
-  void retry_later(activation& a, std::unique_ptr<envelope> e, std::optional<std::uint64_t> ended);
-  void end_waiting(activation& a, tenant_context who, std::uint64_t number);
-  void dead_letter(activation& a, std::unique_ptr<envelope> e, std::string reason, std::string detail,
-                   std::optional<std::uint64_t> ended = {});
+  void take_mark(activation& a, actor_record& r, std::unique_ptr<envelope> reply);
+  void retry_later(activation& a, std::unique_ptr<envelope> e);
+  void end_waiting(activation& a, tenant_context who, std::uint64_t number, std::unique_ptr<envelope> reply);
+  void refuse_sent(activation& a, std::unique_ptr<envelope> e, const error& why);
+  void dead_letter(activation& a, std::unique_ptr<envelope> e, std::string reason, std::string detail);
   void add_reply(activation& a, actor_record& r, const envelope& to, payload answer, const error* failure);
   void submit(activation& a, std::unique_ptr<actor_record> r);
   bool resolve_sends(activation& a, std::unique_ptr<turn_host>& host);
@@ -253,7 +265,7 @@ private:
   shard_services& services_;
   const config::settings& settings_;
   const config::entity_limits& limits_;
-  std::unordered_map<entity_id, std::unique_ptr<activation>> entities_;
+  absl::flat_hash_map<entity_id, std::unique_ptr<activation>, std::hash<entity_id>> entities_;
   fair_queue<activation*> ready_;
   activation* newest_ = nullptr;
   activation* oldest_ = nullptr;

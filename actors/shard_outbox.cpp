@@ -21,16 +21,18 @@ void shard_core::add_outbox(activation& a, actor_record& r, entity_id to, lane o
 
 void shard_core::enqueue_outbound(activation& a, std::unique_ptr<envelope> e) {
   auto& link = a.extra().links[e->to];
+  if (e->due != wall_time{}) // deadlines travel as time left
+    e->deadline = services_.clock().steady_now() + (e->due - services_.clock().wall_now());
   link.unsent.push_back(std::move(e));
   pump(a, link);
 }
 
 /// Keeps up to `outbox_window` messages under way to one receiver: that bounds its lane, above which they are admitted.
 void shard_core::pump(activation&, outbound_link& link) {
-  while (link.in_flight < limits_.outbox_window && !link.unsent.empty()) {
+  while (link.in_flight.size() < limits_.outbox_window && !link.unsent.empty()) {
     auto e = std::move(link.unsent.front());
     link.unsent.pop_front();
-    link.in_flight += 1;
+    link.in_flight.push_back(e->sequence);
     const entity_id to = e->to;
     services_.post(to, std::move(e));
   }
@@ -46,13 +48,16 @@ void shard_core::handled(handled_op& op) {
   auto& more = *a->more;
   const auto link = more.links.find(op.receiver);
   if (link == more.links.end()) return;
-  if (link->second.in_flight > 0) link->second.in_flight -= 1;
+  auto& waited = link->second.in_flight;
+  const auto which = std::find(waited.begin(), waited.end(), op.sequence);
+  if (which == waited.end()) return; // told before: both the turn's acceptance and its end say so
+  waited.erase(which);
   if (more.outbox_size > 0) more.outbox_size -= 1;
   services_.gauges().outbox.fetch_sub(1, std::memory_order_relaxed);
   more.delivered.push_back(op.sequence);
   to_flush_.insert(op.sender);
   pump(*a, link->second);
-  if (link->second.in_flight == 0 && link->second.unsent.empty()) more.links.erase(link);
+  if (waited.empty() && link->second.unsent.empty()) more.links.erase(link);
   make_ready(*a);
 }
 

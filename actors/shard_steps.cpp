@@ -115,10 +115,7 @@ void shard_core::begin_step(activation& a, turn_host& host) {
   r->writes = true;
   r->accepts = true;
   r->position = services_.allot(id_);
-  if (host.reply) {
-    mark(a, *r, *host.reply);
-    r->reply = std::move(host.reply);
-  }
+  take_mark(a, *r, std::move(host.reply));
   if (!host.accepted) {
     host.accepted = true;
     if (host.in->from_where == envelope::origin::timer) mark(a, *r, *host.in); // from here on its own row keeps it
@@ -140,6 +137,7 @@ void shard_core::begin_step(activation& a, turn_host& host) {
     extra.chain = host.in->chain;
     extra.chain.push_back(a.id);
     extra.trace = host.in->trace;
+    extra.due = s.due;
     extra.from = host.face.address();
     add_outbox(a, *r, target, lane::user, std::string(type), s.arguments, extra);
   }
@@ -155,8 +153,9 @@ void shard_core::start_step(activation& a, turn_host& host, std::uint32_t step) 
   if (s.what != step_state::kind::run) return; // an ask leaves by the outbox, a sleep is its timer
   auto* runs = services_.executors().find(s.target);
   if (!runs) return step_finished(a, step, error{errc::failed_precondition, "unknown_executor", "no executor named \"" + s.target + "\" in this node"});
+  const auto deadline = services_.clock().steady_now() + std::max<std::chrono::milliseconds>(left, std::chrono::milliseconds{0});
   executor::call call{host.in->who, to_string(a.id) + "/" + std::to_string(host.number) + "/" + std::to_string(step), s.arguments, s.deadline, nullptr};
-  services_.execute(*runs, std::move(call), a.id, host.number, step);
+  services_.execute(*runs, std::move(call), deadline, a.id, host.number, step);
 }
 
 void shard_core::step_done(step_done_op& op) {
@@ -198,7 +197,7 @@ void shard_core::start_read(activation& a) {
   auto& more = *a.more;
   more.read_wanted = false;
   auto& host = *more.turn;
-  services_.read([this, id = a.id, g = a.generation, number = host.number, read = std::move(host.read)](persistence::store_reader& reader) {
+  services_.read(a.id.tenant(), [this, id = a.id, g = a.generation, number = host.number, read = std::move(host.read)](persistence::store_reader& reader) {
     read(reader);
     services_.post(id, std::make_unique<call_op>([id, g, number](shard_core& shard) { shard.read_done(id, g, number); }));
   });

@@ -32,10 +32,16 @@ void shard_core::system_message(activation& a, std::unique_ptr<envelope> e) {
     a.state.clear();
     a.logs.clear();
     r->state = std::string{};
+    return_awaiting(a); // to hear that it is gone
     if (a.more->turn) {
       services_.gauges().waiting.fetch_sub(1, std::memory_order_relaxed);
       auto host = std::move(a.more->turn);
       if (host->accepted) r->ended = host->number;
+      take_mark(a, *r, std::move(host->reply));
+      if (host->in && host->in->from_where == envelope::origin::send) {
+        mark(a, *r, *host->in);
+        if (!host->in->reply_to) r->dead_letters.push_back({"receiver_deleted", encode_message(*host->in), "{}"});
+      }
       if (host->in && host->in->ticket) host->in->ticket->fail({errc::not_found, "deleted", "the entity was deleted while the ask waited"});
       if (host->in && host->in->reply_to) {
         const error gone{errc::not_found, "deleted", "the entity was deleted while the ask waited"};
@@ -78,7 +84,7 @@ void shard_core::exited(std::unique_ptr<exited_op> op) {
     for (auto& p : std::exchange(mine.pending, {})) shard.decide(id, *p);
   };
   if (id.serial() == root_supervisor_serial) return apply(*this, std::nullopt, entity_id{});
-  services_.read([this, id, who, apply](persistence::store_reader& reader) {
+  services_.read(id.tenant(), [this, id, who, apply](persistence::store_reader& reader) {
     std::optional<supervisor_spec> spec;
     entity_id parent{id.tenant(), root_supervisor_serial};
     if (auto row = reader.find(who, id)) {

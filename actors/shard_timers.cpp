@@ -15,7 +15,7 @@ void shard_core::load_timers() {
 void shard_core::read_timers() {
   if (!alarms_.wants_page()) return;
   alarms_.reading();
-  services_.read([this, shard = id_, after = alarms_.last(), most = alarms_.page_size()](persistence::store_reader& reader) {
+  services_.read(system_tenant, [this, shard = id_, after = alarms_.last(), most = alarms_.page_size()](persistence::store_reader& reader) {
     auto rows = std::make_shared<std::vector<persistence::timer_row>>();
     bool complete = true;
     const auto got = reader.timers_of(shard, after, [&](persistence::timer_row&& row) {
@@ -44,7 +44,7 @@ void shard_core::fire_timers() {
       auto e = std::make_unique<envelope>(services_.context_of(row->entity.tenant(), row->principal), row->entity, envelope::origin::timer);
       e->type = std::move(row->type);
       e->body = std::move(row->body);
-      e->due = row->due;
+      e->fires_at = row->due;
       e->sequence = row->number;
       deliver(std::move(e));
     }
@@ -53,7 +53,7 @@ void shard_core::fire_timers() {
 }
 
 namespace {
-timer_window::key key_of(const envelope& e) { return {e.due, e.to, e.sequence}; }
+timer_window::key key_of(const envelope& e) { return {e.fires_at, e.to, e.sequence}; }
 } // namespace
 
 bool shard_core::still_wanted(const envelope& e) const { return alarms_.counts(key_of(e)); }

@@ -25,20 +25,6 @@ constexpr std::uint64_t provisional_turn = std::uint64_t{1} << 63U;
 /// Stays until a turn has handled it: from an outbox, or a timer.
 bool lasting(const envelope& e) noexcept { return e.from_where == envelope::origin::send || e.from_where == envelope::origin::timer; }
 
-/// The same ask, for another look: a reader's job holds the first one and may be copied, so it gives up its parts.
-std::unique_ptr<envelope> ask_again(envelope& held) {
-  auto e = std::make_unique<envelope>(held.who, held.to, held.from_where);
-  e->type = std::move(held.type);
-  e->body = std::move(held.body);
-  e->key = std::move(held.key);
-  e->digest = held.digest;
-  e->ticket = std::move(held.ticket);
-  e->accepted_at = held.accepted_at;
-  e->deadline = held.deadline;
-  e->trace = held.trace;
-  return e;
-}
-
 std::uint64_t mark_key(const envelope& e) noexcept { return e.sender.bits() * 4 + static_cast<std::uint64_t>(e.on); }
 
 } // namespace
@@ -46,11 +32,17 @@ std::uint64_t mark_key(const envelope& e) noexcept { return e.sender.bits() * 4 
 /// "Handled": in memory now, with the record on disk.
 void shard_core::mark(activation& a, actor_record& r, const envelope& e) {
   if (e.from_where == envelope::origin::timer) { // its row goes
-    r.timers_gone.push_back({e.due, e.sequence});
+    r.timers_gone.push_back({e.fires_at, e.sequence});
     return;
   }
   a.extra().marks[mark_key(e)] = e.sequence;
   r.marks.push_back({e.sender, static_cast<std::uint8_t>(e.on), e.sequence});
+}
+
+void shard_core::take_mark(activation& a, actor_record& r, std::unique_ptr<envelope> reply) {
+  if (!reply) return;
+  mark(a, r, *reply);
+  r.reply = std::move(reply);
 }
 
 std::unique_ptr<actor_record> shard_core::make_record(const activation& a, tenant_context who) {
@@ -60,20 +52,24 @@ std::unique_ptr<actor_record> shard_core::make_record(const activation& a, tenan
 }
 
 void shard_core::begin(activation& a, std::unique_ptr<envelope> e) {
+  if (e->looked_up && answered_since(a, e)) return;
   if (e->ticket && e->ticket->settled()) return; // its asker already heard `unknown`
-  if (e->deadline <= now_)
-    return refuse(std::move(e), {errc::rejected, "expired", "the deadline passed before the message was handled; nothing was executed"});
   if (e->from_where == envelope::origin::send && a.more) {
     if (const auto mark = a.more->marks.find(mark_key(*e)); mark != a.more->marks.end() && mark->second >= e->sequence)
       return acknowledge(e->sender, a.id, e->sequence); // handled before; its sender had not heard
   }
   if (e->from_where == envelope::origin::timer && !still_wanted(*e)) return; // cancelled since it fired
   if (e->recall) return refuse_recalled(a, std::move(e));
+  if (e->deadline <= now_) {
+    const error late{errc::rejected, "expired", "the deadline passed before the message was handled; nothing was executed"};
+    if (e->from_where == envelope::origin::send) return refuse_sent(a, std::move(e), late);
+    return refuse(std::move(e), late);
+  }
   if (a.desired != desired_state::running) {
     if (!lasting(*e)) return refuse(std::move(e), not_running(a));
     return dead_letter(a, std::move(e), a.desired == desired_state::deleted ? "receiver_deleted" : "receiver_stopped", "{}");
   }
-  if (!e->key.empty() && e->from_where == envelope::origin::ask && settle_by_key(a, e)) return;
+  if (e->from_where == envelope::origin::ask && !e->key.empty() && settle_by_key(a, e)) return;
   auto host = spare_ ? std::move(spare_) : std::make_unique<turn_host>(*this);
   host->of = &a;
   host->in = std::move(e);
@@ -81,115 +77,6 @@ void shard_core::begin(activation& a, std::unique_ptr<envelope> e) {
   host->seed = chance_.next();
   host->number = provisional_turn | ++a.turns;
   run_turn(a, std::move(host));
-}
-
-// -- idempotency keys
-
-/// @returns true when the ask needs no turn now: it was answered, refused, or waits for another one's answer.
-bool shard_core::settle_by_key(activation& a, std::unique_ptr<envelope>& e) {
-#ifdef HIVE_MUTATION_SKIP_DEDUP
-  return false;
-#endif
-  auto& more = a.extra();
-  const auto hash = e->key_hash();
-  for (auto& running : more.running) {
-    if (running.hash != hash) continue;
-    if (!(running.digest == e->digest)) {
-      refuse(std::move(e), {errc::already_exists, "key_reused", "this idempotency key belongs to another request", "idempotency_key"});
-    } else running.waiters.push_back(std::move(e->ticket));
-    return true;
-  }
-  if (!e->generated_key) {
-    if (is_generated_key(e->key)) { // a client repeats with the key that the gateway made for it
-      find_generated(a, std::move(e));
-      return true;
-    }
-    if (!more.keys_loaded && a.keyed_on_disk != journal_position{}) {
-      more.awaiting_keys.push_back(std::move(e));
-      load_keys(a);
-      return true;
-    }
-    more.keys_loaded = true;
-    if (const auto known = more.keys.find(hash); known != more.keys.end()) {
-      answer_from_row(a, std::move(e), known->second);
-      return true;
-    }
-    if (more.keys.size() >= limits_.keys_kept) {
-      refuse(std::move(e), {errc::resource_exhausted, "key_quota", "the entity keeps entity.keys_kept idempotency keys already; none is forgotten early",
-                            "idempotency_key", std::chrono::seconds{60}});
-      return true;
-    }
-  }
-  more.running.push_back({hash, e->digest, {}});
-  return false;
-}
-
-void shard_core::load_keys(activation& a) {
-  auto& more = a.extra();
-  if (std::exchange(more.keys_loading, true)) return;
-  const auto oldest = services_.clock().wall_now() - settings_.keep.keys;
-  services_.read([this, id = a.id, who = a.who, from = a.keyed_on_disk, limit = limits_.keys_kept, oldest, g = a.generation](auto& reader) {
-    auto got = std::make_shared<result<std::vector<persistence::key_entry>>>(reader.keys(who, id, from, limit, oldest));
-    services_.post(id, std::make_unique<call_op>([id, got, g](shard_core& shard) {
-      activation* back = shard.find(id);
-      if (!back || !back->more || back->generation != g) return;
-      auto& held = *back->more;
-      held.keys_loading = false;
-      if (*got) {
-        for (const auto& k : **got) held.keys.try_emplace(k.key_hash, k.position);
-        held.keys_loaded = true;
-      }
-      for (auto& e : std::exchange(held.awaiting_keys, {})) {
-        if (!*got) shard.refuse(std::move(e), got->error());
-        else {
-          shard.queued_change_ += 1;
-          back->box.push_front(std::move(e));
-        }
-      }
-      shard.make_ready(*back);
-    }));
-  });
-}
-
-void shard_core::answer_from_row(activation& a, std::unique_ptr<envelope> e, journal_position row) {
-  std::shared_ptr<envelope> held(std::move(e));
-  services_.read([this, id = a.id, who = a.who, row, held, g = a.generation](auto& reader) {
-    auto got = reader.answer(who, id, row);
-    if (!got) {
-      if (got.error().code != errc::not_found) return held->ticket->fail(error(got.error()));
-      // Trimmed: older than its retention, so the key is free again.
-      services_.post(id, std::make_unique<call_op>([id, held, g](shard_core& shard) {
-        if (auto* back = shard.find(id); back && back->more && back->generation == g) back->more->keys.erase(held->key_hash());
-        shard.deliver(ask_again(*held));
-      }));
-      return;
-    }
-    if (!(got->digest == held->digest)) {
-      held->ticket->fail({errc::already_exists, "key_reused", "this idempotency key belongs to another request", "idempotency_key"});
-    } else if (got->failed) held->ticket->fail(decode_failure(got->answer.bytes));
-    else held->ticket->answer({std::move(got->answer), {}, true});
-  });
-}
-
-/// A key that the gateway made names its time: its chain is walked back no further than that.
-void shard_core::find_generated(activation& a, std::unique_ptr<envelope> e) {
-  std::shared_ptr<envelope> held(std::move(e));
-  services_.read([this, id = a.id, who = a.who, from = a.generated_on_disk, held, limit = limits_.keys_kept](auto& reader) {
-    const auto made = generated_key_time(held->key) - std::chrono::seconds{60};
-    auto chain = reader.keys(who, id, from, limit, made);
-    std::optional<journal_position> row;
-    if (chain)
-      for (const auto& k : *chain)
-        if (k.key_hash == held->key_hash()) row = k.position;
-    if (!chain) return held->ticket->fail(error(chain.error()));
-    services_.post(id, std::make_unique<call_op>([id, held, row](shard_core& shard) {
-      auto again = ask_again(*held);
-      again->generated_key = true; // looked up: it either has its answer, or is new
-      activation* back = shard.find(id);
-      if (row && back) shard.answer_from_row(*back, std::move(again), *row);
-      else shard.deliver(std::move(again));
-    }));
-  });
 }
 
 // -- running
@@ -204,16 +91,10 @@ void shard_core::run_turn(activation& a, std::unique_ptr<turn_host> host) {
     return refuse_turn(a, std::move(host), std::move(why));
   }
   message m;
-  if (own.in->from_where == envelope::origin::tell) { // best effort: should its turn not be committed, it is not tried again
-    m.type = std::move(own.in->type);
-    m.body = std::move(own.in->body);
-    m.from = std::move(own.in->from);
-  } else {
-    m.type = own.in->type;
-    m.body = own.in->body;
-    m.from = own.in->from;
-  }
-  m.wants_reply = own.in->ticket || own.in->reply_to || own.in->from_where == envelope::origin::ask;
+  m.type = own.in->type; // copies: the turn may wait, and then its message goes to the disk
+  m.body = own.in->body;
+  m.from = own.in->from;
+  m.wants_reply = own.in->wants_reply();
   own.parked = {};
   try {
     own.code = a.spec->code->handle(own.face, std::move(m));
@@ -340,9 +221,10 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
   } else own.new_state.reset();
 
   const bool ask = in.from_where == envelope::origin::ask;
-  if (durable || ask || a.run_ahead != 0 || lasting(in) || in.reply_to || own.accepted) stage_sends(a, own);
+  const bool told = in.from_where == envelope::origin::tell;
+  if (durable || !told || a.run_ahead != 0 || own.accepted) stage_sends(a, own);
 
-  if (in.reply_to && !own.deferred) { // an agent or a queue waits: the answer travels by outbox
+  if (!told && in.reply_to && !own.deferred) { // an agent or a queue waits: the answer travels by outbox
     durable = true;
     payload answer = own.answer ? std::move(*own.answer) : payload{"null", content_type::json};
     add_reply(a, own.effects(), in, std::move(answer), own.failure ? &*own.failure : nullptr);
@@ -353,8 +235,7 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
   }
   if (own.reply) {
     durable = true;
-    mark(a, own.effects(), *own.reply);
-    own.effects().reply = std::move(own.reply);
+    take_mark(a, own.effects(), std::move(own.reply));
   }
   if (own.accepted) {
     durable = true;
@@ -395,7 +276,7 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
     if (r->keyed) {
       r->previous_keyed = generated ? a.last_generated : a.last_keyed;
       (generated ? a.last_generated : a.last_keyed) = r->position;
-      if (!generated) a.extra().keys.insert_or_assign(in.key_hash(), r->position);
+      if (!generated) a.extra().keys.add(in.key_hash(), r->position, own.started);
     }
     if (!r->logs.empty()) {
       for (const auto& entry : r->logs) {
@@ -473,9 +354,10 @@ void shard_core::refuse_turn(activation& a, std::unique_ptr<turn_host> host, err
       }
   }
   if (lasting(*in) && !in->reply_to) {
+    if (accepted) end_waiting(a, in->who, number, std::move(reply));
     const bool passing = why.code == errc::unavailable || why.code == errc::resource_exhausted;
-    if (passing) return retry_later(a, std::move(in), accepted ? std::optional(number) : std::nullopt);
-    return dead_letter(a, std::move(in), why.reason, json{{"error", why.message}}.dump(), accepted ? std::optional(number) : std::nullopt);
+    if (passing) return retry_later(a, std::move(in));
+    return dead_letter(a, std::move(in), why.reason, json{{"error", why.message}}.dump());
   }
   if (!accepted && in->from_where != envelope::origin::send) return refuse(std::move(in), std::move(why));
   auto r = make_record(a, in->who);
@@ -483,10 +365,7 @@ void shard_core::refuse_turn(activation& a, std::unique_ptr<turn_host> host, err
   r->position = services_.allot(id_);
   if (accepted) r->ended = number;
   if (in->from_where == envelope::origin::send) mark(a, *r, *in);
-  if (reply) {
-    mark(a, *r, *reply);
-    r->reply = std::move(reply);
-  }
+  take_mark(a, *r, std::move(reply));
   if (in->reply_to) add_reply(a, *r, *in, {}, &why);
   r->failure = std::move(why);
   r->message = std::move(in);
@@ -494,31 +373,40 @@ void shard_core::refuse_turn(activation& a, std::unique_ptr<turn_host> host, err
 }
 
 /// A durable message that cannot be handled just now goes back to the front of its lane; the entity pauses for a moment.
-void shard_core::retry_later(activation& a, std::unique_ptr<envelope> e, std::optional<std::uint64_t> ended) {
-  if (ended) end_waiting(a, e->who, *ended);
+void shard_core::retry_later(activation& a, std::unique_ptr<envelope> e) {
   queued_change_ += 1;
   a.box.push_front(std::move(e));
   a.doing = activity::paused;
   timers_.push({services_.clock().steady_now() + std::chrono::milliseconds{20}, a.id, 0, 0});
 }
 
-/// The rows of a waiting turn go; its message lives on elsewhere.
-void shard_core::end_waiting(activation& a, tenant_context who, std::uint64_t number) {
+/// The rows of a waiting turn go; its message lives on elsewhere. `reply` ended its last step, if anything did.
+void shard_core::end_waiting(activation& a, tenant_context who, std::uint64_t number, std::unique_ptr<envelope> reply) {
   auto r = make_record(a, who);
   r->writes = true;
   r->position = services_.allot(id_);
   r->ended = number;
+  take_mark(a, *r, std::move(reply));
   submit(a, std::move(r));
 }
 
-void shard_core::dead_letter(activation& a, std::unique_ptr<envelope> e, std::string reason, std::string detail,
-                             std::optional<std::uint64_t> ended) {
+/// A message of another entity's that is not executed: it is marked as handled, and whoever waits hears why.
+void shard_core::refuse_sent(activation& a, std::unique_ptr<envelope> e, const error& why) {
+  auto r = make_record(a, e->who);
+  r->writes = true;
+  r->position = services_.allot(id_);
+  mark(a, *r, *e);
+  if (e->reply_to) add_reply(a, *r, *e, {}, &why);
+  r->message = std::move(e);
+  submit(a, std::move(r));
+}
+
+void shard_core::dead_letter(activation& a, std::unique_ptr<envelope> e, std::string reason, std::string detail) {
   add(services_.metrics(a.id.tenant()).mine().dead_letters);
   if (!lasting(*e)) return;
   auto r = make_record(a, e->who);
   r->writes = true;
   r->position = services_.allot(id_);
-  r->ended = ended;
   mark(a, *r, *e);
   r->events.push_back({"message.dead_letter", "agent/" + a.name, json{{"type", e->type}, {"from", e->from}, {"reason", reason}}.dump()});
   if (e->reply_to) {
@@ -544,15 +432,14 @@ void shard_core::crash(activation& a, std::unique_ptr<turn_host> host, std::stri
              {{"agent", a.name}, {"tenant", a.id.tenant().value()}, {"message", in->type}, {"error", what}}, in->trace);
   error why{errc::application, "agent_crashed", "the agent crashed on this message: " + what};
   in->attempts += 1;
-  const auto ended = accepted ? std::optional(host->number) : std::nullopt;
   if (lasting(*in) && !in->reply_to) {
+    if (accepted) end_waiting(a, in->who, host->number, std::move(host->reply));
     host->reset();
     if (!spare_) spare_ = std::move(host);
     if (in->attempts < limits_.attempts) { // handled first when the entity is back: order is kept
-      if (ended) end_waiting(a, in->who, *ended);
       queued_change_ += 1;
       a.box.push_front(std::move(in));
-    } else dead_letter(a, std::move(in), "attempts_exhausted", json{{"error", what}, {"attempts", limits_.attempts}}.dump(), ended);
+    } else dead_letter(a, std::move(in), "attempts_exhausted", json{{"error", what}, {"attempts", limits_.attempts}}.dump());
   } else {
     host->in = std::move(in);
     refuse_turn(a, std::move(host), std::move(why));

@@ -93,7 +93,6 @@ void turn_host::reset() {
   steps.clear();
   next_step = 0;
   accepted = false;
-  accept_stored = false;
   read = nullptr;
   recall.reset();
   reply.reset();

@@ -85,7 +85,6 @@ struct turn_host {
   std::size_t next_step = 0;                   ///< Steps before this one were reached in this run of the turn.
   std::size_t waiting_step = 0;                ///< The one it waits for, while `waits` is `step`.
   bool accepted = false;                       ///< Its message is on disk, or on its way.
-  bool accept_stored = false;
   std::function<void(persistence::store_reader&)> read;
   std::unique_ptr<envelope> recall;            ///< What it was asked was taken back: it ends instead of going on.
   std::unique_ptr<envelope> reply;             ///< The reply that ended the last ask step; its mark rides in the next commit.

@@ -1,9 +1,12 @@
 /// @file
-/// A few threads for work that blocks: store reads and steps. Jobs run in the order they came.
+/// A few threads for work that blocks: store reads and steps. Tenants take turns, by the time that their jobs took; the
+/// jobs of one run in the order they came.
 #pragma once
 
+#include "actors/fair_queue.hpp"
+
+#include <chrono>
 #include <condition_variable>
-#include <deque>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -30,11 +33,11 @@ public:
     for (auto& t : threads_)
       if (t.joinable()) t.join();
   }
-  void post(job j) {
+  void post(tenant_id for_whom, job j) {
     {
       std::lock_guard lock(guard_);
       if (stopping_) return;
-      jobs_.push_back(std::move(j));
+      jobs_.push(for_whom, {for_whom, std::move(j)});
     }
     wake_.notify_one();
   }
@@ -42,20 +45,26 @@ public:
 private:
   void run(State state) {
     for (;;) {
-      job next;
+      std::pair<tenant_id, job> next;
       {
         std::unique_lock lock(guard_);
         wake_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
         if (stopping_) return;
-        next = std::move(jobs_.front());
-        jobs_.pop_front();
+        next = jobs_.pop();
+        jobs_.charge(next.first, quantum_micros); // more when it took longer; while it runs, others come first
       }
-      next(state);
+      const auto began = std::chrono::steady_clock::now();
+      next.second(state);
+      const auto took = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - began).count();
+      next.second = nullptr;
+      std::lock_guard lock(guard_);
+      if (took > quantum_micros) jobs_.charge(next.first, static_cast<std::uint64_t>(took - quantum_micros));
     }
   }
   std::mutex guard_;
   std::condition_variable wake_;
-  std::deque<job> jobs_;
+  static constexpr std::int64_t quantum_micros = 100;
+  fair_queue<std::pair<tenant_id, job>> jobs_{quantum_micros};
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };

@@ -11,11 +11,12 @@
 #include "config/base/tenant_context.hpp"
 #include "persistence/turn_store.hpp"
 
+#include <absl/container/flat_hash_map.h>
+
 #include <array>
 #include <optional>
 #include <shared_mutex>
 #include <string>
-#include <unordered_map>
 
 namespace hive::cluster {
 
@@ -55,7 +56,7 @@ private:
   };
   struct alignas(64) stripe {
     mutable std::shared_mutex guard;
-    std::unordered_map<key, entity_id, hash, equal> names;
+    absl::flat_hash_map<key, entity_id, hash, equal> names;
     std::uint64_t forgotten = 0; ///< Rises with `forget`: a lookup that began before must not put the name back.
   };
   static constexpr std::size_t stripe_count = 64;

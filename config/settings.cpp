@@ -83,6 +83,24 @@ entry text(std::string name, Slice settings::* slice, std::string Slice::* membe
           [=](const settings& s) { return "\"" + s.*slice.*member + "\""; }};
 }
 
+/// Where to listen. Whether the host is one of this machine's, only a start can tell.
+template <class Slice> entry address(std::string name, Slice settings::* slice, std::string Slice::* member) {
+  const std::string range = "ADDRESS:PORT, like 127.0.0.1:7070";
+  return {name, range,
+          [=](settings& s, const YAML::Node& node) -> result<void> {
+            const std::string given = scalar(node);
+            const auto colon = given.rfind(':');
+            std::uint32_t port = 0;
+            const char* const end = given.data() + given.size();
+            if (colon == std::string::npos || colon == 0) return out_of_range(name, given, range);
+            if (const auto [stop, bad] = std::from_chars(given.data() + colon + 1, end, port); bad != std::errc{} || stop != end || port > 65535)
+              return out_of_range(name, given, range);
+            s.*slice.*member = given;
+            return {};
+          },
+          [=](const settings& s) { return "\"" + s.*slice.*member + "\""; }};
+}
+
 /// Absolute paths; on the command line separated by colons.
 entry paths(std::string name, std::vector<std::string> file_access::* member) {
   return {name, "absolute paths",
@@ -153,10 +171,9 @@ const std::vector<entry>& table() {
     integer("passivation.activations", &settings::passivation, &passivation_limits::activations, 100, 100'000'000),
     integer("passivation.bytes", &settings::passivation, &passivation_limits::bytes, MiB, 1024 * GiB),
     duration("keep.keys", &settings::keep, &retention::keys, second, 30 * day),
-    duration("keep.generated_keys", &settings::keep, &retention::generated_keys, second, day),
     duration("keep.events", &settings::keep, &retention::events, second, 30 * day),
     duration("keep.tasks", &settings::keep, &retention::tasks, second, 365 * day),
-    text("api.http", &settings::api, &a::http),
+    address("api.http", &settings::api, &a::http),
     integer("api.body_bytes", &settings::api, &a::body_bytes, KiB, 256 * MiB),
     integer("api.json_depth", &settings::api, &a::json_depth, 4, 512),
     integer("api.connections", &settings::api, &a::connections, 1, 1'000'000),

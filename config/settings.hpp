@@ -53,7 +53,6 @@ struct passivation_limits {
 
 struct retention {
   milliseconds keys{24 * 3600 * 1000};          // 1 s..30 d: answers to repeated idempotency keys
-  milliseconds generated_keys{600'000};         // 1 s..24 h: the same, for keys that the gateway made
   milliseconds events{24 * 3600 * 1000};        // 1 s..30 d: of the event stream
   milliseconds tasks{7 * 24 * 3600 * 1000ULL};  // 1 s..365 d: results of finished tasks
 };

@@ -27,7 +27,7 @@ struct keyed_answer {
   std::string key;                 ///< As the caller gave it, or made by the gateway.
   std::uint64_t caller = 0;        ///< `tenant_context::principal_hash()` of the asker.
   request_digest digest;
-  bool generated = false;          ///< Made by the gateway: kept for `retention::generated_keys` only.
+  bool generated = false;          ///< Made by the gateway: in a chain of its own.
   bool failed = false;             ///< The answer is an application error, encoded in `answer`.
   payload answer;
 };

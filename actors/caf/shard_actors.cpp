@@ -12,48 +12,80 @@
 namespace hive::actors {
 namespace {
 
-using wake_atom = caf::atom_constant<caf::atom("wake")>;
 using tick_atom = caf::atom_constant<caf::atom("tick")>;
 
-/// One shard: its core, its inbox, and the timer that is set for it.
-struct shard_slot {
+/// One shard as CAF runs it: a resumable of CAF's scheduler with our own inbox in place of a CAF mailbox, so that waking it
+/// makes no message. At most one worker runs it at a time.
+class shard_slot final : public caf::resumable {
+public:
+  shard_slot(std::unique_ptr<shard_core> shard, const std::atomic<bool>& stopping) : core(std::move(shard)), stopping_(stopping) {}
+
+  /// Any thread.
+  void post(std::unique_ptr<shard_op> op) {
+    depth.fetch_add(1, std::memory_order_relaxed);
+    if (inbox_.push(std::move(op))) wake();
+  }
+  void tick_is_due() {
+    tick_due_.store(true, std::memory_order_relaxed);
+    wake();
+  }
+  /// Returns when it does not run, and never will again. @pre `stopping` is set
+  void stop() {
+    for (auto expected = state::idle; !state_.compare_exchange_weak(expected, state::stopped); expected = state::idle) std::this_thread::yield();
+  }
+
+  subtype_t subtype() const override { return function_object; }
+  resume_result resume(caf::execution_unit*, std::size_t) override {
+    state_.store(state::running, std::memory_order_seq_cst);
+    if (!stopping_.load(std::memory_order_relaxed) && run()) return resume_later;
+    auto expected = state::running;
+    return state_.compare_exchange_strong(expected, state::idle) ? awaiting_message : resume_later;
+  }
+  // Owned by `shard_actors`, which outlives CAF's workers' use of it.
+  void intrusive_ptr_add_ref_impl() override {}
+  void intrusive_ptr_release_impl() override {}
+
   std::unique_ptr<shard_core> core;
-  mpsc_queue<shard_op> inbox;
   std::atomic<std::uint32_t> depth{0};
-  caf::actor actor;
-  steady_time armed = steady_time::max();
+  caf::scheduler::abstract_coordinator* scheduler = nullptr;
+  caf::actor timekeeper;
+
+private:
+  /// `queued`: in the scheduler's queue, or running and something came meanwhile.
+  enum class state : std::uint8_t { idle, queued, running, stopped };
+
+  void wake() {
+    if (state_.exchange(state::queued, std::memory_order_seq_cst) == state::idle) scheduler->enqueue(this);
+  }
+
+  /// Takes what has come, runs a slice, and says when it wants to be called again. @returns true when there is more to do.
+  bool run() {
+    if (tick_due_.load(std::memory_order_relaxed) && tick_due_.exchange(false)) {
+      armed_ = steady_time::max();
+      core->tick(std::chrono::steady_clock::now());
+    }
+    auto chain = inbox_.drain();
+    std::uint32_t taken = 0;
+    while (auto op = chain.pop()) {
+      ++taken;
+      core->handle(std::move(op));
+    }
+    if (taken != 0) depth.fetch_sub(taken, std::memory_order_relaxed);
+    const bool more = core->run_slice();
+    if (const auto due = core->next_due(); due && *due < armed_) {
+      armed_ = *due;
+      const auto wait = std::max<std::chrono::nanoseconds>(*due - std::chrono::steady_clock::now(), std::chrono::microseconds{100});
+      caf::delayed_anon_send(timekeeper, std::chrono::ceil<std::chrono::microseconds>(wait), tick_atom::value, core->id().value());
+    }
+    return more;
+  }
+
+  const std::atomic<bool>& stopping_;
+  mpsc_queue<shard_op> inbox_;
+  std::atomic<state> state_{state::idle};
+  std::atomic<bool> tick_due_{false};
+  steady_time armed_ = steady_time::max();
 };
-
-/// Takes what has come, runs a slice, and says when it wants to be called again.
-void run(caf::event_based_actor* self, shard_slot& slot, const std::atomic<bool>& stopping) {
-  if (stopping.load(std::memory_order_relaxed)) return;
-  auto chain = slot.inbox.drain();
-  std::uint32_t taken = 0;
-  while (auto op = chain.pop()) {
-    ++taken;
-    slot.core->handle(std::move(op));
-  }
-  if (taken != 0) slot.depth.fetch_sub(taken, std::memory_order_relaxed);
-  if (slot.core->run_slice()) self->send(self, wake_atom::value);
-  if (const auto due = slot.core->next_due(); due && *due < slot.armed) {
-    slot.armed = *due;
-    const auto wait = std::max<std::chrono::nanoseconds>(*due - std::chrono::steady_clock::now(), std::chrono::microseconds{100});
-    self->delayed_send(self, std::chrono::ceil<std::chrono::microseconds>(wait), tick_atom::value);
-  }
-}
-
-caf::behavior shard_behaviour(caf::event_based_actor* self, shard_slot* slot, const std::atomic<bool>* stopping) {
-  self->set_default_handler(caf::drop);
-  return {
-    [=](wake_atom) { run(self, *slot, *stopping); },
-    [=](tick_atom) {
-      if (stopping->load(std::memory_order_relaxed)) return;
-      slot->armed = steady_time::max();
-      slot->core->tick(std::chrono::steady_clock::now());
-      run(self, *slot, *stopping);
-    },
-  };
-}
 
 } // namespace
 
@@ -61,39 +93,40 @@ struct shard_actors::impl {
   caf::actor_system_config config;
   std::unique_ptr<caf::actor_system> system;
   std::vector<std::unique_ptr<shard_slot>> slots;
+  caf::actor timekeeper; // turns CAF's delayed messages into ticks
   std::atomic<bool> stopping{false};
 };
 
 shard_actors::shard_actors(std::vector<std::unique_ptr<shard_core>> cores, std::uint32_t workers) : impl_(std::make_unique<impl>()) {
   impl_->config.set("scheduler.policy", caf::atom("sharing"));
   impl_->config.set("scheduler.max-threads", workers == 0 ? std::max(1U, std::thread::hardware_concurrency()) : workers);
-  impl_->config.set("scheduler.max-throughput", 50);
   impl_->system = std::make_unique<caf::actor_system>(impl_->config);
+  impl_->timekeeper = impl_->system->spawn([this](caf::event_based_actor* self) -> caf::behavior {
+    self->set_default_handler(caf::drop);
+    return {[this](tick_atom, std::uint16_t shard) { impl_->slots[shard]->tick_is_due(); }};
+  });
   for (auto& core : cores) {
-    auto slot = std::make_unique<shard_slot>();
-    slot->core = std::move(core);
-    slot->actor = impl_->system->spawn(shard_behaviour, slot.get(), &impl_->stopping);
-    impl_->slots.push_back(std::move(slot));
+    auto& slot = *impl_->slots.emplace_back(std::make_unique<shard_slot>(std::move(core), impl_->stopping));
+    slot.scheduler = &impl_->system->scheduler();
+    slot.timekeeper = impl_->timekeeper;
   }
 }
 
 void shard_actors::stop() {
   if (impl_->stopping.exchange(true)) return;
-  for (auto& s : impl_->slots) caf::anon_send_exit(s->actor, caf::exit_reason::user_shutdown);
+  caf::anon_send_exit(impl_->timekeeper, caf::exit_reason::user_shutdown);
   impl_->system->await_all_actors_done();
+  for (auto& s : impl_->slots) s->stop();
 }
 
 shard_actors::~shard_actors() {
   stop();
-  for (auto& s : impl_->slots) s->actor = nullptr;
+  for (auto& s : impl_->slots) s->timekeeper = nullptr;
+  impl_->timekeeper = nullptr;
   impl_->system.reset();
 }
 
-void shard_actors::post(shard_id to, std::unique_ptr<shard_op> op) {
-  auto& slot = *impl_->slots[to.value()];
-  slot.depth.fetch_add(1, std::memory_order_relaxed);
-  if (slot.inbox.push(std::move(op)) && !impl_->stopping.load(std::memory_order_relaxed)) caf::anon_send(slot.actor, wake_atom::value);
-}
+void shard_actors::post(shard_id to, std::unique_ptr<shard_op> op) { impl_->slots[to.value()]->post(std::move(op)); }
 
 std::uint32_t shard_actors::depth(shard_id of) const noexcept { return impl_->slots[of.value()]->depth.load(std::memory_order_relaxed); }
 

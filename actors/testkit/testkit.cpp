@@ -92,14 +92,14 @@ void testkit::post(entity_id to, std::unique_ptr<shard_op> op) { ops_.emplace_ba
 void testkit::load(entity_id id, tenant_context who) {
   jobs_.push_back([this, id, who] { post(id, std::make_unique<loaded_op>(id, loader_->load(*reader_, id, who))); });
 }
-void testkit::read(std::function<void(persistence::store_reader&)> how) {
+void testkit::read(tenant_id, std::function<void(persistence::store_reader&)> how) {
   jobs_.push_back([this, how = std::move(how)] { how(*reader_); });
 }
 std::optional<entity_id> testkit::known(tenant_context who, entity_kind kind, std::string_view name) { return names_->known(who, kind, name); }
 void testkit::resolve(tenant_context who, entity_kind kind, std::string name, std::function<void(result<entity_id>)> done) {
   jobs_.push_back([this, who, kind, name = std::move(name), done = std::move(done)] { done(names_->lookup(*reader_, who, kind, name)); });
 }
-void testkit::execute(executor& e, executor::call call, entity_id entity, std::uint64_t turn, std::uint32_t step_number) {
+void testkit::execute(executor& e, executor::call call, steady_time, entity_id entity, std::uint64_t turn, std::uint32_t step_number) {
   static const std::atomic<bool> never{false};
   call.cancelled = &never;
   jobs_.push_back([this, &e, call = std::move(call), entity, turn, step_number] {
@@ -200,6 +200,8 @@ void testkit::send(tenant_context who, entity_id to, const std::string& type, co
   e->ticket = ticket_ref(new ask_ticket(std::move(sink), e->key, steady_time::max()));
   post(to, std::move(e));
 }
+
+std::string testkit::make_key() { return make_generated_key(clock_.wall_now(), chance_); }
 
 result<json> testkit::ask_entity(tenant_context who, entity_id to, const std::string& type, const json& body, const std::string& key) {
   auto got = std::make_shared<std::optional<result<json>>>();

@@ -42,6 +42,8 @@ public:
   result<json> ask(const std::string& agent, const std::string& type, const json& body, const std::string& key = "");
   /// Asks again with the same key, as a client does, after each crash. Needs a key.
   result<json> ask_until_answered(const std::string& agent, const std::string& type, const json& body, const std::string& key);
+  /// A key such as the gateway makes for an ask without one.
+  std::string make_key();
   /// Begins an ask; `answers` gets the result when it comes.
   void ask_later(const std::string& agent, const std::string& type, const json& body, std::vector<result<json>>& answers, const std::string& key = "");
   void tell(const std::string& agent, const std::string& type, const json& body);
@@ -86,10 +88,10 @@ private:
   void post(entity_id to, std::unique_ptr<shard_op> op) override;
   void post_to(shard_id shard, std::unique_ptr<shard_op> op) override { ops_.emplace_back(shard, std::move(op)); }
   void load(entity_id id, tenant_context who) override;
-  void read(std::function<void(persistence::store_reader&)> how) override;
+  void read(tenant_id for_whom, std::function<void(persistence::store_reader&)> how) override;
   std::optional<entity_id> known(tenant_context who, entity_kind kind, std::string_view name) override;
   void resolve(tenant_context who, entity_kind kind, std::string name, std::function<void(result<entity_id>)> done) override;
-  void execute(executor& e, executor::call call, entity_id entity, std::uint64_t turn, std::uint32_t step) override;
+  void execute(executor& e, executor::call call, steady_time deadline, entity_id entity, std::uint64_t turn, std::uint32_t step) override;
   tenant_context context_of(tenant_id tenant, std::string_view principal) override { return contexts_.restore(tenant, principal); }
   tenant_metrics& metrics(tenant_id tenant) override;
   node_gauges& gauges() noexcept override { return gauges_; }

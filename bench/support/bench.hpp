@@ -73,6 +73,13 @@ inline void report(const std::string& name, double per_second, const percentiles
   std::fflush(stdout);
 }
 
+/// CPU time that all threads of this process have used, in seconds: what a busy neighbour on the machine does not change.
+inline double cpu_seconds() {
+  timespec t{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
+}
+
 /// Resident bytes of this process.
 inline std::uint64_t resident_bytes() {
   unsigned long total = 0;

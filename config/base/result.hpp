@@ -21,10 +21,11 @@ public:
   /// @pre `has_value()`
   T& value() & { return (assert(has_value()), *std::get_if<0>(&state_)); }
   const T& value() const& { return (assert(has_value()), *std::get_if<0>(&state_)); }
-  T&& value() && { return (assert(has_value()), std::move(*std::get_if<0>(&state_))); }
+  /// By value: `for (auto& x : *f())` must not walk what is gone.
+  T value() && { return (assert(has_value()), std::move(*std::get_if<0>(&state_))); }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
-  T&& operator*() && { return std::move(*this).value(); }
+  T operator*() && { return std::move(*this).value(); }
   T* operator->() { return &value(); }
   const T* operator->() const { return &value(); }
 

@@ -36,6 +36,13 @@ if(HIVE_MUTATION)
   target_compile_definitions(hive_options INTERFACE HIVE_MUTATION_${HIVE_MUTATION_UPPER})
 endif()
 
+# Messages are made on one thread and freed on another: the C library's allocator takes a lock for each, mimalloc none.
+# Linked into every program, so that tests run with what users run; sanitizers bring their own.
+if(NOT HIVE_SANITIZE)
+  find_package(mimalloc REQUIRED)
+  target_link_libraries(hive_options INTERFACE mimalloc)
+endif()
+
 # One precompiled header of standard and JSON headers, shared by all targets.
 file(WRITE ${CMAKE_BINARY_DIR}/hive_pch.cpp "")
 add_library(hive_pch OBJECT ${CMAKE_BINARY_DIR}/hive_pch.cpp)

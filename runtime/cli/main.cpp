@@ -19,7 +19,7 @@ Exit codes: 0 done; 1 the hive or the agent said no; 2 wrong usage or file; 3 no
 
 void add_global_options(CLI::App& app, hive::cli::global_options& o) {
   app.add_option("--server", o.server, "Address of hived")->envname("HIVE_SERVER")->capture_default_str();
-  app.add_option("-t,--tenant", o.tenant, "Tenant")->envname("HIVE_TENANT");
+  app.add_option("-t,--tenant", o.tenant, "Tenant; else HIVE_TENANT");
   app.add_option("--key-file", o.key_file, "File that holds the key");
   app.add_option("--data", o.data_dir, "Data directory of a hived on this machine: use its admin.key")->envname("HIVE_DATA");
   app.add_option("-o,--output", o.output, "table or json")->check(CLI::IsMember({"table", "json"}))->capture_default_str();

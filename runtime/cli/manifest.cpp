@@ -6,6 +6,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -113,6 +114,8 @@ std::vector<json> parse_yaml(const std::string& text, const std::string& name) {
 
 std::string read_text(const std::string& path) {
   if (path == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
+  std::error_code ec;
+  if (std::filesystem::is_directory(path, ec)) throw failure(exit_code::usage, "'" + path + "' is a directory", "Name a file; '-' reads standard input.");
   std::ifstream in(path, std::ios::binary);
   std::string text{std::istreambuf_iterator<char>(in), {}};
   if (!in.good() && !in.eof()) throw failure(exit_code::usage, "cannot read '" + path + "'", "Check the path; '-' reads standard input.");

@@ -90,7 +90,8 @@ void apply(session& s, const apply_options& o) {
       if (!manifest.is_object())
         throw failure(exit_code::usage, file + ": a manifest is an object with tenant, supervisors and agents");
       if (!manifest.contains("tenant")) manifest["tenant"] = s.tenant();
-      else if (!s.options.tenant.empty()) manifest["tenant"] = s.options.tenant; // -t wins: one file, many tenants
+      else if (!manifest["tenant"].is_string()) throw failure(exit_code::usage, file + ": tenant must be a name");
+      else if (!s.options.tenant.empty()) manifest["tenant"] = s.options.tenant; // -t wins (HIVE_TENANT does not): one file, many tenants
       const json applied = s.server().call("POST", "/v1/apply", &manifest, std::chrono::seconds(120));
       if (s.json()) s.print_json(applied);
       else s.print(render_changes(applied, o.all, s.out_is_terminal()));

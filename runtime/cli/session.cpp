@@ -49,10 +49,11 @@ http_client& session::server() {
   return *server_;
 }
 
-const std::string& session::tenant() const {
-  if (options.tenant.empty())
+std::string session::tenant() const {
+  const auto name = options.tenant.empty() ? environment("HIVE_TENANT") : options.tenant;
+  if (name.empty())
     throw failure(exit_code::usage, "which tenant?", "Name it with -t NAME or HIVE_TENANT; hivectl get tenants lists them.");
-  return options.tenant;
+  return name;
 }
 
 std::string session::path(const std::string& rest) const { return "/v1/tenants/" + url_encode(tenant()) + "/" + rest; }

@@ -28,7 +28,7 @@ public:
   /// Connects at the first request. Throws `failure` (usage, denied) when the key named cannot be read.
   http_client& server();
   /// Throws `failure` (usage) when none was named.
-  const std::string& tenant() const;
+  std::string tenant() const;
   /// "/v1/tenants/TENANT/" + `rest`
   std::string path(const std::string& rest) const;
 

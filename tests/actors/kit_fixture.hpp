@@ -47,6 +47,7 @@ public:
       payload arguments = json_payload(body);
       const auto r = co_await self.run("count", std::move(arguments));
       if (r) self.append("ran", r->bytes);
+      if (const int ms = body.value("then_sleep", 0); ms > 0) co_await self.sleep(std::chrono::milliseconds{ms});
       payload answer = r ? *r : json_payload({{"error", r.error().reason}});
       self.reply(std::move(answer));
     } else if (m.type == "send") {

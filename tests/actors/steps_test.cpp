@@ -82,10 +82,55 @@ TEST_F(StepsTest, AskAcrossTwoAgentsIsAppliedOnceWhateverCommitThePowerGoesAfter
 TEST_F(StepsTest, FinishedStepIsNotRunAgain) {
   auto kit = make();
   kit->add_agent("p", "puppet");
-  EXPECT_EQ(kit->ask("p", "run", {{"x", 1}}, "k")->at("run"), 1);
+  std::vector<result<json>> answers;
+  kit->ask_later("p", "run", {{"x", 1}, {"then_sleep", 1000}}, answers, "k");
+  kit->advance(std::chrono::milliseconds{500}); // the run is done, its turn sleeps
+  ASSERT_EQ(runs_, 1);
   kit->crash();
-  EXPECT_EQ(kit->ask("p", "run", {{"x", 1}}, "k")->at("run"), 1) << "the stored answer";
-  EXPECT_EQ(runs_, 1);
+  const auto r = kit->ask_until_answered("p", "run", {{"x", 1}, {"then_sleep", 1000}}, "k");
+  EXPECT_EQ(r->at("run"), 1);
+  EXPECT_EQ(runs_, 1) << "its stored result";
+}
+
+TEST_F(StepsTest, ToldTurnThatWaitsGoesOnAfterAnyCrash) {
+  crash_at_every_commit(
+    [&] {
+      auto kit = make();
+      kit->add_agent("p", "puppet");
+      kit->add_agent("l", "ledger");
+      return kit;
+    },
+    [](testkit& kit) {
+      kit.tell("p", "ask", {{"to", "l"}, {"type", "append"}, {"body", {{"op", "a"}}}});
+      kit.settle();
+    },
+    [](testkit& kit) { // a tell may be lost, but not half of it
+      kit.settle();
+      const auto ops = ops_of(kit, "l");
+      EXPECT_LE(ops.size(), 1U);
+      ASSERT_TRUE(kit.ask("p", "get", nullptr)); // so that it is active
+      const auto logs = kit.explain("p").at("logs");
+      EXPECT_EQ(logs.value("asked", 0U), ops.size()) << logs.dump();
+    });
+}
+
+TEST_F(StepsTest, WaitingTurnOfADeletedAgentGivesItsSendersTheirWindowsBack) {
+  auto kit = make();
+  kit->add_agent("p", "puppet");
+  for (int i = 0; i < 3; ++i) {
+    kit->add_agent("q", "puppet");
+    std::vector<result<json>> answers;
+    kit->ask_later("p", "ask", {{"to", "q"}, {"type", "sleep"}, {"body", {{"ms", 60'000}}}}, answers);
+    kit->advance(std::chrono::milliseconds{500});
+    ASSERT_TRUE(kit->admin("directory.delete", {{"kind", "agent"}, {"name", "q"}}));
+    kit->advance(std::chrono::milliseconds{500});
+    ASSERT_EQ(answers.size(), 1U);
+  }
+  kit->settle();
+  EXPECT_EQ(kit->explain("p").value("outbox", 0), 0);
+  kit->crash();
+  kit->settle();
+  EXPECT_EQ(kit->explain("p").value("outbox", 0), 0) << "and their rows are gone";
 }
 
 TEST_F(StepsTest, StepperDoesItsWorkOnceAcrossCrashes) {

@@ -289,16 +289,16 @@ result<json> fake_hive::work(tenant_data& t, const std::string& type, const json
   return json{{"id", body.at("id")}, {"state", "cancelled"}};
 }
 
-result<void> fake_hive::tell(tenant_context who, actors::destination to, std::string type, payload body, trace_context trace) {
+void fake_hive::tell(tenant_context who, actors::destination to, std::string type, payload body, trace_context trace, std::function<void(result<void>)> done) {
   std::lock_guard lock(guard_);
   auto* t = find(who.tenant());
-  if (!t || !t->directory.contains({entity_kind::agent, to.name})) return missing("agent \"" + to.name + "\"");
+  if (!t || !t->directory.contains({entity_kind::agent, to.name})) return done(missing("agent \"" + to.name + "\""));
   last_ = {who.tenant(), std::string(who.principal()), to.name, type, body.bytes, "", body.type, {}, false, trace, last_.count + 1};
-  if (type == "full") return error{errc::resource_exhausted, "mailbox_full", "the mailbox is full", {}, std::chrono::milliseconds(1500)};
-  return {};
+  if (type == "full") return done(error{errc::resource_exhausted, "mailbox_full", "the mailbox is full", {}, std::chrono::milliseconds(1500)});
+  done({});
 }
 
-void fake_hive::read(std::function<void(store_reader&)> read) {
+void fake_hive::read(tenant_id, std::function<void(store_reader&)> read) {
   reads_.post([this, read = std::move(read)] {
     fake_reader reader(*this);
     read(reader);

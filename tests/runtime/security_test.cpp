@@ -65,12 +65,12 @@ protected:
   /// `check` on a reader thread.
   result<caller> check(const std::string& key) {
     std::promise<result<caller>> done;
-    hive.read([&](persistence::store_reader& store) { done.set_value(auth.check(key, store)); });
+    hive.read(system_tenant, [&](persistence::store_reader& store) { done.set_value(auth.check(key, store)); });
     return done.get_future().get();
   }
   result<tenant_context> enter(const caller& who, const std::string& tenant) {
     std::promise<result<tenant_context>> done;
-    hive.read([&](persistence::store_reader& store) { done.set_value(auth.enter(who, tenant, store)); });
+    hive.read(system_tenant, [&](persistence::store_reader& store) { done.set_value(auth.enter(who, tenant, store)); });
     return done.get_future().get();
   }
   authenticator auth;
@@ -131,7 +131,7 @@ TEST_F(AuthenticatorTest, CacheIsBounded) {
   std::vector<std::string> keys;
   for (int i = 0; i < 5; ++i) keys.push_back(hive.add_tenant("t" + std::to_string(i)));
   std::promise<void> done;
-  hive.read([&](persistence::store_reader& store) {
+  hive.read(system_tenant, [&](persistence::store_reader& store) {
     for (const auto& k : keys) EXPECT_TRUE(small.check(k, store));
     done.set_value();
   });

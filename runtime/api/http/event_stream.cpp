@@ -42,6 +42,8 @@ void session::start_stream(const call& c) {
   if (server_.streams >= server_.limits.subscribers)
     return fail({errc::resource_exhausted, "too_many_subscribers", "this node has as many event streams as api.subscribers allows", {}, std::chrono::seconds(5)});
   if (server_.winding_down) return fail({errc::unavailable, "stopping", "this node is stopping", {}, std::chrono::seconds(1)});
+  stream_key_ = std::string(key_in(view(parser_->get()[beast::http::field::authorization])));
+  stream_generation_ = server_.auth.generation();
   feed_ = std::make_shared<event_feed>(server_.hive, server_.home, c, static_cast<const v1::WatchRequest&>(*request_));
   next_events();
 }
@@ -60,6 +62,8 @@ void session::on_events(result<event_batch> batch) {
     feed_.reset();
     return fail(batch.error());
   }
+  if (stream_generation_ != server_.auth.generation())
+    return check_again([self = shared_from_this(), batch = std::make_shared<result<event_batch>>(std::move(batch))] { self->on_events(std::move(*batch)); });
   std::string text;
   if (!stream_begun_) {
     stream_begun_ = true;
@@ -74,6 +78,28 @@ void session::on_events(result<event_batch> batch) {
   text += text_of(*batch);
   if (text.empty()) return next_events();
   write_stream(std::move(text));
+}
+
+/// A key or a tenant was removed since this stream began: is it still allowed? If not, it ends here.
+void session::check_again(std::function<void()> then) {
+  const auto generation = server_.auth.generation();
+  const auto answered = [self = shared_from_this(), home = server_.home](auto&& go_on) {
+    return [self, home, go_on](auto what) {
+      home->run_or_post([self, go_on, what = std::move(what)]() mutable {
+        if (self->state_ == state::closed) return;
+        if (what) go_on(*what);
+        else self->close();
+      });
+    };
+  };
+  const auto entered = answered([self = shared_from_this(), generation, then = std::move(then)](const call&) {
+    self->stream_generation_ = generation;
+    then();
+  });
+  server_.gate.authenticate(stream_key_, answered([self = shared_from_this(), entered](const security::caller& who) {
+    if (!dispatcher::permit(who, *self->route_.to)) return self->close();
+    self->server_.gate.enter(who, *self->route_.to, *self->request_, self->trace_, entered);
+  }));
 }
 
 void session::write_stream(std::string text) {

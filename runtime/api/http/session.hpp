@@ -32,6 +32,9 @@ constexpr std::uint32_t header_bytes_max = 16 * 1024;
 constexpr std::size_t buffer_bytes_max = 128 * 1024; ///< Of what was read and not parsed.
 constexpr auto never = steady_time::max();
 
+/// The key behind "Bearer "; empty when there is none.
+std::string_view key_in(std::string_view header) noexcept;
+
 inline std::string_view view(beast::string_view s) noexcept { return {s.data(), s.size()}; }
 
 /// Used on the loop's thread only.
@@ -85,6 +88,7 @@ private:
   void start_stream(const call& c);
   void next_events();
   void on_events(result<event_batch> batch);
+  void check_again(std::function<void()> then);
   void write_stream(std::string text);
   void watch_for_end();
 
@@ -115,6 +119,8 @@ private:
 
   // -- a stream
   std::shared_ptr<event_feed> feed_;
+  std::string stream_key_;
+  std::uint64_t stream_generation_ = 0;  ///< Of the authenticator, when the key was last checked.
   bool stream_writing_ = false;
   std::string stream_pending_;           ///< Came while a heartbeat was being written.
   bool stream_begun_ = false;

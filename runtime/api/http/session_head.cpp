@@ -15,7 +15,8 @@ using beast::http::field;
 
 bool same_word(std::string_view a, std::string_view b) noexcept { return beast::iequals({a.data(), a.size()}, {b.data(), b.size()}); }
 
-/// The key behind "Bearer ".
+} // namespace
+
 std::string_view key_in(std::string_view header) noexcept {
   constexpr std::string_view scheme = "Bearer ";
   if (header.size() <= scheme.size() || !same_word(header.substr(0, scheme.size()), scheme)) return {};
@@ -23,8 +24,6 @@ std::string_view key_in(std::string_view header) noexcept {
   while (header.starts_with(' ')) header.remove_prefix(1);
   return header;
 }
-
-} // namespace
 
 void session::read() {
   const std::size_t room = std::min(buffer_bytes_max - buffer_.size(), head_seen_ ? std::size_t{64 * 1024} : std::size_t{4 * 1024});

@@ -61,7 +61,7 @@ template <class Resource> Resource resource_from(const persistence::directory_ro
 }
 
 template <class Resource> void get_one(const collaborators& with, const call& c, entity_kind kind, std::string name, reply<Resource> done) {
-  with.hive.read([&hive = with.hive, c, kind, name = std::move(name), done = std::move(done)](store_reader& store) {
+  with.hive.read(c.context.tenant(), [&hive = with.hive, c, kind, name = std::move(name), done = std::move(done)](store_reader& store) {
     auto row = store.find(c.context, kind, name);
     if (!row) return done(std::move(row).error());
     hive.statuses(c.context, {row->id}, [row = std::move(*row), done](std::unordered_map<entity_id, nlohmann::json> live) {
@@ -75,7 +75,7 @@ template <class Resource> void get_one(const collaborators& with, const call& c,
 template <class Resource, class Response, class Member>
 void list_page(const collaborators& with, const call& c, entity_kind kind, std::string after, std::size_t size, std::string supervisor,
                Member member, reply<Response> done) {
-  with.hive.read([&hive = with.hive, c, kind, after = std::move(after), size, supervisor = std::move(supervisor), member,
+  with.hive.read(c.context.tenant(), [&hive = with.hive, c, kind, after = std::move(after), size, supervisor = std::move(supervisor), member,
                   done = std::move(done)](store_reader& store) {
     auto rows = store.list(c.context, kind, after, size + 1, supervisor.empty() ? nullptr : &supervisor);
     if (!rows) return done(std::move(rows).error());
@@ -126,7 +126,7 @@ void tenant_service::put(const call& c, v1::PutTenantRequest& request, reply<v1:
 }
 
 void tenant_service::get(const call& c, v1::GetTenantRequest&, reply<v1::Tenant> done) {
-  with_.hive.read([c, done = std::move(done)](store_reader& store) {
+  with_.hive.read(c.context.tenant(), [c, done = std::move(done)](store_reader& store) {
     auto row = store.find_tenant(c.context.tenant());
     if (!row) return done(std::move(row).error());
     done(tenant_from(*row));
@@ -134,7 +134,7 @@ void tenant_service::get(const call& c, v1::GetTenantRequest&, reply<v1::Tenant>
 }
 
 void tenant_service::list(const call& c, v1::ListTenantsRequest& request, reply<v1::ListTenantsResponse> done) {
-  with_.hive.read([c, after = request.page_token(), size = page_of(request.page_size()), done = std::move(done)](store_reader& store) {
+  with_.hive.read(c.context.tenant(), [c, after = request.page_token(), size = page_of(request.page_size()), done = std::move(done)](store_reader& store) {
     v1::ListTenantsResponse out;
     if (c.who.as != security::role::admin) { // sees itself and nobody else
       auto own = store.find_tenant(c.context.tenant());
@@ -154,7 +154,7 @@ void tenant_service::list(const call& c, v1::ListTenantsRequest& request, reply<
 }
 
 void tenant_service::remove(const call& c, v1::DeleteTenantRequest& request, reply<v1::Deleted> done) {
-  with_.hive.read([with = with_, c, name = request.tenant(), done = std::move(done)](store_reader& store) {
+  with_.hive.read(c.context.tenant(), [with = with_, c, name = request.tenant(), done = std::move(done)](store_reader& store) {
     auto row = store.find_tenant(name);
     if (!row) return done(std::move(row).error());
     ask_entity(with.hive, c, {entity_kind::tenant, ""}, "tenant.delete", "{\"name\":" + as_json(name) + "}", {}, {},
@@ -257,7 +257,7 @@ void swarm_service::apply(const call& c, v1::ApplyRequest& request, reply<v1::Ap
                  if (why.field.starts_with("spec")) why.field.insert(0, "tenant_");
                  return done(std::move(why));
                }
-               with.hive.read([with, c, tenant = std::move(tenant), body = std::move(body), done = std::move(done)](store_reader& store) {
+               with.hive.read(c.context.tenant(), [with, c, tenant = std::move(tenant), body = std::move(body), done = std::move(done)](store_reader& store) {
                  auto entered = with.auth.enter(c.who, tenant, store);
                  if (!entered) return done(std::move(entered).error());
                  call inside = c;

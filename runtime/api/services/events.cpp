@@ -40,7 +40,7 @@ void event_feed::stop() {
 void event_feed::read() {
   if (stopped_ || reading_ || resting_ || !got_ || !news_.exchange(false)) return;
   reading_ = true;
-  hive_.read([self = shared_from_this(), cursor = cursor_](persistence::store_reader& store) {
+  hive_.read(call_.context.tenant(), [self = shared_from_this(), cursor = cursor_](persistence::store_reader& store) {
     auto page = store.events(self->call_.context, cursor, page_size);
     self->home_->post([self, page = std::move(page)]() mutable { self->arrived(std::move(page)); });
   });

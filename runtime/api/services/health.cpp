@@ -30,7 +30,7 @@ void health_service::started(const call& c, v1::HealthRequest& request, reply<v1
 void health_service::metrics(const call& c, v1::MetricsRequest&, reply<v1::MetricsResponse> done) {
   // A scrape sums and prints thousands of series: not on the transport's thread.
   const bool all = c.who.as == security::role::admin;
-  with_.hive.read([with = with_, tenant = c.context.tenant(), all, done = std::move(done)](persistence::store_reader& store) {
+  with_.hive.read(c.context.tenant(), [with = with_, tenant = c.context.tenant(), all, done = std::move(done)](persistence::store_reader& store) {
     const auto name_of = [&store](tenant_id id) {
       const auto row = store.find_tenant(id);
       return row ? row->name : std::string{};

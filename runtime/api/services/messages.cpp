@@ -50,10 +50,11 @@ void messaging_service::ask(const call& c, v1::AskRequest& request, reply<v1::As
 
 void messaging_service::tell(const call& c, v1::TellRequest& request, reply<v1::TellResponse> done) {
   if (auto ok = check_type(request.payload_type()); !ok) return done(std::move(ok).error());
-  auto told = with_.hive.tell(c.context, {entity_kind::agent, request.agent()}, std::move(*request.mutable_type()),
-                              take_payload(request.mutable_payload(), request.payload_type()), c.trace);
-  if (!told) return done(std::move(told).error());
-  done(v1::TellResponse{});
+  with_.hive.tell(c.context, {entity_kind::agent, request.agent()}, std::move(*request.mutable_type()),
+                  take_payload(request.mutable_payload(), request.payload_type()), c.trace, [done = std::move(done)](result<void> told) {
+                    if (told) done(v1::TellResponse{});
+                    else done(std::move(told).error());
+                  });
 }
 
 } // namespace hive::api

@@ -236,7 +236,7 @@ void task_service::submit(const call& c, v1::SubmitTaskRequest& request, reply<v
              [&hive = with_.hive, c, done = std::move(done)](result<json> answer) {
                if (!answer) return done(std::move(answer).error());
                // The whole row, as it is now: it may have started already.
-               hive.read([c, id = answer->value("id", ""), done](store_reader& store) { done(task_with_children(store, c.context, id)); });
+               hive.read(c.context.tenant(), [c, id = answer->value("id", ""), done](store_reader& store) { done(task_with_children(store, c.context, id)); });
              });
 }
 
@@ -266,7 +266,7 @@ void task_service::get(const call& c, v1::GetTaskRequest& request, reply<v1::Tas
 
 void task_service::wait_for(const call& c, const std::string& id, std::chrono::milliseconds at_most, reply<v1::Task> done) {
   const auto look = [&hive = with_.hive, c, id](reply<v1::Task> then) {
-    hive.read([c, id, then = std::move(then)](store_reader& store) { then(task_with_children(store, c.context, id)); });
+    hive.read(c.context.tenant(), [c, id, then = std::move(then)](store_reader& store) { then(task_with_children(store, c.context, id)); });
   };
   if (at_most.count() == 0) return look(std::move(done));
 
@@ -284,7 +284,7 @@ void task_service::wait_for(const call& c, const std::string& id, std::chrono::m
 void task_service::list(const call& c, v1::ListTasksRequest& request, reply<v1::ListTasksResponse> done) {
   const auto after = request.page_token().empty() ? std::optional(task_id{}) : task_id_from(request.page_token());
   if (!after) return done(invalid("page_token", "page_token is not one that a page before gave"));
-  with_.hive.read([c, after = *after, size = page_of(request.page_size()), state = request.state(), parent = request.parent(),
+  with_.hive.read(c.context.tenant(), [c, after = *after, size = page_of(request.page_size()), state = request.state(), parent = request.parent(),
                    done = std::move(done)](store_reader& store) {
     auto rows = list_tasks(store, c.context, queue_of(c.context), after, size + 1);
     if (!rows) return done(std::move(rows).error());
@@ -314,7 +314,7 @@ void task_service::cancel(const call& c, v1::CancelTaskRequest& request, reply<v
 
 void task_service::queue(const call& c, v1::GetQueueRequest& request, reply<v1::Queue> done) {
   if (request.queue() != "default") return done(no_such_queue(request.queue()));
-  with_.hive.read([c, done = std::move(done)](store_reader& store) {
+  with_.hive.read(c.context.tenant(), [c, done = std::move(done)](store_reader& store) {
     auto row = store.item(c.context, queue_of(c.context), "control");
     if (!row) return done(std::move(row).error());
     done(queue_from(*row ? json::parse(**row) : json::object()));

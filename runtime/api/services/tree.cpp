@@ -95,7 +95,7 @@ std::optional<entity_kind> kind_from(std::string_view word) {
 } // namespace
 
 void swarm_service::tree(const call& c, v1::GetTreeRequest& request, reply<v1::Tree> done) {
-  with_.hive.read([&hive = with_.hive, c, tenant = request.tenant(), limit = request.limit(), done = std::move(done)](store_reader& store) {
+  with_.hive.read(c.context.tenant(), [&hive = with_.hive, c, tenant = request.tenant(), limit = request.limit(), done = std::move(done)](store_reader& store) {
     std::size_t room = limit == 0 ? 1000 : limit;
     std::vector<directory_row> rows;
     auto complete = read_all(store, c.context, entity_kind::supervisor, room, rows);
