@@ -80,6 +80,12 @@ struct suspect_message {
   std::uint32_t crashes = 0;          ///< Of the agent.
 };
 
+/// What an entity of the hive's own keeps in memory between turns: made from its rows, and dropped with every turn that is
+/// not committed.
+struct entity_memory {
+  virtual ~entity_memory() = default;
+};
+
 /// The idempotency keys that an entity has answered, in order of time.
 class answered_keys {
 public:
@@ -132,6 +138,7 @@ struct activation_extra {
   persistence::desired_state own_desired{};                   ///< its own desired state.
   std::vector<std::uint64_t> unended;                         ///< Waiting turns whose rows are to go, and did not.
   bool pause_after_reload = false;                            ///< The store was away: do not try again at once.
+  std::unique_ptr<entity_memory> memory;
   std::string last_error;
   wall_time last_error_at{};
 };

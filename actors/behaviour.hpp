@@ -188,6 +188,13 @@ public:
   /// An event for watchers of the tenant.
   void emit(std::string type, const json& data);
 
+  // -- timers: messages to itself, handled exactly once, when their time has come and never before, across every crash
+  /// @returns a token for `cancel_timer`.
+  std::string after(std::chrono::milliseconds wait, std::string_view type, payload body);
+  std::string at(wall_time when, std::string_view type, payload body);
+  /// One that has been handled, or cancelled before, is no error.
+  void cancel_timer(std::string_view token);
+
   // -- steps: the only places where a turn waits for anything but its own rows
   step_wait ask(std::string_view agent, std::string_view type, payload body, step_options options = {});
   sleep_wait sleep(std::chrono::milliseconds duration);

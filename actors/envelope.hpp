@@ -46,6 +46,7 @@ struct envelope : shard_op {
     tell = 0,   ///< Best effort, from an entity or a client.
     ask = 1,    ///< Durable, from a client; `ticket` hears the end.
     send = 2,   ///< From another entity's outbox: `sender` and `sequence` say which.
+    timer = 4,  ///< From a timer of its own: `fires_at` and `sequence` say which.
     reply = 3,  ///< From another entity's outbox: the end of a step of a waiting turn here.
   };
 
@@ -77,6 +78,9 @@ struct envelope : shard_op {
   request_digest digest;
   reply_address reply_to;
   std::vector<entity_id> chain;    ///< Entities that wait for this ask, outermost first: an ask into it is a cycle.
+  std::unique_ptr<envelope> recall; ///< It was taken back by this message before it began.
+  wall_time fires_at{};             ///< Of a timer.
+
 
   /// Somebody waits for the end of the turn.
   bool wants_reply() const noexcept { return from_where != origin::tell && (ticket || reply_to || from_where == origin::ask); }

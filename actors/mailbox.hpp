@@ -48,6 +48,23 @@ public:
     bytes_ -= static_cast<std::uint32_t>(e->bytes());
     return e;
   }
+  /// Each message of the lane in order, until `look` returns false.
+  template <class F> void each(lane which, F look) {
+    for (mpsc_node* node = at(which).head; node && look(*static_cast<envelope*>(node)); node = node->next) {}
+  }
+  /// Takes one out of its lane. @pre it is in it.
+  std::unique_ptr<envelope> take(lane which, envelope* wanted) noexcept {
+    auto& l = at(which);
+    mpsc_node* before = nullptr;
+    mpsc_node* node = l.head;
+    while (node != wanted) before = std::exchange(node, node->next);
+    (before ? before->next : l.head) = node->next;
+    if (l.tail == node) l.tail = before;
+    node->next = nullptr;
+    count_ -= 1;
+    bytes_ -= static_cast<std::uint32_t>(wanted->bytes());
+    return std::unique_ptr<envelope>(wanted);
+  }
   std::uint32_t count() const noexcept { return count_; }
   std::uint32_t bytes() const noexcept { return bytes_; }
   void clear() noexcept {

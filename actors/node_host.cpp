@@ -105,10 +105,13 @@ result<void> node_host::start() {
     auto o = (*reader)->outbox_of(shard, [&](persistence::outbox_row&& row) { return ++messages, core.recover(std::move(row)), true; });
     if (!o) return o.error();
   }
+  auto with_timers = (*reader)->shards_with_timers();
+  if (!with_timers) return with_timers.error();
+  for (const auto shard : *with_timers) cores[shard.value()]->load_timers();
   shards_ = std::make_unique<shard_actors>(std::move(cores), s.node.workers);
   {
     std::lock_guard lock(early_guard_);
-    for (auto& op : std::exchange(early_, {})) shards_->post(shard_of(op.first, shard_count_), std::move(op.second));
+    for (auto& op : std::exchange(early_, {})) shards_->post(op.first, std::move(op.second));
     running_.store(shards_.get(), std::memory_order_release);
   }
   log::info("shards started", {{"shards", shard_count_}, {"messages_under_way", messages}, {"turns_waiting", turns}});
@@ -304,12 +307,13 @@ result<entity_id> node_host::resolve_now(tenant_context who, entity_kind kind, c
 
 // -- services for the shards
 
-void node_host::post(entity_id to, std::unique_ptr<shard_op> op) {
-  const auto shard = shard_of(to, shard_count_);
+void node_host::post(entity_id to, std::unique_ptr<shard_op> op) { post_to(shard_of(to, shard_count_), std::move(op)); }
+
+void node_host::post_to(shard_id shard, std::unique_ptr<shard_op> op) {
   if (auto* shards = running_.load(std::memory_order_acquire)) return shards->post(shard, std::move(op));
   std::lock_guard lock(early_guard_); // what recovery asked for, before the shards run
   if (auto* shards = running_.load(std::memory_order_acquire)) return shards->post(shard, std::move(op));
-  early_.emplace_back(to, std::move(op));
+  early_.emplace_back(shard, std::move(op));
 }
 
 void node_host::read(tenant_id for_whom, std::function<void(store_reader&)> job) {

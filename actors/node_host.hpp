@@ -66,6 +66,7 @@ private:
   void submit(std::unique_ptr<actor_record> record) override { commit_->submit(std::move(record)); }
   journal_position allot(shard_id shard) noexcept override { return parts_.store.allot(shard); }
   void post(entity_id to, std::unique_ptr<shard_op> op) override;
+  void post_to(shard_id shard, std::unique_ptr<shard_op> op) override;
   void load(entity_id id, tenant_context who) override;
   std::optional<entity_id> known(tenant_context who, entity_kind kind, std::string_view name) override;
   void resolve(tenant_context who, entity_kind kind, std::string name, std::function<void(result<entity_id>)> done) override;
@@ -122,7 +123,7 @@ private:
   std::atomic<bool> ready_{false};
   std::atomic<bool> stopping_{false};
   std::mutex early_guard_;
-  std::vector<std::pair<entity_id, std::unique_ptr<shard_op>>> early_; ///< Posted before the shards run.
+  std::vector<std::pair<shard_id, std::unique_ptr<shard_op>>> early_; ///< Posted before the shards run.
   std::atomic<shard_actors*> running_{nullptr};
 
   std::mutex feeds_guard_;

@@ -39,6 +39,7 @@ void shard_core::committed(activation* a, std::unique_ptr<actor_record> r) {
     enqueue_outbound(*a, std::move(e));
   }
   for (const auto& m : r->marks) acknowledge(m.sender, r->entity, m.sequence);
+  if (!r->timers.empty() || !r->timers_gone.empty()) timers_committed(*r);
   if (r->keyed) (r->keyed->generated ? a->generated_on_disk : a->keyed_on_disk) = r->position;
   if (r->keyed && r->keyed->generated && a->more && a->more->lookups != 0) a->more->answered_meanwhile.emplace(r->answered_key, r->position);
   if (r->answered_key != 0) settle_waiters(*a, r->answered_key, *r);
@@ -81,6 +82,9 @@ void shard_core::failed(activation& a, settled_op& op) {
   // Rows that the record was to delete are still there: delete them with a later one.
   for (const auto n : r->delivered) more.delivered.push_back(n);
   if (r->reply) more.returned.push_back(std::move(r->reply));
+  if (!r->timers_gone.empty()) timers_failed(*r);
+  if (r->message && r->message->recall) more.returned.push_back(std::move(r->message->recall));
+  if (r->message && r->message->from_where == envelope::origin::timer && !r->ended) return; // its row is there, and fires again
   if (!r->message) {
     if (r->ended) more.unended.push_back(*r->ended);
     return;
@@ -116,6 +120,7 @@ void shard_core::failed(activation& a, settled_op& op) {
 /// All that was under way has settled: start over from what the store holds.
 void shard_core::reload(activation& a) {
   auto& more = *a.more;
+  more.memory.reset();
   more.marks.clear();
   for (auto& k : more.running)
     for (auto& w : k.waiters) w->fail({errc::unavailable, "dropped", "the turn was not committed; ask again with the same key"});
@@ -126,7 +131,9 @@ void shard_core::reload(activation& a) {
     services_.gauges().waiting.fetch_sub(1, std::memory_order_relaxed);
     auto host = std::move(more.turn);
     if (host->reply) more.returned.push_back(std::move(host->reply));
-    if (host->accepted) more.uncertain.emplace_back(host->number, std::move(host->in));
+    if (host->recall) more.returned.push_back(std::move(host->recall));
+    if (!host->accepted && host->in->from_where == envelope::origin::timer) give_back_timer(*host->in);
+    else if (host->accepted) more.uncertain.emplace_back(host->number, std::move(host->in));
     else if (host->in->from_where != envelope::origin::tell) more.returned.push_back(std::move(host->in));
   }
   auto back = std::exchange(more.returned, {});
@@ -156,7 +163,7 @@ void shard_core::reload(activation& a) {
       for (auto& [number, message] : std::exchange(back_again->more->uncertain, {})) {
         const auto row = std::find_if(rows->begin(), rows->end(), [n = number](const auto& w) { return w.turn.turn == n; });
         if (row == rows->end()) {
-          if (message->from_where == envelope::origin::tell) continue;
+          if (message->from_where == envelope::origin::tell || message->from_where == envelope::origin::timer) continue; // a timer fires again
           core.queued_change_ += 1;
           back_again->box.push_front(std::move(message));
         } else {

@@ -367,6 +367,11 @@ void shard_core::passivate_idle() {
 }
 
 void shard_core::tick(steady_time now) {
+  if (retry_timers_ != steady_time{} && now >= retry_timers_) {
+    retry_timers_ = {};
+    read_timers();
+  }
+  fire_timers();
   while (!timers_.empty() && timers_.top().due <= now) {
     const timer t = timers_.top();
     timers_.pop();
@@ -410,6 +415,8 @@ std::optional<steady_time> shard_core::next_due() const {
   std::optional<steady_time> due;
   const auto at_least = [&](steady_time t) { due = due ? std::min(*due, t) : t; };
   if (!timers_.empty()) at_least(timers_.top().due);
+  if (retry_timers_ != steady_time{}) at_least(retry_timers_);
+  if (const auto alarm = alarms_.next(settings_.node.timers_in_flight)) at_least(services_.clock().steady_now() + (*alarm - services_.clock().wall_now()));
   if (!to_flush_.empty()) at_least(services_.clock().steady_now() + std::chrono::milliseconds{20});
   if (stalled_until_ != steady_time{}) at_least(stalled_until_);
   if (!entities_.empty()) at_least(next_sweep_);
@@ -417,7 +424,7 @@ std::optional<steady_time> shard_core::next_due() const {
 }
 
 bool shard_core::quiet() const noexcept {
-  if (!ready_.empty() || !to_flush_.empty()) return false;
+  if (!ready_.empty() || !to_flush_.empty() || alarms_.fired() != 0) return false;
   for (const auto& [id, a] : entities_) {
     if (!a->box.empty() || a->run_ahead != 0 || a->queued) return false;
     if (a->doing != activity::idle && a->doing != activity::absent) return false;

@@ -13,6 +13,7 @@
 #include "actors/directory.hpp"
 #include "actors/fair_queue.hpp"
 #include "actors/generated_key.hpp"
+#include "actors/scheduling/timer_window.hpp"
 #include "actors/supervisor.hpp"
 #include "actors/tenant_metrics.hpp"
 #include "actors/turn_recorder.hpp"
@@ -162,6 +163,7 @@ public:
   virtual journal_position allot(shard_id shard) noexcept = 0;
   /// To the shard that owns `to`; from any thread.
   virtual void post(entity_id to, std::unique_ptr<shard_op> op) = 0;
+  virtual void post_to(shard_id shard, std::unique_ptr<shard_op> op) = 0;
   /// Answers with a `loaded_op`.
   virtual void load(entity_id id, tenant_context who) = 0;
   /// Runs `read` on a reader thread. Tenants take turns.
@@ -203,6 +205,9 @@ public:
   void recover(persistence::waiting_entity&& waiting);
   /// An undelivered message found in the store at start.
   void recover(persistence::outbox_row&& row);
+
+  /// There are timers in the store.
+  void load_timers();
 
   std::size_t activations() const noexcept { return entities_.size(); }
   /// Nothing queued, nothing under way: for tests that wait for quiet.
@@ -293,6 +298,21 @@ private:
   void settle_waiters(activation& a, std::uint64_t key, const actor_record& r);
   void reload(activation& a);
 
+  // shard_timers.cpp
+  void read_timers();
+  void fire_timers();
+  bool still_wanted(const envelope& e) const;
+  void give_back_timer(const envelope& e);
+  void stage_timers(activation& a, actor_record& r);
+  void timers_committed(const actor_record& r);
+  void timers_failed(const actor_record& r);
+
+  // shard_recall.cpp
+  void recall(activation& a, std::unique_ptr<envelope> e);
+  void refuse_recalled(activation& a, std::unique_ptr<envelope> request);
+  void forward_recall(activation& a, turn_host& host);
+  void end_recalled(activation& a);
+
   // shard_outbox.cpp
   void add_outbox(activation& a, actor_record& r, entity_id to, lane on, std::string type, payload body, const envelope& extra);
   void enqueue_outbound(activation& a, std::unique_ptr<envelope> e);
@@ -360,6 +380,8 @@ private:
   std::int64_t queued_change_ = 0;              // since the node's gauge was last told: not at every message
   std::unique_ptr<turn_host> spare_;
   std::priority_queue<timer, std::vector<timer>, std::greater<>> timers_;
+  scheduling::timer_window alarms_{1024};       // timers of entities
+  steady_time retry_timers_{};                  // when a page of them could not be read
   std::unordered_set<entity_id> to_flush_;      // activations with delivered outbox rows to delete
   std::uint32_t stops_ = 0;
   steady_time now_{};                           // read every few turns: a clock read costs as much as a small turn

@@ -118,6 +118,7 @@ void shard_core::begin_step(activation& a, turn_host& host) {
   take_mark(a, *r, std::move(host.reply));
   if (!host.accepted) {
     host.accepted = true;
+    if (host.in->from_where == envelope::origin::timer) mark(a, *r, *host.in); // from here on its own row keeps it
     r->accepted = persistence::waiting_turn{number, host.started, host.seed, encode_message(*host.in)};
     r->bytes += r->accepted->message.size();
   }
@@ -172,7 +173,10 @@ void shard_core::step_finished(activation& a, std::uint32_t step, result<payload
   s.failed = !answer;
   if (answer) s.answer = std::move(*answer);
   else s.answer = {encode_failure(answer.error()), content_type::binary};
-  if (host.waits == wait_kind::step && host.waiting_step == step && host.parked) resume(a);
+  if (host.waits == wait_kind::step && host.waiting_step == step && host.parked) {
+    if (host.recall) end_recalled(a);
+    else resume(a);
+  }
 }
 
 /// The end of an ask step, from the other entity's outbox.

@@ -15,6 +15,7 @@ void shard_core::system_message(activation& a, std::unique_ptr<envelope> e) {
     const auto mark = a.more->marks.find(e->sender.bits() * 4 + static_cast<std::uint64_t>(e->on));
     if (mark != a.more->marks.end() && mark->second >= e->sequence) return acknowledge(e->sender, a.id, e->sequence);
   }
+  if (e->type == "hive.task.cancel") return recall(a, std::move(e));
   auto r = make_record(a, e->who);
   r->writes = true;
   r->position = services_.allot(id_);

@@ -22,12 +22,19 @@ error not_running(const activation& a) {
 /// Numbers of turns that have not waited in a step yet: never stored, never equal to a stored one.
 constexpr std::uint64_t provisional_turn = std::uint64_t{1} << 63U;
 
+/// Stays until a turn has handled it: from an outbox, or a timer.
+bool lasting(const envelope& e) noexcept { return e.from_where == envelope::origin::send || e.from_where == envelope::origin::timer; }
+
 std::uint64_t mark_key(const envelope& e) noexcept { return e.sender.bits() * 4 + static_cast<std::uint64_t>(e.on); }
 
 } // namespace
 
 /// "Handled": in memory now, with the record on disk.
 void shard_core::mark(activation& a, actor_record& r, const envelope& e) {
+  if (e.from_where == envelope::origin::timer) { // its row goes
+    r.timers_gone.push_back({e.fires_at, e.sequence});
+    return;
+  }
   a.extra().marks[mark_key(e)] = e.sequence;
   r.marks.push_back({e.sender, static_cast<std::uint8_t>(e.on), e.sequence});
 }
@@ -51,20 +58,22 @@ void shard_core::begin(activation& a, std::unique_ptr<envelope> e) {
     if (const auto mark = a.more->marks.find(mark_key(*e)); mark != a.more->marks.end() && mark->second >= e->sequence)
       return acknowledge(e->sender, a.id, e->sequence); // handled before; its sender had not heard
   }
+  if (e->from_where == envelope::origin::timer && !still_wanted(*e)) return; // cancelled since it fired
+  if (e->recall) return refuse_recalled(a, std::move(e));
   if (e->deadline <= now_) {
     const error late{errc::rejected, "expired", "the deadline passed before the message was handled; nothing was executed"};
     if (e->from_where == envelope::origin::send) return refuse_sent(a, std::move(e), late);
     return refuse(std::move(e), late);
   }
   if (a.desired != desired_state::running) {
-    if (e->from_where != envelope::origin::send) return refuse(std::move(e), not_running(a));
+    if (!lasting(*e)) return refuse(std::move(e), not_running(a));
     return dead_letter(a, std::move(e), a.desired == desired_state::deleted ? "receiver_deleted" : "receiver_stopped", "{}");
   }
   if (a.suspected) {
     if (const auto* known = known_suspect(a, *e)) e->attempts = std::max(e->attempts, static_cast<std::uint8_t>(std::min(known->crashes, 255U)));
   }
   if (a.suspected && poisonous(a, *e)) {
-    if (e->from_where == envelope::origin::send) return dead_letter(a, std::move(e), "poison", json{{"error", a.more->last_error}}.dump());
+    if (lasting(*e)) return dead_letter(a, std::move(e), "poison", json{{"error", a.more->last_error}}.dump());
     return refuse(std::move(e), {errc::failed_precondition, "poison", "the process died more than once while it ran this message; it is not run again", "idempotency_key"});
   }
   if (e->from_where == envelope::origin::ask && !e->key.empty() && settle_by_key(a, e)) return;
@@ -218,12 +227,13 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
 
   std::size_t outgoing = 0;
   for (const auto& o : own.out) outgoing += o.durable ? 1 : 0;
-  if (outgoing != 0 && (a.more ? a.more->outbox_size : 0U) + outgoing > limits_.outbox_messages)
+  // A queue bounds itself: it gives each agent so many tasks and no more.
+  if (outgoing != 0 && a.id.serial() != default_queue_serial && (a.more ? a.more->outbox_size : 0U) + outgoing > limits_.outbox_messages)
     return refuse_turn(a, std::move(host), {errc::resource_exhausted, "outbox_full",
                                             "the agent has entity.outbox_messages messages on their way; its receivers are behind", {},
                                             std::chrono::milliseconds{100}});
   durable = outgoing != 0;
-  if (own.record) durable = durable || !own.record->logs.empty() || !own.record->items.empty() || !own.record->directory.empty() ||
+  if (own.record) durable = durable || !own.record->timers.empty() || !own.record->timers_gone.empty() || !own.record->logs.empty() || !own.record->items.empty() || !own.record->directory.empty() ||
                             !own.record->tenants.empty() || !own.record->api_keys.empty() || !own.record->letters_gone.empty() || !own.record->audit.empty() ||
                             !own.record->events.empty();
 
@@ -241,7 +251,7 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
     payload answer = own.answer ? std::move(*own.answer) : payload{"null", content_type::json};
     add_reply(a, own.effects(), in, std::move(answer), own.failure ? &*own.failure : nullptr);
   }
-  if (in.from_where == envelope::origin::send) {
+  if (lasting(in)) {
     durable = true;
     mark(a, own.effects(), in);
   }
@@ -323,6 +333,7 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
 
 void shard_core::submit(activation& a, std::unique_ptr<actor_record> r) {
   r->base = a.version;
+  if (!r->timers.empty() || !r->timers_gone.empty()) stage_timers(a, *r);
   if (r->writes && a.life != a.stored_life) {
     r->life = a.life;
     a.stored_life = a.life;
@@ -353,6 +364,7 @@ void shard_core::refuse_turn(activation& a, std::unique_ptr<turn_host> host, err
   const bool accepted = host->accepted;
   const auto number = host->number;
   auto reply = std::move(host->reply);
+  if (a.more && (host->record || !host->out.empty())) a.more->memory.reset(); // it knows of effects that are dropped here
   host->reset();
   if (!spare_) spare_ = std::move(host);
   a.doing = activity::idle;
@@ -367,7 +379,7 @@ void shard_core::refuse_turn(activation& a, std::unique_ptr<turn_host> host, err
         break;
       }
   }
-  if (in->from_where == envelope::origin::send && !in->reply_to) {
+  if (lasting(*in) && !in->reply_to) {
     if (accepted) end_waiting(a, in->who, number, std::move(reply));
     const bool passing = why.code == errc::unavailable || why.code == errc::resource_exhausted;
     if (passing) return retry_later(a, std::move(in));
@@ -417,7 +429,7 @@ void shard_core::refuse_sent(activation& a, std::unique_ptr<envelope> e, const e
 
 void shard_core::dead_letter(activation& a, std::unique_ptr<envelope> e, std::string reason, std::string detail) {
   add(services_.metrics(a.id.tenant()).mine().dead_letters);
-  if (e->from_where != envelope::origin::send) return;
+  if (!lasting(*e)) return;
   auto r = make_record(a, e->who);
   r->writes = true;
   r->position = services_.allot(id_);
@@ -440,13 +452,14 @@ void shard_core::crash(activation& a, std::unique_ptr<turn_host> host, std::stri
   auto in = std::move(host->in);
   const bool accepted = host->accepted;
   auto& more = a.extra();
+  more.memory.reset();
   more.last_error = what;
   more.last_error_at = services_.clock().wall_now();
   log::write(log::level::warn, "agent crashed",
              {{"agent", a.name}, {"tenant", a.id.tenant().value()}, {"message", in->type}, {"error", what}}, in->trace);
   error why{errc::application, "agent_crashed", "the agent crashed on this message: " + what};
   in->attempts += 1;
-  if (in->from_where == envelope::origin::send && !in->reply_to) {
+  if (lasting(*in) && !in->reply_to) {
     if (accepted) end_waiting(a, in->who, host->number, std::move(host->reply));
     host->reset();
     if (!spare_) spare_ = std::move(host);

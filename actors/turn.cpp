@@ -95,6 +95,7 @@ void turn_host::reset() {
   next_step = 0;
   accepted = false;
   read = nullptr;
+  recall.reset();
   reply.reset();
 }
 
@@ -264,11 +265,38 @@ void turn::progress(std::uint64_t done, std::uint64_t total, std::string note, s
   if (to.task.empty()) return; // nobody watches an ask
   auto e = outgoing_message(*host_, envelope::origin::send, "hive.task.progress",
                             json_payload({{"done", done}, {"total", total}, {"note", std::move(note)}}));
-  e->reply_to = {{}, 0, 0, to.task};
+  e->reply_to = {{}, to.turn, 0, to.task};
   host_->out.push_back({true, {}, to.asker, std::move(e)});
 }
 
 void turn::stop() noexcept { host_->stops = true; }
+
+std::string turn::at(wall_time when, std::string_view type, payload body) {
+  if (body.bytes.size() > host_->shard.limits().payload_bytes) throw std::length_error("the timer's payload is larger than entity.payload_bytes");
+  auto& r = host_->effects();
+  const auto number = host_->chance.next() >> 1U; // stores order it as a signed number
+  r.timers.push_back({when, number, {}, {}, std::string(type), std::move(body)});
+  byte_writer token;
+  token.fixed64(static_cast<std::uint64_t>(when.time_since_epoch().count())).fixed64(number);
+  return hex(token.view());
+}
+
+std::string turn::after(std::chrono::milliseconds wait, std::string_view type, payload body) {
+  // The turn's own time may be a moment old: the wait counts from now, so that it is never early.
+  return at(std::max(now(), host_->shard.services().clock().wall_now()) + wait, type, std::move(body));
+}
+
+void turn::cancel_timer(std::string_view token) {
+  const auto bytes = unhex(token);
+  if (!bytes || bytes->size() != 16) throw std::invalid_argument("not a token that after() or at() gave");
+  byte_reader in(*bytes);
+  const wall_time due{std::chrono::milliseconds{static_cast<std::int64_t>(in.fixed64())}};
+  const auto number = in.fixed64();
+  auto& r = host_->effects();
+  const auto own = std::find_if(r.timers.begin(), r.timers.end(), [&](const auto& t) { return t.due == due && t.number == number; });
+  if (own != r.timers.end()) r.timers.erase(own); // set by this very turn
+  else r.timers_gone.push_back({due, number});
+}
 
 void turn::emit(std::string type, const json& data) { host_->effects().events.push_back({std::move(type), address(), data.dump()}); }
 

@@ -46,6 +46,7 @@ struct node_limits {
   std::uint32_t asks_under_way = 256;           // 1..1,000,000: of clients, while more than one tenant asks
   std::uint32_t asks_waiting = 10'000;          // 1..10,000,000: of one tenant, beyond that
   milliseconds turn_end{60'000};                   // 10 ms..24 h: one turn that runs this long ends the process likewise
+  std::uint32_t timers_in_flight = 64;             // 1..10,000: fired in one shard and not yet handled, also after an outage
   std::uint32_t inbox_messages = 100'000;          // 100..10,000,000: accepted by a shard and not yet dispatched
 };
 
@@ -80,6 +81,16 @@ struct api_limits {
   std::uint32_t tenant_series = 200;            // 1..100,000: tenants with metrics of their own; the rest is "other"
 };
 
+/// How queues hand out tasks. Read by `actors::queue_behaviour`.
+struct task_limits {
+  std::uint32_t concurrency = 1;                // 1..10,000: tasks at one agent at a time
+  std::uint32_t live = 1'000'000;               // 1..100,000,000: tasks of one queue that have not ended
+  std::uint32_t retry_burst = 100;              // 0..1,000,000: retries at once after a quiet time; more are put off
+  std::uint32_t retries_per_second = 10;        // 1..1,000,000: that a queue earns; and a tenth of its first attempts
+  std::uint32_t breaker_failures = 5;           // 1..1,000: in a row, of one agent, keep work away from it for a while
+  milliseconds breaker_open{1'000};             // 1 ms..1 h: the first time; doubled up to 60 times that
+};
+
 /// Intensity and period when a supervisor names none.
 struct supervisor_defaults {
   std::uint32_t intensity = 3;                  // 0..1,000: restarts within `period`; one more stops the supervisor
@@ -107,6 +118,7 @@ struct settings {
   passivation_limits passivation;
   retention keep;
   api_limits api;
+  task_limits tasks;
   supervisor_defaults supervisor;
   file_access files;
   log_settings log;

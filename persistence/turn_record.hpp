@@ -65,6 +65,21 @@ struct inbox_mark {
   std::uint64_t sequence = 0;
 };
 
+/// A message that an entity sends to itself when the time has come.
+struct timer_row {
+  wall_time due{};
+  std::uint64_t number = 0;        ///< With `due` and the entity its key; drawn by the turn that sets it.
+  entity_id entity;                ///< The store fills it in when it reads; writes are of the record's entity.
+  std::string principal;
+  std::string type;
+  payload body;
+};
+/// Which of its entity's timers.
+struct timer_key {
+  wall_time due{};
+  std::uint64_t number = 0;
+};
+
 /// A message that was accepted by a turn which waits: the hive owes it an end.
 struct waiting_turn {
   std::uint64_t turn = 0;          ///< Number of the turn within the entity.
@@ -173,6 +188,8 @@ struct turn_record : mpsc_node {
   std::optional<waiting_turn> accepted; ///< The turn begins to wait.
   std::optional<std::uint64_t> ended;   ///< The waiting turn that ends here: its row and steps go.
   std::vector<step_row> steps;
+  std::vector<timer_row> timers;
+  std::vector<timer_key> timers_gone;  ///< Fired or cancelled.
   std::vector<directory_write> directory;
   std::vector<tenant_row> tenants;
   std::vector<api_key_row> api_keys;

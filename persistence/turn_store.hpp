@@ -132,6 +132,10 @@ public:
   /// Outbox rows of all entities of the shard in order of (sender, sequence). The callback returns false to stop.
   virtual result<void> outbox_of(shard_id shard, const std::function<bool(outbox_row&&)>& each) = 0;
   virtual result<void> waiting_of(shard_id shard, const std::function<bool(waiting_entity&&)>& each) = 0;
+  /// Timers of the shard's entities in order of (due, entity, number), after that of `after` (whose type and body do not
+  /// matter). The callback returns false to stop.
+  virtual result<void> timers_of(shard_id shard, const timer_row& after, const std::function<bool(timer_row&&)>& each) = 0;
+  virtual result<std::vector<shard_id>> shards_with_timers() = 0;
   /// The shards that have outbox rows or waiting turns: all that needs a look after a start.
   virtual result<std::vector<shard_id>> shards_with_work() = 0;
   virtual result<store_totals> totals() = 0;

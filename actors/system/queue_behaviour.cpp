@@ -2,177 +2,629 @@
 
 #include "actors/directory.hpp"
 #include "actors/system/tenant_behaviour.hpp"
-#include "config/base/base64.hpp"
+#include "config/base/log.hpp"
 
 namespace hive::actors {
-namespace {
 
-bool ended(const json& t) {
-  const auto& state = t["state"].get_ref<const std::string&>();
-  return state == "succeeded" || state == "failed" || state == "cancelled";
-}
+using namespace scheduling;
+
+namespace {
 
 std::int64_t millis(wall_time t) { return t.time_since_epoch().count(); }
 
-std::string row_key(const std::string& id) { return "task/" + id; }
+queue_memory& memory_of(turn& self) { return static_cast<queue_memory&>(*system_turn::memory(self)); }
 
-/// Sorted by time: listing them is listing by age.
-std::string new_task_id(turn& self) {
-  char text[40];
-  std::snprintf(text, sizeof text, "t%011llx%08llx", static_cast<unsigned long long>(millis(self.now())),
-                static_cast<unsigned long long>(self.random().next() & 0xFFFFFFFFU));
-  return text;
+/// {"id","agent","state"} and, for ends, {"error"} or progress.
+std::string event_data(task_id id, const std::string& agent, task_state state, const task_error* error, const task_progress* progress) {
+  if ((!error || error->reason.empty()) && !progress)
+    return R"({"id":")" + to_text(id) + R"(","agent":")" + agent + R"(","state":")" + to_string(state) + "\"}";
+  json e{{"id", to_text(id)}, {"agent", agent}, {"state", to_string(state)}};
+  if (error && !error->reason.empty()) e["error"] = {{"reason", error->reason}, {"message", error->message}};
+  if (progress) e["progress"] = {{"done", progress->done}, {"total", progress->total}, {"note", progress->note}};
+  return e.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-json task_event(const json& t) {
-  json e{{"id", t["id"]}, {"agent", t["agent"]}, {"state", t["state"]}};
-  for (const char* m : {"progress", "error", "result"})
-    if (t.contains(m)) e[m] = t[m];
-  return e;
+void emit(turn& self, const char* what, task_id id, std::string data) {
+  system_turn::event_text(self, std::string("task.") + what, "task/" + to_text(id), std::move(data));
 }
 
-/// The payload of a task as its row has it: JSON as a value, text as a string, binary as base64.
-payload payload_of(const json& t) {
-  const auto& value = t["payload"];
-  const auto type = t.value("payload_type", "json");
-  if (type == "json") return json_payload(value);
-  if (!value.is_string()) throw bad_message("payload", "payload must be a string, as its type is \"" + type + "\"");
-  payload p{value.get<std::string>(), content_type::text};
-  if (type == "text") return p;
-  if (type != "binary") throw bad_message("payload_type", "payload_type must be json, text or binary");
-  p.type = content_type::binary;
-  if (!from_base64(value.get_ref<const std::string&>(), p.bytes)) throw bad_message("payload", "payload must be base64, as its type is \"binary\"");
-  return p;
+std::string agent_name(queue_memory& mem, entity_id id) {
+  const auto* a = id ? mem.core.find_agent(id) : nullptr;
+  return a ? a->name : std::string{};
 }
 
-void put_result(json& t, const payload& answer) {
-  auto value = answer.type == content_type::json ? json::parse(answer.bytes, nullptr, false) : json();
-  if (answer.type == content_type::json && !value.is_discarded()) {
-    t["result"] = std::move(value);
-  } else if (answer.type == content_type::binary) {
-    t["result"] = to_base64(answer.bytes);
-    t["result_type"] = "binary";
-  } else {
-    t["result"] = answer.bytes;
-    t["result_type"] = "text";
-  }
+/// Another attempt would end the same way: the request is wrong, not the moment.
+bool is_final(errc code) noexcept {
+  return code == errc::invalid_argument || code == errc::not_found || code == errc::permission_denied || code == errc::unimplemented ||
+         code == errc::already_exists;
 }
 
-void store(turn& self, const json& t, const std::string& event) {
-  const auto id = t["id"].get<std::string>();
-  self.put_row(row_key(id), t.dump());
-  system_turn::event(self, event, "task/" + id, task_event(t));
-}
+[[noreturn]] void refuse(error why) { throw read_failed(std::move(why)); }
 
-task<std::optional<json>> load(turn& self, std::string id) {
-  const auto row = co_await self.row(row_key(id));
-  if (!row) co_return std::nullopt;
-  co_return json::parse(*row);
-}
+using records = std::unordered_map<task_id, task_record>;
 
 } // namespace
 
 task<> queue_behaviour::handle(turn& self, message m) const {
-  if (m.type == "task.submit") co_await submit(self, m.parse());
+  if (!system_turn::memory(self)) co_await load(self);
+  auto& mem = memory_of(self);
+  mem.born.clear();
+  mem.told.clear();
+  mem.result.reset();
+  if (m.type == "hive.task.done") done(self, std::move(m.body));
+  else if (m.type == "hive.task.progress") progress(self, m.parse());
+  else if (m.type == "task.submit") co_await submit(self, std::move(m.body));
   else if (m.type == "task.cancel") co_await cancel(self, m.parse());
-  else if (m.type == "hive.task.done") co_await done(self, std::move(m.body));
-  else if (m.type == "hive.task.progress") co_await progress(self, m.parse());
-  else if (m.type == "hive.task.sweep") co_await sweep(self, m.parse().value("after", ""));
-  else throw bad_message("type", "a queue does not take \"" + m.type + "\"");
+  else if (m.type == "hive.queue.wake") {
+    auto state = self.state<queue_state>();
+    state.alarm.clear(); // it is this one
+    self.set_state(state);
+    co_await run_schedules(self);
+  } else if (m.type == "hive.agents_changed") agents_changed(self, m.parse());
+  else if (m.type == "queue.control") co_await control(self, m.parse());
+  else if (m.type == "schedule.put") co_await put_schedule(self, m.parse());
+  else if (m.type == "schedule.delete") co_await delete_schedule(self, m.parse());
+  else if (m.type == "hive.task.sweep") {
+    auto after = m.parse().value("after", "");
+    co_await sweep(self, std::move(after));
+  } else throw bad_message("type", "a queue does not take \"" + m.type + "\"");
+  co_await flush(self);
 }
 
-task<> queue_behaviour::submit(turn& self, json body) const {
-  if (!body.is_object()) throw bad_message("", "a task is an object");
-  const auto agent = body.value("agent", "");
-  const auto type = body.value("type", "");
-  if (type.empty() || type.size() > 128) throw bad_message("type", "type is required, at most 128 characters");
-  if (body.value("deadline_ms", std::uint64_t{0}) != 0)
-    throw read_failed({errc::unimplemented, "unimplemented", "deadlines of tasks are not in this version", "deadline_ms"});
-  if (auto ok = check_name(agent, "agent"); !ok) throw bad_message("agent", ok.error().message);
+// -- memory from rows
+
+task<> queue_behaviour::load(turn& self) const {
   const auto who = system_turn::host(self).of->who;
-  auto target = system_turn::services(self).known(who, entity_kind::agent, agent);
-  if (!target) {
-    auto row_read = system_turn::read<persistence::directory_row>(self, [who, agent](auto& r) -> result<persistence::directory_row> {
-      auto found = r.find(who, entity_kind::agent, agent);
-      if (!found && found.error().code == errc::not_found) return error{errc::not_found, "not_found", "no agent named \"" + agent + "\"", "agent"};
+  const auto id = system_turn::id(self);
+  const auto state = self.state<queue_state>();
+  auto rows_read = system_turn::read<queue_rows>(self, [who, id, state](auto& store) { return read_queue(store, who, id, state); });
+  auto rows = co_await rows_read;
+  auto mem = std::make_unique<queue_memory>(settings_, self.now());
+  auto& chance = self.random();
+  const auto now = self.now();
+  mem->control = rows.control;
+  for (const auto& [bits, a] : rows.control.agents) {
+    auto& known = mem->core.agent(entity_id{bits}, a.name);
+    known.paused = a.paused;
+    if (a.concurrency != 0) known.concurrency = a.concurrency;
+  }
+  if (rows.control.paused) mem->core.pause(true, now, chance);
+  for (auto& t : rows.tasks) {
+    if (t.record.spec.agent) mem->core.agent(t.record.spec.agent, t.record.agent);
+    if (t.record.spec.undo_agent) mem->core.agent(t.record.spec.undo_agent, t.record.undo_agent.empty() ? t.record.agent : t.record.undo_agent);
+    if (t.report.status.agent) mem->core.agent(t.report.status.agent, t.report.agent);
+    if (t.report.progress) mem->progress[t.record.spec.id] = *t.report.progress;
+    mem->core.restore(std::move(t.record.spec), std::move(t.report.status));
+  }
+  mem->core.saw(rows.newest);
+  mem->core.restored(rows.outcome, now, chance);
+  mem->able_known = rows.able_read;
+  for (auto& a : rows.able) mem->core.describe_agent(a.id, a.name, std::move(a.can), a.weight, now, chance);
+  for (const auto& [key, text] : rows.schedules) mem->schedules.emplace(key.substr(9), schedule::from_row(json::parse(text)));
+  system_turn::set_memory(self, std::move(mem));
+}
+
+/// Who can do what: asked once, then the tenant's entity tells of changes.
+task<> queue_behaviour::know_able(turn& self) const {
+  const auto who = system_turn::host(self).of->who;
+  auto able_read = system_turn::read<std::vector<able_agent>>(self, [who](auto& store) { return read_able(store, who); });
+  auto able = co_await able_read;
+  auto& mem = memory_of(self);
+  for (auto& a : able) mem.core.describe_agent(a.id, a.name, std::move(a.can), a.weight, self.now(), self.random());
+  mem.able_known = true;
+}
+
+void queue_behaviour::agents_changed(turn& self, const json& body) const {
+  auto& mem = memory_of(self);
+  if (!mem.able_known) return; // read whole when a task first asks for a capability
+  for (const auto& entry : body) {
+    std::vector<capability> can;
+    for (const auto& c : entry.at("capabilities")) can.push_back(capability_from(c.get<std::string>()));
+    mem.core.describe_agent(entity_id{entry.at("id").get<std::uint64_t>()}, entry.at("name").get<std::string>(), std::move(can),
+                            entry.at("weight").get<std::uint32_t>(), self.now(), self.random());
+  }
+}
+
+// -- tasks
+
+task<> queue_behaviour::submit(turn& self, payload body) const {
+  std::optional<submit_request> request;
+  if (body.type == content_type::binary) {
+    request = decode_submit(body.bytes);
+    if (!request) throw bad_message("", "the submission cannot be read");
+    if (auto ok = scheduling::check(*request); !ok) throw bad_message(ok.error().field, ok.error().message);
+  } else {
+    auto parsed = submit_from_json(json::parse(body.bytes, nullptr, false));
+    if (!parsed) throw bad_message(parsed.error().field, parsed.error().message);
+    request = std::move(*parsed);
+  }
+  const auto count = request->tasks.size();
+  const bool many = count > 1 || request->group != fan_in::none;
+  const auto ids = co_await add(self, std::move(*request));
+  const auto* first = memory_of(self).core.find(ids.front());
+  std::string answer = R"({"id":")" + to_text(ids.front()) + R"(","state":")" + (first ? to_string(first->state) : "cancelled") + "\"";
+  if (many) {
+    answer += ",\"ids\":[";
+    for (std::size_t i = ids.size() - count; i < ids.size(); ++i) answer += (i == ids.size() - count ? "\"" : ",\"") + to_text(ids[i]) + "\"";
+    answer += "]";
+  }
+  self.reply({answer + "}", content_type::json});
+  // Now and then, what ended long ago is forgotten.
+  if (self.random().below(64) < count)
+    system_turn::send_to(self, system_turn::id(self), "hive.task.sweep", json_payload(json::object()));
+}
+
+/// @returns the new ids: the group's first, when there is one, then the tasks' in order.
+task<std::vector<task_id>> queue_behaviour::add(turn& self, submit_request request) const {
+  auto& services = system_turn::services(self);
+  const auto who = system_turn::host(self).of->who;
+  const auto queue = system_turn::id(self);
+  const auto now = self.now();
+  const bool many = request.tasks.size() > 1 || request.group != fan_in::none;
+  const auto path = [many](std::size_t i, const char* name) { return many ? "tasks[" + std::to_string(i) + "]." + name : std::string(name); };
+
+  // Everything that must be read or refused comes first: from there on the queue's memory changes.
+  if (memory_of(self).core.full(request.tasks.size() + 1))
+    refuse({errc::resource_exhausted, "queue_full", "the queue has tasks.live tasks that have not ended", {}, std::chrono::milliseconds{500}});
+  std::unordered_map<std::string, std::size_t> by_name;
+  std::map<std::string, entity_id> agents;
+  std::vector<task_id> others;
+  bool choosing = false;
+  for (std::size_t i = 0; i < request.tasks.size(); ++i) {
+    const auto& t = request.tasks[i];
+    if (!t.what.name.empty()) by_name.emplace(t.what.name, i);
+    if (!t.what.agent.empty()) agents.emplace(t.what.agent, entity_id{});
+    if (!t.what.undo_agent.empty()) agents.emplace(t.what.undo_agent, entity_id{});
+    choosing = choosing || !t.what.spec.capability.empty();
+  }
+  for (const auto& t : request.tasks)
+    for (const auto& n : t.needs)
+      if (!by_name.contains(n) && !memory_of(self).core.find(*task_id_from(n))) others.push_back(*task_id_from(n));
+  bool unknown = false;
+  for (auto& [name, id] : agents) {
+    if (const auto found = services.known(who, entity_kind::agent, name)) id = *found;
+    else unknown = true;
+  }
+  if (unknown) {
+    using found_ids = std::map<std::string, entity_id>;
+    auto ids_read = system_turn::read<found_ids>(self, [who, wanted = agents](auto& store) -> result<found_ids> {
+      auto found = wanted;
+      for (auto& [name, id] : found) {
+        if (id) continue;
+        auto row = store.find(who, entity_kind::agent, name);
+        if (row) id = row->id;
+        else if (row.error().code != errc::not_found) return row.error();
+      }
       return found;
     });
-    const auto row = co_await row_read;
-    target = row.id;
+    agents = co_await ids_read;
   }
-  const auto id = new_task_id(self);
-  json t{{"id", id}, {"agent", agent}, {"type", type}, {"payload", body.value("payload", json())}, {"state", "queued"},
-         {"submitted_at", millis(self.now())}, {"attempts", 1}, {"principal", std::string(self.caller().principal())}};
-  for (const char* as_given : {"labels", "payload_type"})
-    if (body.contains(as_given)) t[as_given] = body[as_given];
-  payload work = payload_of(t);
-  store(self, t, "task.queued");
-  system_turn::send_to(self, *target, type, std::move(work), {system_turn::id(self), 0, 0, id});
-  if (self.random().one_in(64)) system_turn::send_to(self, system_turn::id(self), "hive.task.sweep", json_payload(json::object()));
-  self.reply(json_payload({{"id", id}, {"state", "queued"}}));
+  for (std::size_t i = 0; i < request.tasks.size(); ++i) {
+    const auto& t = request.tasks[i].what;
+    if (!t.agent.empty() && !agents.at(t.agent)) refuse({errc::not_found, "not_found", "no agent named \"" + t.agent + "\"", path(i, "agent")});
+    if (!t.undo_agent.empty() && !agents.at(t.undo_agent))
+      refuse({errc::not_found, "not_found", "no agent named \"" + t.undo_agent + "\"", path(i, "undo.agent")});
+  }
+  using states = std::unordered_map<task_id, task_state>;
+  states outcome;
+  if (!others.empty()) {
+    auto states_read = system_turn::read<states>(self, [who, queue, others](auto& store) -> result<states> {
+      states found;
+      for (const auto id : others) {
+        auto t = read_task(store, who, queue, id);
+        if (!t) return t.error();
+        if (*t) found[id] = (*t)->report.status.state;
+      }
+      return found;
+    });
+    outcome = co_await states_read;
+  }
+  for (std::size_t i = 0; i < request.tasks.size(); ++i)
+    for (const auto& n : request.tasks[i].needs) {
+      if (by_name.contains(n)) continue;
+      const auto id = *task_id_from(n);
+      if (const auto* here = memory_of(self).core.find(id); here && !ended(here->state)) continue;
+      const auto* kept = memory_of(self).core.find(id);
+      const auto state = kept ? std::optional(kept->state) : outcome.contains(id) ? std::optional(outcome.at(id)) : std::nullopt;
+      if (!state) refuse({errc::not_found, "not_found", "no task " + n, path(i, "depends_on")});
+      if (*state != task_state::succeeded)
+        refuse({errc::failed_precondition, "dependency_failed", "task " + n + " ended as " + to_string(*state), path(i, "depends_on")});
+    }
+  if (choosing && !memory_of(self).able_known) co_await know_able(self);
+
+  auto& mem = memory_of(self);
+  auto& core = mem.core;
+  auto& chance = self.random();
+  const std::string principal(self.caller().principal());
+  std::vector<task_id> ids;
+  const bool group = request.group != fan_in::none;
+  if (group) ids.push_back(core.next_id(now));
+  for (std::size_t i = 0; i < request.tasks.size(); ++i) ids.push_back(core.next_id(now));
+  const std::size_t first = group ? 1 : 0;
+  if (group) {
+    task_record r;
+    r.type = "group";
+    r.principal = principal;
+    r.body = {"null", content_type::json};
+    r.spec.id = ids.front();
+    r.spec.submitted = now;
+    r.spec.group = request.group;
+    r.spec.quorum = request.quorum;
+    if (const auto parent = task_id_from(request.tasks.front().parent)) r.spec.parent = *parent;
+    auto spec = r.spec;
+    mem.born.emplace(r.spec.id, std::move(r));
+    core.submit(std::move(spec), now, chance);
+  }
+  // Those that others need come first, so that each finds what it needs in the queue.
+  std::vector<std::size_t> order;
+  std::vector<char> placed(request.tasks.size());
+  while (order.size() < request.tasks.size())
+    for (std::size_t i = 0; i < request.tasks.size(); ++i) {
+      if (placed[i] != 0) continue;
+      bool ready = true;
+      for (const auto& n : request.tasks[i].needs)
+        if (const auto sibling = by_name.find(n); sibling != by_name.end() && placed[sibling->second] == 0) ready = false;
+      if (!ready) continue;
+      placed[i] = 1;
+      order.push_back(i);
+    }
+  for (const auto i : order) {
+    auto& t = request.tasks[i];
+    auto& r = t.what;
+    r.principal = principal;
+    r.spec.id = ids[first + i];
+    r.spec.submitted = now;
+    if (!r.agent.empty()) r.spec.agent = agents.at(r.agent);
+    if (!r.undo_type.empty()) r.spec.undo_agent = agents.at(r.undo_agent.empty() ? r.agent : r.undo_agent);
+    if (t.deadline_millis != 0) r.spec.deadline = now + std::chrono::milliseconds{static_cast<std::int64_t>(t.deadline_millis)};
+    if (group) r.spec.parent = ids.front();
+    else if (const auto parent = task_id_from(t.parent)) r.spec.parent = *parent;
+    for (const auto& n : t.needs) {
+      const auto sibling = by_name.find(n);
+      const auto on = sibling != by_name.end() ? ids[first + sibling->second] : *task_id_from(n);
+      if (const auto* there = core.find(on); there && !ended(there->state)) r.spec.needs.push_back({on, false});
+    }
+    if (r.spec.agent) core.agent(r.spec.agent, r.agent);
+    if (r.spec.undo_agent) core.agent(r.spec.undo_agent, r.undo_agent.empty() ? r.agent : r.undo_agent);
+    auto spec = r.spec;
+    mem.hold(spec.id, r.type, r.body, principal);
+    mem.born.emplace(spec.id, std::move(r));
+    core.submit(std::move(spec), now, chance);
+  }
+  co_return ids;
+}
+
+void queue_behaviour::done(turn& self, payload body) const {
+  const auto& in = system_turn::incoming(self);
+  const auto id = task_id_from(in.reply_to.task);
+  if (!id) return;
+  verdict v;
+  if (in.failed) {
+    auto why = decode_failure(body.bytes);
+    v.what = why.reason == "cancelled" && why.code == errc::application ? verdict::kind::cancelled : verdict::kind::failed;
+    v.final = is_final(why.code);
+    v.error = {std::move(why.reason), std::move(why.message), std::move(why.field)};
+  }
+  auto& mem = memory_of(self);
+  // Of an attempt that is over: it changes nothing.
+  if (!mem.core.answer(*id, static_cast<std::uint32_t>(in.reply_to.turn), v, self.now(), self.random())) return;
+  if (!in.failed) mem.result.emplace(*id, std::move(body));
+}
+
+void queue_behaviour::progress(turn& self, const json& body) const {
+  const auto& in = system_turn::incoming(self);
+  const auto id = task_id_from(in.reply_to.task);
+  auto& mem = memory_of(self);
+  const auto* t = id ? mem.core.find(*id) : nullptr;
+  if (!t || t->state != task_state::running || t->attempt != in.reply_to.turn) return;
+  mem.progress[*id] = {body.value("done", std::uint64_t{0}), body.value("total", std::uint64_t{0}), body.value("note", "")};
+  mem.told.push_back(*id);
 }
 
 task<> queue_behaviour::cancel(turn& self, json body) const {
-  auto t = co_await load(self, body.value("id", ""));
-  if (!t) throw read_failed({errc::not_found, "not_found", "no such task", "id"});
-  if (ended(*t)) throw read_failed({errc::failed_precondition, "task_ended", "the task has ended: " + (*t)["state"].get<std::string>(), "id"});
-  (*t)["state"] = "cancelled";
-  (*t)["ended_at"] = millis(self.now());
-  store(self, *t, "task.cancelled");
-  self.reply(json_payload({{"id", (*t)["id"]}, {"state", (*t)["state"]}}));
+  const auto text = body.value("id", "");
+  const auto id = task_id_from(text);
+  if (!id) refuse({errc::not_found, "not_found", "no such task", "id"});
+  const auto* here = memory_of(self).core.find(*id);
+  if (!here || ended(here->state)) {
+    const auto who = system_turn::host(self).of->who;
+    const auto queue = system_turn::id(self);
+    using maybe = std::optional<stored_task>;
+    auto task_read = system_turn::read<maybe>(self, [who, queue, wanted = *id](auto& store) { return read_task(store, who, queue, wanted); });
+    const auto found = co_await task_read;
+    if (!found) refuse({errc::not_found, "not_found", "no such task", "id"});
+    refuse({errc::failed_precondition, "task_ended", std::string("the task has ended: ") + to_string(found->report.status.state), "id"});
+  }
+  auto& core = memory_of(self).core;
+  core.cancel(*id, self.now(), self.random());
+  const auto* left = core.find(*id);
+  const bool over = !left || ended(left->state);
+  self.reply(json_payload({{"id", text}, {"state", over ? "cancelled" : "cancelling"}}));
 }
 
-task<> queue_behaviour::done(turn& self, payload body) const {
-  const auto& in = system_turn::incoming(self);
-  const bool failed = in.failed;
-  auto t = co_await load(self, in.reply_to.task);
-  if (!t || ended(*t)) co_return; // cancelled, or forgotten: its late result changes nothing
-  (*t)["ended_at"] = millis(self.now());
-  if (!t->contains("started_at")) (*t)["started_at"] = (*t)["submitted_at"]; // ended before it told of any progress
-  if (failed) {
-    const auto why = decode_failure(body.bytes);
-    (*t)["state"] = "failed";
-    (*t)["error"] = {{"reason", why.reason}, {"message", why.message}};
-    if (!why.field.empty()) (*t)["error"]["field"] = why.field;
+// -- control
+
+task<> queue_behaviour::control(turn& self, json body) const {
+  const auto name = body.value("agent", "");
+  const auto who = system_turn::host(self).of->who;
+  entity_id agent;
+  if (!name.empty()) {
+    auto row_read = system_turn::read<persistence::directory_row>(self, [who, name](auto& store) -> result<persistence::directory_row> {
+      auto found = store.find(who, entity_kind::agent, name);
+      if (!found && found.error().code == errc::not_found) return error{errc::not_found, "not_found", "no agent named \"" + name + "\"", "agent"};
+      return found;
+    });
+    const auto row = co_await row_read;
+    agent = row.id;
+  }
+  auto& mem = memory_of(self);
+  if (agent) {
+    auto& set = mem.control.agents[agent.bits()];
+    auto& known = mem.core.agent(agent, name);
+    set.name = name;
+    if (const auto n = body.find("concurrency"); n != body.end()) {
+      if (!n->is_number_unsigned() || n->get<std::uint64_t>() > 10'000) throw bad_message("concurrency", "concurrency must be from 0 (the default) to 10000");
+      set.concurrency = n->get<std::uint32_t>();
+      known.concurrency = set.concurrency == 0 ? settings_.tasks.concurrency : set.concurrency;
+    }
+    set.paused = body.value("paused", set.paused);
+    mem.core.pause_agent(agent, set.paused, self.now(), self.random());
+    if (!set.paused && set.concurrency == 0) mem.control.agents.erase(agent.bits());
   } else {
-    (*t)["state"] = "succeeded";
-    put_result(*t, body);
+    mem.control.paused = body.value("paused", mem.control.paused);
+    mem.core.pause(mem.control.paused, self.now(), self.random());
   }
-  store(self, *t, failed ? "task.failed" : "task.succeeded");
+  self.put_row("control", mem.control.encode());
+  const std::string target = name.empty() ? "queue/default" : "agent/" + name;
+  system_turn::audit(self, body.value("paused", false) ? "queue.pause" : "queue.resume", target, body);
+  self.reply(json_payload(json::parse(mem.control.encode())));
 }
 
-task<> queue_behaviour::progress(turn& self, json body) const {
-  auto t = co_await load(self, system_turn::incoming(self).reply_to.task);
-  if (!t || ended(*t)) co_return;
-  if ((*t)["state"] == "queued") {
-    (*t)["state"] = "running";
-    (*t)["started_at"] = millis(self.now());
+// -- schedules
+
+task<> queue_behaviour::put_schedule(turn& self, json body) const {
+  const auto name = body.value("name", "");
+  if (auto ok = check_name(name, "schedule"); !ok) throw bad_message("schedule", ok.error().message);
+  auto made = schedule::from_spec(body.value("spec", json()), self.now(), self.random());
+  if (!made) throw bad_message(made.error().field, made.error().message);
+  auto& mem = memory_of(self);
+  if (!mem.schedules.contains(name) && mem.schedules.size() >= 100'000)
+    refuse({errc::resource_exhausted, "schedules_full", "a tenant has at most 100,000 schedules", {}});
+  const auto old = mem.schedules.find(name);
+  const bool created = old == mem.schedules.end();
+  made->principal = std::string(self.caller().principal());
+  if (!created) { // its plan changes, its past does not
+    made->fired = old->second.fired;
+    made->last_fired = old->second.last_fired;
+    made->last_task = old->second.last_task;
   }
-  (*t)["progress"] = std::move(body);
-  store(self, *t, "task.progress");
+  self.put_row("schedule/" + name, made->to_row().dump());
+  system_turn::audit(self, created ? "schedule.create" : "schedule.update", "schedule/" + name, made->spec);
+  json answer = made->to_row();
+  answer["name"] = name;
+  mem.schedules.insert_or_assign(name, std::move(*made));
+  self.reply(json_payload(answer));
+  co_return;
+}
+
+task<> queue_behaviour::delete_schedule(turn& self, json body) const {
+  const auto name = body.value("name", "");
+  auto& mem = memory_of(self);
+  if (!mem.schedules.contains(name)) refuse({errc::not_found, "not_found", "no schedule named \"" + name + "\"", "schedule"});
+  mem.schedules.erase(name);
+  self.erase_row("schedule/" + name);
+  system_turn::audit(self, "schedule.delete", "schedule/" + name, json::object());
+  self.reply(json_payload({{"deleted", true}}));
+  co_return;
+}
+
+/// Submits what is due, a bounded number a turn: after an outage the rest follows in the next turns.
+task<> queue_behaviour::run_schedules(turn& self) const {
+  constexpr std::size_t at_once = 64;
+  const auto now = self.now();
+  std::vector<std::string> due;
+  for (const auto& [name, s] : memory_of(self).schedules)
+    if (s.fire_at <= now && due.size() < at_once) due.push_back(name);
+  std::size_t submitted = 0;
+  for (const auto& name : due) {
+    if (submitted >= at_once) break; // still due: the next turn
+    schedule s = memory_of(self).schedules.at(name);
+    const auto slots = s.take_due(now, self.random());
+    for (const auto slot : slots) {
+      auto request = submit_from_json(s.task);
+      if (!request) break; // checked when it was put
+      for (auto& t : request->tasks) {
+        t.what.labels.emplace_back("schedule", name);
+        t.what.labels.emplace_back("due", std::to_string(millis(slot)));
+      }
+      ++submitted;
+      std::optional<hive::error> why;
+      try {
+        const auto ids = co_await add(self, std::move(*request));
+        s.last_task = to_text(ids.front());
+        for (const auto id : ids)
+          if (const auto born = memory_of(self).born.find(id); born != memory_of(self).born.end()) born->second.principal = s.principal;
+      } catch (const read_failed& e) {
+        if (e.why.code == errc::unavailable || e.why.code == errc::internal) throw; // the store is away: the timer fires again
+        why = e.why;
+      }
+      if (why) {
+        log::warn("a schedule's task was refused", {{"schedule", name}, {"why", why->message}});
+        system_turn::event(self, "schedule.failed", "schedule/" + name, {{"reason", why->reason}, {"message", why->message}});
+      }
+    }
+    self.put_row("schedule/" + name, s.to_row().dump());
+    memory_of(self).schedules.insert_or_assign(name, std::move(s));
+  }
+}
+
+// -- what a turn leaves
+
+task<> queue_behaviour::flush(turn& self) const {
+  const auto now = self.now();
+  const auto queue = system_turn::id(self);
+  const auto tenant_who = system_turn::host(self).of->who;
+  queue_effects out;
+  {
+    auto& mem = memory_of(self);
+    for (int rounds = 0; mem.core.next_wake() <= now && rounds < 8; ++rounds) mem.core.wake(now, self.random());
+    out = mem.core.take();
+  }
+
+  // Undo steps are made from what their siblings said, and attempts that are not held from their rows.
+  std::vector<task_id> wanted;
+  for (const auto& spec : out.created) wanted.push_back(spec.undo_of);
+  {
+    auto& mem = memory_of(self);
+    for (const auto& m : out.messages)
+      if (!m.recall && !mem.held.contains(m.task)) wanted.push_back(m.task);
+  }
+  records read;
+  if (!wanted.empty()) {
+    auto rows_read = system_turn::read<records>(self, [tenant_who, queue, wanted](auto& store) -> result<records> {
+      records found;
+      for (const auto id : wanted) {
+        auto row = store.item(tenant_who, queue, spec_key(id));
+        if (!row) return row.error();
+        if (!*row) continue;
+        if (auto r = decode_record(**row)) found.emplace(id, std::move(*r));
+      }
+      return found;
+    });
+    read = co_await rows_read;
+  }
+
+  auto& mem = memory_of(self);
+  auto& core = mem.core;
+  for (auto& spec : out.created) {
+    task_record r;
+    if (const auto sibling = read.find(spec.undo_of); sibling != read.end()) {
+      r.agent = sibling->second.undo_agent.empty() ? sibling->second.agent : sibling->second.undo_agent;
+      r.type = sibling->second.undo_type;
+      r.body = sibling->second.undo_body;
+      r.principal = sibling->second.principal;
+    }
+    r.spec = std::move(spec);
+    mem.hold(r.spec.id, r.type, r.body, r.principal);
+    mem.born.emplace(r.spec.id, std::move(r));
+  }
+  for (const auto& m : out.messages) {
+    reply_address to{queue, m.attempt, 0, to_text(m.task)};
+    if (m.recall) {
+      system_turn::send_attempt(self, tenant_who, m.agent, true, {}, {}, std::move(to));
+      continue;
+    }
+    auto work = mem.release(m.task);
+    if (!work) {
+      const auto row = read.find(m.task);
+      if (row == read.end()) throw std::runtime_error("task " + to_text(m.task) + " has no row");
+      work = queue_memory::work{row->second.type, std::move(row->second.body), row->second.principal};
+    }
+    const auto by = work->principal == self.caller().principal() ? self.caller() : system_turn::services(self).context_of(queue.tenant(), work->principal);
+    system_turn::send_attempt(self, by, m.agent, false, std::move(work->type), std::move(work->body), std::move(to));
+  }
+
+  const auto put_report = [&](task_id id, const task_status& status) {
+    task_report r;
+    r.status = status;
+    r.agent = agent_name(mem, status.agent);
+    if (const auto p = mem.progress.find(id); p != mem.progress.end()) r.progress = p->second;
+    if (mem.result && mem.result->first == id && status.state == task_state::succeeded) r.result = std::move(mem.result->second);
+    self.put_row(state_key(id), encode(r));
+  };
+  const auto put_born = [&](task_record& r, const task_status& status) {
+    r.begun = status;
+    self.put_row(spec_key(r.spec.id), encode(r));
+    emit(self, "queued", r.spec.id, event_data(r.spec.id, r.agent, status.state, nullptr, nullptr));
+  };
+  for (const auto& [id, status] : out.ended) {
+    if (const auto born = mem.born.find(id); born != mem.born.end()) {
+      put_born(born->second, {});
+      mem.born.erase(born);
+    }
+    put_report(id, status);
+    emit(self, to_string(status.state), id, event_data(id, agent_name(mem, status.agent), status.state, &status.error, nullptr));
+    mem.release(id);
+    mem.progress.erase(id);
+    mem.ended_since += 1;
+  }
+  for (const auto id : out.changed) {
+    const auto* t = core.find(id);
+    if (!t || ended(t->state)) continue;
+    if (const auto born = mem.born.find(id); born != mem.born.end()) {
+      put_born(born->second, *t);
+      if (!t->error.reason.empty() || t->ending != task_state::queued) put_report(id, *t);
+      continue;
+    }
+    put_report(id, *t);
+    if (t->state == task_state::waiting && t->not_before != wall_time{})
+      emit(self, "waiting", id, event_data(id, agent_name(mem, t->agent_of()), t->state, &t->error, nullptr));
+  }
+  for (const auto id : mem.told) {
+    const auto* t = core.find(id);
+    if (!t) continue;
+    if (std::find(out.changed.begin(), out.changed.end(), id) == out.changed.end()) put_report(id, *t);
+    emit(self, "progress", id, event_data(id, agent_name(mem, t->agent_of()), t->state, nullptr, &mem.progress[id]));
+  }
+
+  // The timer that wakes the queue: moved when something is due before it; one that fires too early does no harm.
+  auto wake = core.next_wake();
+  for (const auto& [name, s] : mem.schedules) wake = std::min(wake, s.fire_at);
+  const bool may_move = wake != wall_time::max() || mem.ended_since >= 256;
+  if (!may_move) co_return;
+  auto state = self.state<queue_state>();
+  bool moved = false;
+  if (wake != wall_time::max() && (state.alarm.empty() || millis(wake) < state.alarm_at)) {
+    if (!state.alarm.empty()) self.cancel_timer(state.alarm);
+    const auto at = std::max(wake, now + std::chrono::milliseconds{1});
+    payload nothing{"null", content_type::json};
+    state.alarm = self.at(at, "hive.queue.wake", std::move(nothing));
+    state.alarm_at = millis(at);
+    moved = true;
+  }
+  if (moved || mem.ended_since >= 256) {
+    mem.ended_since = 0;
+    state.stragglers.clear();
+    state.floor = core.next_id(now).value();
+    for (const auto id : core.oldest(64)) {
+      const auto* t = core.find(id);
+      state.floor = id.value();
+      if (t->group != fan_in::none || t->parent != task_id{} || state.stragglers.size() == 32) break;
+      state.stragglers.push_back(id.value());
+      state.floor = id.value() + 1;
+    }
+    self.set_state(state);
+  }
 }
 
 /// Forgets tasks that ended longer ago than their retention, a page a turn.
 task<> queue_behaviour::sweep(turn& self, std::string after) const {
   constexpr std::size_t page = 200;
-  const auto rows = co_await self.rows("task/", after, page);
-  const auto oldest = millis(self.now() - keep_);
-  bool young = rows.size() < page;
-  for (const auto& [key, value] : rows) {
-    const auto t = json::parse(value);
-    if (t["submitted_at"].get<std::int64_t>() > oldest) {
-      young = true;
+  const auto who = system_turn::host(self).of->who;
+  const auto queue = system_turn::id(self);
+  const auto from = task_id_from(after).value_or(task_id{});
+  auto page_read = system_turn::read<std::vector<stored_task>>(self, [who, queue, from](auto& store) { return list_tasks(store, who, queue, from, page); });
+  const auto tasks = co_await page_read;
+  auto& mem = memory_of(self);
+  const auto oldest = self.now() - settings_.keep.tasks;
+  bool more = tasks.size() == page;
+  for (const auto& t : tasks) {
+    if (t.record.spec.submitted > oldest) {
+      more = false;
       break;
     }
-    if (ended(t) && t.value("ended_at", std::int64_t{0}) < oldest) self.erase_row(key);
+    const auto& s = t.report.status;
+    if (!ended(s.state) || s.ended > oldest || mem.core.find(t.record.spec.id)) continue;
+    self.erase_row(spec_key(t.record.spec.id));
+    self.erase_row(state_key(t.record.spec.id));
   }
-  if (!young) system_turn::send_to(self, system_turn::id(self), "hive.task.sweep", json_payload({{"after", rows.back().first}}));
+  if (more) system_turn::send_to(self, queue, "hive.task.sweep", json_payload({{"after", to_text(tasks.back().record.spec.id)}}));
 }
 
 void add_system_behaviours(behaviour_registry& to, const behaviour_registry& agents, const config::settings& settings) {
   to.add("hive.tenant", std::make_unique<tenant_behaviour>(agents, settings));
   to.add("hive.system", std::make_unique<hive_behaviour>());
-  to.add("hive.queue", std::make_unique<queue_behaviour>(settings.keep.tasks));
+  to.add("hive.queue", std::make_unique<queue_behaviour>(settings));
 }
 
 const char* system_behaviour_of(entity_id id) noexcept {

@@ -1,24 +1,36 @@
 /// @file
-/// The tenant's queue of tasks. actors/directory.hpp says what it takes and how a task is kept.
+/// The tenant's queue of tasks and its schedules. actors/directory.hpp says what it takes; scheduling/ decides,
+/// scheduling/task_rows.hpp says how a task is kept.
 #pragma once
 
+#include "actors/system/queue_memory.hpp"
 #include "actors/system/system_turn.hpp"
 
 namespace hive::actors {
 
 class queue_behaviour final : public behaviour {
 public:
-  explicit queue_behaviour(std::chrono::milliseconds keep) : keep_(keep) {}
+  explicit queue_behaviour(const config::settings& settings) : settings_(settings) {}
   task<> handle(turn& self, message m) const override;
 
 private:
-  task<> submit(turn& self, json body) const;
+  task<> load(turn& self) const;
+  task<> know_able(turn& self) const;
+  task<> submit(turn& self, payload body) const;
+  task<std::vector<scheduling::task_id>> add(turn& self, scheduling::submit_request request) const;
   task<> cancel(turn& self, json body) const;
-  task<> done(turn& self, payload body) const;
-  task<> progress(turn& self, json body) const;
+  void done(turn& self, payload body) const;
+  void progress(turn& self, const json& body) const;
+  void agents_changed(turn& self, const json& body) const;
+  task<> control(turn& self, json body) const;
+  task<> put_schedule(turn& self, json body) const;
+  task<> delete_schedule(turn& self, json body) const;
+  task<> run_schedules(turn& self) const;
   task<> sweep(turn& self, std::string after) const;
+  /// Writes and sends what the turn led to. The last thing in each turn.
+  task<> flush(turn& self) const;
 
-  std::chrono::milliseconds keep_;   ///< How long an ended task is kept.
+  const config::settings& settings_;
 };
 
 } // namespace hive::actors

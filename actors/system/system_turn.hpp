@@ -12,6 +12,9 @@ struct system_turn {
   static actor_record& effects(turn& t) { return t.host_->effects(); }
   static entity_id id(turn& t) noexcept { return t.host_->of->id; }
   static const envelope& incoming(turn& t) noexcept { return *t.host_->in; }
+  /// What the entity keeps in memory; null until set, and again after any turn that was not committed.
+  static entity_memory* memory(turn& t) noexcept { return t.host_->of->more ? t.host_->of->more->memory.get() : nullptr; }
+  static void set_memory(turn& t, std::unique_ptr<entity_memory> m) { t.host_->of->extra().memory = std::move(m); }
   static shard_services& services(turn& t) noexcept { return t.host_->shard.services(); }
 
   /// A durable system message to another entity.
@@ -31,11 +34,24 @@ struct system_turn {
     e->trace = t.host_->in->trace;
     t.host_->out.push_back({true, {}, to, std::move(e)});
   }
+  /// Gives an agent an attempt of a task, or takes it back.
+  static void send_attempt(turn& t, tenant_context who, entity_id to, bool recall, std::string type, payload body, reply_address reply_to) {
+    auto e = std::make_unique<envelope>(who, to, envelope::origin::send);
+    if (recall) e->on = lane::system;
+    e->type = recall ? "hive.task.cancel" : std::move(type);
+    e->body = std::move(body);
+    e->reply_to = std::move(reply_to);
+    e->trace = t.host_->in->trace;
+    t.host_->out.push_back({true, {}, to, std::move(e)});
+  }
   static void audit(turn& t, std::string action, std::string target, const json& detail) {
     effects(t).audit.push_back({std::move(action), std::move(target), detail.dump()});
   }
   static void event(turn& t, std::string type, std::string source, const json& data) {
     effects(t).events.push_back({std::move(type), std::move(source), data.dump()});
+  }
+  static void event_text(turn& t, std::string type, std::string source, std::string data) {
+    effects(t).events.push_back({std::move(type), std::move(source), std::move(data)});
   }
   template <class T>
   static read_wait<T> read(turn& t, std::function<result<T>(persistence::store_reader&)> how) {

@@ -244,6 +244,7 @@ task<> tenant_behaviour::apply(turn& self, json body) const {
   std::size_t updated = 0;
   std::size_t unchanged = 0;
   json entities = json::array();
+  json able = json::array(); // agents that the queue may choose, or may no more
   for (std::size_t i = 0; i < own; ++i) {
     const auto& w = all[i];
     const auto& old = found[i];
@@ -259,10 +260,15 @@ task<> tenant_behaviour::apply(turn& self, json body) const {
       system_turn::audit(self, kind + "." + change, kind + "/" + w.name, {{"revision", revision}, {"behaviour", w.behaviour}});
       if (all.size() <= 100) system_turn::event(self, kind + "." + change, kind + "/" + w.name, {{"revision", revision}});
       if (old) system_turn::command(self, old->id, "hive.spec_changed", {{"revision", revision}});
+      if (w.kind == entity_kind::agent && (w.spec.find("\"capabilities\"") != std::string::npos || (old && old->spec.find("\"capabilities\"") != std::string::npos))) {
+        const auto spec = json::parse(w.spec);
+        able.push_back({{"id", row.id.bits()}, {"name", w.name}, {"capabilities", spec.value("capabilities", json::array())}, {"weight", spec.value("weight", 1U)}});
+      }
       effects.directory.push_back({std::move(row), false});
     }
     if (all.size() <= 1000) entities.push_back({{"kind", to_string(w.kind)}, {"name", w.name}, {"revision", revision}, {"change", change}});
   }
+  if (!able.empty()) system_turn::send_to(self, {system_turn::id(self).tenant(), default_queue_serial}, "hive.agents_changed", json_payload(able));
   self.set_state(state);
   self.reply(json_payload({{"created", created}, {"updated", updated}, {"unchanged", unchanged}, {"entities", std::move(entities)}}));
 }
@@ -289,6 +295,9 @@ task<> tenant_behaviour::remove(turn& self, json body) const {
   }
   system_turn::effects(self).directory.push_back({row, true});
   system_turn::command(self, row.id, "hive.deleted");
+  if (row.spec.find("\"capabilities\"") != std::string::npos)
+    system_turn::send_to(self, {system_turn::id(self).tenant(), default_queue_serial}, "hive.agents_changed",
+                         json_payload(json::array({{{"id", row.id.bits()}, {"name", name}, {"capabilities", json::array()}, {"weight", 1}}})));
   system_turn::audit(self, kind_name + ".delete", kind_name + "/" + name, {{"id", to_string(row.id)}});
   self.reply(json_payload({{"deleted", true}}));
 }

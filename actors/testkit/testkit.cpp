@@ -1,5 +1,6 @@
 #include "actors/testkit/testkit.hpp"
 
+#include "actors/scheduling/task_rows.hpp"
 #include "actors/system/system_turn.hpp"
 #include "persistence/sqlite/sqlite_store.hpp"
 
@@ -65,6 +66,9 @@ void testkit::begin() {
     (void)reader_->waiting_of(shard, [&](persistence::waiting_entity&& w) { return core.recover(std::move(w)), true; });
     (void)reader_->outbox_of(shard, [&](persistence::outbox_row&& row) { return core.recover(std::move(row)), true; });
   }
+  const auto with_timers = reader_->shards_with_timers();
+  if (!with_timers) give_up(to_string(with_timers.error()));
+  for (const auto shard : *with_timers) shards_[shard.value()]->load_timers();
 }
 
 void testkit::crash() {
@@ -247,9 +251,20 @@ result<json> testkit::task(const std::string& agent, const std::string& type, co
   auto made = ask_entity(who_, queue, "task.submit", {{"agent", agent}, {"type", type}, {"payload", body}}, "");
   if (!made) return made;
   settle();
-  const auto row = reader_->item(who_, queue, "task/" + made->at("id").get<std::string>());
-  if (!row || !*row) return error{errc::internal, "no_row", "the task has no row"};
-  return json::parse(**row);
+  return read_task(made->at("id").get<std::string>());
+}
+
+result<json> testkit::submit_task(const json& body) { return ask_entity(who_, {who_.tenant(), default_queue_serial}, "task.submit", body, ""); }
+
+result<json> testkit::queue(const std::string& type, const json& body) { return ask_entity(who_, {who_.tenant(), default_queue_serial}, type, body, ""); }
+
+result<json> testkit::read_task(const std::string& id) {
+  const auto number = scheduling::task_id_from(id);
+  if (!number) return error{errc::internal, "no_id", "\"" + id + "\" is not the id of a task"};
+  auto found = scheduling::read_task(*reader_, who_, {who_.tenant(), default_queue_serial}, *number);
+  if (!found) return found.error();
+  if (!*found) return error{errc::internal, "no_row", "the task has no row"};
+  return scheduling::to_json(**found);
 }
 
 result<json> testkit::admin(const std::string& type, const json& body) { return ask_entity(who_, entity_id::of_tenant(who_.tenant()), type, body, ""); }

@@ -47,7 +47,13 @@ public:
   /// Begins an ask; `answers` gets the result when it comes.
   void ask_later(const std::string& agent, const std::string& type, const json& body, std::vector<result<json>>& answers, const std::string& key = "");
   void tell(const std::string& agent, const std::string& type, const json& body);
+  /// Submits it, lets the hive settle, and reads the task as it is then.
   result<json> task(const std::string& agent, const std::string& type, const json& body);
+  /// Without waiting for its end: the queue's answer.
+  result<json> submit_task(const json& body);
+  result<json> read_task(const std::string& id);
+  /// Asks the queue (actors/directory.hpp).
+  result<json> queue(const std::string& type, const json& body);
 
   /// Runs until nothing is left to do at this time.
   void run();
@@ -84,6 +90,7 @@ private:
   void submit(std::unique_ptr<actor_record> record) override;
   journal_position allot(shard_id shard) noexcept override;
   void post(entity_id to, std::unique_ptr<shard_op> op) override;
+  void post_to(shard_id shard, std::unique_ptr<shard_op> op) override { ops_.emplace_back(shard, std::move(op)); }
   void load(entity_id id, tenant_context who) override;
   void read(tenant_id for_whom, std::function<void(persistence::store_reader&)> how) override;
   std::optional<entity_id> known(tenant_context who, entity_kind kind, std::string_view name) override;

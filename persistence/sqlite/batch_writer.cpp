@@ -60,6 +60,8 @@ batch_writer::batch_writer(connection& on, const payload_codec& codec)
     step_put_(on, "insert into step values(?, ?, ?, ?, ?, ?) on conflict do update set due = excluded.due,"
                   " intent = iif(length(excluded.intent) = 0, intent, excluded.intent), result = excluded.result"),
     step_delete_(on, "delete from step where entity = ? and turn = ?"),
+    timer_put_(on, "insert into timer values(?, ?, ?, ?, ?, ?, ?, ?)"),
+    timer_delete_(on, "delete from timer where shard = ? and due = ? and entity = ? and number = ?"),
     directory_put_(on, "insert into directory values(?, ?, ?, ?, ?, ?, ?, ?) on conflict(tenant, kind, name) do update set"
                        " supervisor = excluded.supervisor, behaviour = excluded.behaviour, revision = excluded.revision,"
                        " spec = excluded.spec where id = excluded.id"),
@@ -204,6 +206,7 @@ void batch_writer::put_rest(const turn_record& r, batch_tally& tally) {
   }
   if (!r.outbox.empty() || !r.marks.empty()) put_messages(r, tally);
   if (r.accepted || r.ended || !r.steps.empty()) put_waiting(r, tally);
+  if (!r.timers.empty() || !r.timers_gone.empty()) put_timers(r);
   if (!r.directory.empty() || !r.tenants.empty() || !r.api_keys.empty()) put_names(r);
   if (!r.audit.empty() || !r.events.empty() || !r.dead_letters.empty() || !r.letters_gone.empty()) put_reports(r, tally);
 }
@@ -247,6 +250,15 @@ void batch_writer::put_waiting(const turn_record& r, batch_tally& tally) {
     tally.waiting -= on_.changes();
     step_delete_.bind(r.entity, *r.ended).run();
   }
+}
+
+void batch_writer::put_timers(const turn_record& r) {
+  for (const auto& t : r.timers)
+    timer_put_
+      .bind(r.shard, t.due.time_since_epoch().count(), r.entity, t.number, static_cast<int>(t.body.type), t.principal, t.type,
+            sealed(r, "timer.body", t.body.bytes))
+      .run();
+  for (const auto& t : r.timers_gone) timer_delete_.bind(r.shard, t.due.time_since_epoch().count(), r.entity, t.number).run();
 }
 
 void batch_writer::put_names(const turn_record& r) {

@@ -52,6 +52,7 @@ private:
   void put_messages(const turn_record& record, batch_tally& tally);
   void forget_delivered(const turn_record& record, batch_tally& tally);
   void put_waiting(const turn_record& record, batch_tally& tally);
+  void put_timers(const turn_record& record);
   void put_names(const turn_record& record);
   void put_reports(const turn_record& record, batch_tally& tally);
   /// The bytes as stored; sealed copies live until the batch is done.
@@ -83,6 +84,8 @@ private:
   statement waiting_delete_;
   statement step_put_;
   statement step_delete_;
+  statement timer_put_;
+  statement timer_delete_;
   statement directory_put_;
   statement directory_delete_;
   statement tenant_put_;

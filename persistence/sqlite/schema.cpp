@@ -162,9 +162,22 @@ create table total(
   waiting  integer not null);
 insert into total values(1, 0, 0, 0);
 )sql"},
+  migration{"timers of entities", R"sql(
+create table timer(
+  shard     integer not null,
+  due       integer not null,
+  entity    integer not null,
+  number    integer not null,
+  format    integer not null,                   -- content type of the body
+  principal text not null,
+  type      text not null,
+  body      blob not null,
+  primary key(shard, due, entity, number)) without rowid;
+)sql"},
 };
 
-void apply(connection& on, std::size_t index) {
+/// @param news whether there was something to bring up to date: a new database is no news.
+void apply(connection& on, std::size_t index, bool news) {
   on.execute("begin immediate");
   try {
     on.execute(migrations[index].sql);
@@ -174,8 +187,7 @@ void apply(connection& on, std::size_t index) {
     on.roll_back();
     throw;
   }
-  const auto level = index == 0 ? log::level::debug : log::level::info; // a new database is no news
-  log::write(level, "schema brought up to date", {{"version", index + 1}, {"change", migrations[index].name}});
+  log::write(news ? log::level::info : log::level::debug, "schema brought up to date", {{"version", index + 1}, {"change", migrations[index].name}});
 }
 
 void create_meta(connection& on, std::uint16_t shard_count) {
@@ -214,7 +226,7 @@ result<void> bring_up_to_date(connection& on, const std::string& file, std::uint
                  file + " was made with " + std::to_string(shards) + " shards, and node.shards is " + std::to_string(shard_count) +
                    ": set it to " + std::to_string(shards), "node.shards", {}};
   }
-  for (auto next = static_cast<std::size_t>(version); next < migrations.size(); ++next) apply(on, next);
+  for (auto next = static_cast<std::size_t>(version); next < migrations.size(); ++next) apply(on, next, version != 0);
   return {};
 }
 

@@ -373,6 +373,36 @@ public:
     });
   }
 
+  result<void> timers_of(shard_id shard, const timer_row& after, const std::function<bool(timer_row&&)>& each) override {
+    return guarded<void>([&]() -> result<void> {
+      auto& s = prepared(timers_, "select due, entity, number, format, principal, type, body from timer"
+                                  " where shard = ? and (due, entity, number) > (?, ?, ?) order by due, entity, number");
+      resetting reset_after(s.bind(shard, after.due.time_since_epoch().count(), after.entity, after.number));
+      while (s.step()) {
+        timer_row row;
+        row.due = time_of(s.number(0));
+        row.entity = entity_id{s.bits(1)};
+        row.number = s.bits(2);
+        row.body.type = static_cast<content_type>(s.number(3));
+        row.principal = s.text(4);
+        row.type = s.text(5);
+        row.body.bytes = opened(row.entity, "timer.body", s.bytes(6));
+        if (!each(std::move(row))) break;
+      }
+      return {};
+    });
+  }
+
+  result<std::vector<shard_id>> shards_with_timers() override {
+    return guarded<std::vector<shard_id>>([&]() -> result<std::vector<shard_id>> {
+      auto& s = prepared(with_timers_, "select id from shard where exists(select 1 from timer where shard = shard.id) order by id");
+      resetting after(s);
+      std::vector<shard_id> found;
+      while (s.step()) found.push_back(shard_id{static_cast<std::uint16_t>(s.number(0))});
+      return found;
+    });
+  }
+
   result<std::vector<shard_id>> shards_with_work() override {
     return guarded<std::vector<shard_id>>([&]() -> result<std::vector<shard_id>> {
       // One seek a shard, however many rows it has.
@@ -475,7 +505,7 @@ private:
   std::size_t signpost_count_ = 0;
   slot entity_, marks_, by_name_, by_id_, list_, list_root_, list_children_, key_, answer_, log_, item_, items_from_, items_after_,
     events_, floor_, newest_event_, newest_floor_, audit_, dead_, api_key_, tenant_name_, tenant_id_, tenants_, outbox_, waiting_,
-    steps_, work_, totals_;
+    steps_, timers_, with_timers_, work_, totals_;
 };
 
 } // namespace

@@ -6,7 +6,7 @@
 namespace hive::security {
 namespace {
 
-constexpr std::array<permission_row, 19> table{{
+constexpr std::array<permission_row, 23> table{{
     // permission          admin  tenant viewer
     {"agents.read",        true,  true,  true},
     {"agents.write",       true,  true,  false},
@@ -20,6 +20,10 @@ constexpr std::array<permission_row, 19> table{{
     {"messages.ask",       true,  true,  false},
     {"messages.tell",      true,  true,  false},
     {"metrics.read",       true,  true,  true},
+    {"queues.read",        true,  true,  true},
+    {"queues.write",       true,  true,  false},
+    {"schedules.read",     true,  true,  true},
+    {"schedules.write",    true,  true,  false},
     {"supervisors.read",   true,  true,  true},
     {"supervisors.write",  true,  true,  false},
     {"swarm.apply",        true,  true,  false},

@@ -1,4 +1,5 @@
 // Tasks: durable work with a result. (R3, first part)
+#include "actors/scheduling/task_rows.hpp"
 #include "tests/actors/kit_fixture.hpp"
 
 namespace hive::actors {
@@ -49,6 +50,224 @@ TEST_F(QueueTest, TaskIsDoneOnceWhateverCommitThePowerGoesAfter) {
     },
     [](testkit& kit) { (void)kit.task("l", "append", {{"op", "a"}}); },
     [](testkit& kit) { EXPECT_LE(ops_of(kit, "l").size(), 1U); });
+}
+
+/// Makes a task that waits for `gate` before it writes to a ledger.
+class slow_worker final : public behaviour {
+public:
+  task<> handle(turn& self, message m) const override {
+    if (m.type == "sleep") {
+      co_await self.sleep(std::chrono::milliseconds{1'000});
+    } else if (m.type == "ask") {
+      payload inner = json_payload(nullptr);
+      (void)co_await self.ask("inner", "sleep", std::move(inner));
+    } else if (m.type == "no") {
+      throw std::runtime_error("told to");
+    }
+    self.append("done", m.type);
+    self.send("ledger", "append", json_payload({{"op", self.name() + "." + m.type}}));
+    self.reply(json_payload({{"by", self.name()}}));
+  }
+};
+
+class TasksTest : public KitTest {
+protected:
+  std::unique_ptr<testkit> make_workers(config::settings settings = {}) {
+    dirs_.push_back(std::make_unique<test::scratch_dir>());
+    auto kit = std::make_unique<testkit>(contexts_, dirs_.back()->path(), [](behaviour_registry& b, executor_registry&) {
+      add_builtin_behaviours(b);
+      b.add("slow", std::make_unique<slow_worker>());
+    }, std::move(settings), seed_);
+    for (const char* name : {"w", "v", "inner"}) kit->add_agent(name, "slow");
+    kit->add_agent("ledger", "ledger");
+    return kit;
+  }
+  static std::string submit(testkit& kit, json body) {
+    const auto made = kit.submit_task(body);
+    EXPECT_TRUE(made) << (made ? "" : to_string(made.error()));
+    return made ? made->at("id").get<std::string>() : "";
+  }
+  static std::string state(testkit& kit, const std::string& id) { return kit.read_task(id)->at("state"); }
+  /// However often the node dies meanwhile.
+  static std::size_t effects(testkit& kit) {
+    for (;;)
+      if (const auto r = kit.ask("ledger", "list", nullptr)) return r->at("ops").size();
+  }
+  static void pass(testkit& kit, int ms) { kit.advance(std::chrono::milliseconds{ms}); }
+};
+
+TEST_F(TasksTest, SecondTaskOfAnAgentWaitsForTheFirst) {
+  auto kit = make_workers();
+  const auto a = submit(*kit, {{"agent", "w"}, {"type", "sleep"}});
+  const auto b = submit(*kit, {{"agent", "w"}, {"type", "sleep"}});
+  pass(*kit, 500);
+  EXPECT_EQ(state(*kit, a), "running");
+  EXPECT_EQ(state(*kit, b), "queued");
+  pass(*kit, 1'000);
+  EXPECT_EQ(state(*kit, a), "succeeded");
+  EXPECT_EQ(state(*kit, b), "running");
+  pass(*kit, 2'000);
+  EXPECT_EQ(state(*kit, b), "succeeded");
+}
+
+TEST_F(TasksTest, CancelledTaskHasNoEffectWhereverItIs) {
+  auto kit = make_workers();
+  const auto running = submit(*kit, {{"agent", "w"}, {"type", "sleep"}});
+  const auto queued = submit(*kit, {{"agent", "w"}, {"type", "sleep"}});
+  const auto nested = submit(*kit, {{"agent", "v"}, {"type", "ask"}}); // its step waits in "inner"
+  pass(*kit, 300);
+  for (const auto& id : {running, queued, nested}) ASSERT_TRUE(kit->queue("task.cancel", {{"id", id}}));
+  kit->run();
+  for (const auto& id : {running, queued, nested}) EXPECT_EQ(state(*kit, id), "cancelled");
+  pass(*kit, 10'000);
+  EXPECT_EQ(ops_of(*kit, "ledger"), json::array()) << "neither the task's nor that of what it asked";
+  EXPECT_EQ(kit->task("w", "now", nullptr)->at("state"), "succeeded") << "the agent is free again";
+  const auto again = kit->queue("task.cancel", {{"id", running}});
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().reason, "task_ended");
+}
+
+TEST_F(TasksTest, CancelReachesATaskBehindAnotherMessageOfItsAgent) {
+  config::settings s;
+  s.tasks.concurrency = 3;
+  auto kit = make_workers(s);
+  const auto first = submit(*kit, {{"agent", "w"}, {"type", "sleep"}});
+  const auto second = submit(*kit, {{"agent", "w"}, {"type", "x"}});
+  const auto third = submit(*kit, {{"agent", "w"}, {"type", "y"}});
+  pass(*kit, 100);
+  ASSERT_TRUE(kit->queue("task.cancel", {{"id", second}}));
+  pass(*kit, 5'000);
+  EXPECT_EQ(state(*kit, first), "succeeded");
+  EXPECT_EQ(state(*kit, second), "cancelled");
+  EXPECT_EQ(state(*kit, third), "succeeded");
+  EXPECT_EQ(ops_of(*kit, "ledger"), (json{"w.sleep", "w.y"}));
+}
+
+TEST_F(TasksTest, CancelMeansCancelWhateverCommitThePowerGoesAfter) {
+  std::optional<std::size_t> at_acknowledgement; // effects that were there when the caller was told
+  int acknowledged = 0;
+  crash_at_every_commit([&] { return make_workers(); },
+                        [&](testkit& kit) {
+                          at_acknowledgement.reset();
+                          const auto made = kit.submit_task({{"agent", "v"}, {"type", "ask"}});
+                          if (!made) return;
+                          const auto id = made->at("id").get<std::string>();
+                          kit.advance(std::chrono::milliseconds{100});
+                          for (int i = 0; i < 200 && !at_acknowledgement; ++i) { // a client that heard nothing asks again
+                            (void)kit.queue("task.cancel", {{"id", id}});
+                            if (state(kit, id) == "cancelled") at_acknowledgement = effects(kit);
+                            kit.advance(std::chrono::milliseconds{10});
+                          }
+                        },
+                        [&](testkit& kit) {
+                          kit.advance(std::chrono::milliseconds{20'000});
+                          if (!at_acknowledgement) return; // it ended before it could be cancelled
+                          ++acknowledged;
+                          EXPECT_EQ(effects(kit), *at_acknowledgement) << "an effect after the acknowledgement";
+                        });
+  EXPECT_GE(acknowledged, 10);
+}
+
+TEST_F(TasksTest, RetriesAndDeadlinesSurviveACrash) {
+  auto kit = make_workers();
+  const auto dies = submit(*kit, {{"agent", "w"}, {"type", "no"}, {"retry", {{"attempts", 3}, {"backoff_ms", 200}}}});
+  const auto late = submit(*kit, {{"agent", "v"}, {"type", "sleep"}, {"deadline_ms", 400}});
+  kit->run();
+  EXPECT_EQ(state(*kit, dies), "waiting");
+  kit->crash();
+  pass(*kit, 5'000);
+  EXPECT_EQ(state(*kit, dies), "dead");
+  EXPECT_EQ(kit->read_task(dies)->at("attempts"), 3);
+  EXPECT_EQ(state(*kit, late), "failed");
+  EXPECT_EQ(kit->read_task(late)->at("error").at("reason"), "deadline_passed");
+  EXPECT_EQ(ops_of(*kit, "ledger"), json::array());
+}
+
+TEST_F(TasksTest, GroupRunsAsItsGraphSaysAndUndoesInReverse) {
+  auto kit = make_workers();
+  const json undo{{"agent", "ledger"}, {"type", "append"}};
+  const auto step = [&](const char* name, json needs, bool fails) {
+    json u = undo;
+    u["payload"] = {{"op", std::string("undo ") + name}};
+    return json{{"agent", fails ? "w" : "ledger"}, {"type", fails ? "no" : "append"}, {"payload", {{"op", name}}}, {"name", name}, {"depends_on", needs}, {"undo", u}};
+  };
+  const auto group = submit(*kit, {{"policy", "all"}, {"tasks", {step("c", {"b"}, true), step("a", json::array(), false), step("b", {"a"}, false)}}});
+  pass(*kit, 1'000);
+  EXPECT_EQ(state(*kit, group), "failed");
+  EXPECT_EQ(ops_of(*kit, "ledger"), (json{"a", "b", "undo b", "undo a"}));
+}
+
+TEST_F(TasksTest, GroupSurvivesWhateverCommitThePowerGoesAfter) {
+  crash_at_every_commit([&] { return make_workers(); },
+                        [](testkit& kit) {
+                          const json undo{{"agent", "ledger"}, {"type", "append"}, {"payload", {{"op", "undo"}}}};
+                          (void)kit.submit_task({{"policy", "all"},
+                                                 {"tasks", {{{"agent", "ledger"}, {"type", "append"}, {"payload", {{"op", "do"}}}, {"name", "a"}, {"undo", undo}},
+                                                            {{"agent", "w"}, {"type", "no"}, {"name", "b"}, {"depends_on", {"a"}}}}}});
+                        },
+                        [](testkit& kit) {
+                          kit.advance(std::chrono::milliseconds{10'000});
+                          const auto tasks = scheduling::list_tasks(kit.reader(), kit.context(), {kit.context().tenant(), default_queue_serial}, {}, 10);
+                          ASSERT_TRUE(tasks);
+                          for (const auto& t : *tasks) EXPECT_TRUE(scheduling::ended(t.report.status.state)) << scheduling::to_json(t);
+                          EXPECT_EQ(ops_of(kit, "ledger"), tasks->empty() ? json::array() : (json{"do", "undo"}));
+                        });
+}
+
+TEST_F(TasksTest, CapabilityFindsAnAgentAlsoOneThatComesLater) {
+  auto kit = make_workers();
+  const auto t = submit(*kit, {{"capability", "math"}, {"complexity", 4}, {"type", "x"}});
+  kit->run();
+  EXPECT_EQ(state(*kit, t), "queued");
+  const auto add = [&](const std::string& name, json can) {
+    ASSERT_TRUE(kit->admin("directory.apply", {{"agents", {{{"name", name}, {"spec", {{"behaviour", "slow"}, {"capabilities", can}}}}}}}));
+    kit->run();
+  };
+  add("weak", {"math:3"});
+  EXPECT_EQ(state(*kit, t), "queued");
+  add("able", {"math:5"});
+  pass(*kit, 100);
+  EXPECT_EQ(state(*kit, t), "succeeded");
+  EXPECT_EQ(kit->read_task(t)->at("agent"), "able");
+}
+
+TEST_F(TasksTest, PausedAgentAndQueueStayPausedOverACrash) {
+  auto kit = make_workers();
+  ASSERT_TRUE(kit->queue("queue.control", {{"agent", "w"}, {"paused", true}}));
+  const auto t = submit(*kit, {{"agent", "w"}, {"type", "x"}});
+  kit->crash();
+  pass(*kit, 1'000);
+  EXPECT_EQ(state(*kit, t), "queued");
+  EXPECT_EQ(kit->task("v", "x", nullptr)->at("state"), "succeeded");
+  ASSERT_TRUE(kit->queue("queue.control", {{"agent", "w"}, {"paused", false}}));
+  pass(*kit, 1'000);
+  EXPECT_EQ(state(*kit, t), "succeeded");
+}
+
+TEST_F(TasksTest, ScheduleSubmitsOneTaskForEachSlotAcrossCrashes) {
+  auto kit = make_workers();
+  ASSERT_TRUE(kit->queue("schedule.put", {{"name", "beat"},
+                                          {"spec", {{"every_ms", 1'000}, {"catch_up", "all"}, {"catch_up_max", 100},
+                                                    {"task", {{"agent", "ledger"}, {"type", "append"}, {"payload", {{"op", "beat"}}}}}}}}));
+  pass(*kit, 3'500);
+  EXPECT_EQ(ops_of(*kit, "ledger").size(), 3U);
+  kit->crash();
+  pass(*kit, 3'000);
+  EXPECT_EQ(ops_of(*kit, "ledger").size(), 6U);
+  ASSERT_TRUE(kit->queue("schedule.delete", {{"name", "beat"}}));
+  pass(*kit, 5'000);
+  EXPECT_EQ(ops_of(*kit, "ledger").size(), 6U);
+  EXPECT_EQ(kit->queue("schedule.delete", {{"name", "beat"}}).error().code, errc::not_found);
+}
+
+TEST_F(TasksTest, EndedTasksAreForgottenAfterTheirRetention) {
+  config::settings s;
+  s.keep.tasks = std::chrono::milliseconds{60'000};
+  auto kit = make_workers(s);
+  const auto old = kit->task("ledger", "append", {{"op", "x"}})->at("id").get<std::string>();
+  pass(*kit, 120'000);
+  for (int i = 0; i < 400 && kit->read_task(old); ++i) (void)kit->task("ledger", "append", {{"op", "x"}});
+  EXPECT_FALSE(kit->read_task(old));
 }
 
 } // namespace

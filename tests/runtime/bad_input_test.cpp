@@ -355,13 +355,13 @@ protected:
 TEST_F(FewRequestsTest, OneRequestTooManyIsToldToRetry) {
   send("POST", "/v1/tenants/acme/tasks", acme, R"({"agent":"bob","type":"x"})");
   raw_http waiting(port);
-  waiting.send(request("GET", "/v1/tenants/acme/tasks/t1?wait_ms=5000", acme));
+  waiting.send(request("GET", "/v1/tenants/acme/tasks/t0000000000000001?wait_ms=5000", acme));
   while (hive.subscriptions() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   const auto a = send("GET", "/v1/tenants/acme", acme);
   EXPECT_EQ(a.status, 429);
   EXPECT_EQ(a.reason(), "too_many_requests");
   EXPECT_EQ(a.headers.at("retry-after"), "1");
-  hive.set_task("acme", "t1", "cancelled");
+  hive.set_task("acme", "t0000000000000001", "cancelled");
   EXPECT_EQ(waiting.answer().json()["state"], "cancelled");
   EXPECT_EQ(send("GET", "/v1/tenants/acme", acme).status, 200);
 }

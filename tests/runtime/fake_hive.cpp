@@ -1,11 +1,13 @@
 #include "tests/runtime/fake_hive.hpp"
 
 #include "actors/directory.hpp"
+#include "actors/scheduling/task_rows.hpp"
 
 namespace hive::test {
 
 using nlohmann::json;
 using namespace persistence;
+using namespace actors::scheduling;
 
 namespace {
 error missing(const std::string& what) { return {errc::not_found, "not_found", what + " is not there", {}, {}}; }
@@ -104,6 +106,8 @@ public:
   }
   result<void> outbox_of(shard_id, const std::function<bool(outbox_row&&)>&) override { return {}; }
   result<void> waiting_of(shard_id, const std::function<bool(waiting_entity&&)>&) override { return {}; }
+  result<void> timers_of(shard_id, const timer_row&, const std::function<bool(timer_row&&)>&) override { return {}; }
+  result<std::vector<shard_id>> shards_with_timers() override { return std::vector<shard_id>{}; }
   result<std::vector<shard_id>> shards_with_work() override { return std::vector<shard_id>{}; }
   result<store_totals> totals() override { return store_totals{}; }
 
@@ -189,7 +193,7 @@ result<actors::ask_answer> fake_hive::handle(tenant_context who, const actors::a
     return answer;
   }
   ++stored_;
-  const auto body = json::parse(r.body.bytes);
+  const auto body = r.body.type == content_type::json ? json::parse(r.body.bytes) : json(std::move(r.body.bytes));
   auto answer = r.to.kind == entity_kind::queue ? (t ? work(*t, r.type, body) : missing("tenant")) : administrate(who, r.type, body);
   if (!answer) return std::move(answer).error();
   return actors::ask_answer{{answer->dump(), content_type::json}, r.idempotency_key, false};
@@ -267,20 +271,21 @@ result<json> fake_hive::apply(tenant_data& t, const json& body) {
 
 result<json> fake_hive::work(tenant_data& t, const std::string& type, const json& body) {
   if (type == "task.submit") {
-    const auto id = "t" + std::to_string(t.next_task++);
-    auto row = body;
-    row["id"] = id;
-    row["state"] = "queued";
-    row["submitted_at"] = 1;
-    row["attempts"] = 0;
-    t.queue_items["task/" + id] = row.dump();
-    return json{{"id", id}, {"state", "queued"}};
+    const auto request = decode_submit(body.get<std::string>());
+    if (!request) return invalid("", "cannot be read");
+    auto record = request->tasks.front().what;
+    record.spec.id = task_id{t.next_task++};
+    record.spec.submitted = wall_time{std::chrono::milliseconds{1}};
+    t.queue_items[spec_key(record.spec.id)] = encode(record);
+    return json{{"id", to_text(record.spec.id)}, {"state", "queued"}};
   }
-  const auto at = t.queue_items.find("task/" + std::string(body.at("id")));
-  if (at == t.queue_items.end()) return missing("task");
-  auto row = json::parse(at->second);
-  row["state"] = "cancelled";
-  at->second = row.dump();
+  if (type == "queue.control") return json{{"paused", body.at("paused")}, {"agents", json::object()}};
+  if (type != "task.cancel") return missing("schedule");
+  const auto id = task_id_from(std::string(body.at("id")));
+  if (!id || !t.queue_items.contains(spec_key(*id))) return missing("task");
+  task_report report;
+  report.status.state = task_state::cancelled;
+  t.queue_items[state_key(*id)] = encode(report);
   return json{{"id", body.at("id")}, {"state", "cancelled"}};
 }
 
@@ -415,11 +420,10 @@ void fake_hive::forget_events(const std::string& tenant) {
 void fake_hive::set_task(const std::string& tenant, const std::string& id, const std::string& state) {
   {
     std::lock_guard lock(guard_);
-    auto& text = find(tenant)->queue_items["task/" + id];
-    auto row = json::parse(text);
-    row["state"] = state;
-    if (state == "succeeded") row["result"] = {{"answer", 42}};
-    text = row.dump();
+    task_report report;
+    report.status.state = state == "running" ? task_state::running : state == "succeeded" ? task_state::succeeded : task_state::cancelled;
+    if (state == "succeeded") report.result = payload{R"({"answer":42})", content_type::json};
+    find(tenant)->queue_items[state_key(*task_id_from(id))] = encode(report);
   }
   publish(tenant, "task." + state, json{{"id", id}}.dump());
 }

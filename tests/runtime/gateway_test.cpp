@@ -198,8 +198,8 @@ TEST_F(GatewayTest, TaskIsSubmittedWaitedForAndRead) {
   raw_http waiting(port);
   waiting.send(request("GET", path + "?wait_ms=10000", acme));
   while (hive.subscriptions() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  hive.set_task("acme", "t1", "running");
-  hive.set_task("acme", "t1", "succeeded");
+  hive.set_task("acme", "t0000000000000001", "running");
+  hive.set_task("acme", "t0000000000000001", "succeeded");
   a = waiting.answer();
   EXPECT_EQ(a.json()["state"], "succeeded");
   EXPECT_EQ(a.json()["result"]["answer"], 42);
@@ -210,15 +210,15 @@ TEST_F(GatewayTest, TaskIsSubmittedWaitedForAndRead) {
 
 TEST_F(GatewayTest, TasksAreListedByStateAndCancelled) {
   for (int i = 0; i < 3; ++i) send("POST", "/v1/tenants/acme/tasks", acme, R"({"agent":"bob","type":"work"})");
-  hive.set_task("acme", "t2", "succeeded");
-  EXPECT_EQ(send("GET", "/v1/tenants/acme/tasks?page_size=2", acme).json()["next_page_token"], "t2");
+  hive.set_task("acme", "t0000000000000002", "succeeded");
+  EXPECT_EQ(send("GET", "/v1/tenants/acme/tasks?page_size=2", acme).json()["next_page_token"], "t0000000000000002");
   const auto done = send("GET", "/v1/tenants/acme/tasks?state=succeeded", acme).json();
   ASSERT_EQ(done["tasks"].size(), 1U);
-  EXPECT_EQ(done["tasks"][0]["id"], "t2");
+  EXPECT_EQ(done["tasks"][0]["id"], "t0000000000000002");
   EXPECT_FALSE(done["tasks"][0].contains("payload_type")) << "a type without its value";
   EXPECT_EQ(send("GET", "/v1/tenants/acme/tasks?state=finished", acme).field(), "state");
-  EXPECT_EQ(send("POST", "/v1/tenants/acme/tasks/t1:cancel", acme).json()["state"], "cancelled");
-  EXPECT_EQ(send("POST", "/v1/tenants/acme/tasks/t9:cancel", acme).status, 404);
+  EXPECT_EQ(send("POST", "/v1/tenants/acme/tasks/t0000000000000001:cancel", acme).json()["state"], "cancelled");
+  EXPECT_EQ(send("POST", "/v1/tenants/acme/tasks/t0000000000000009:cancel", acme).status, 404);
 }
 
 // -- health and metrics

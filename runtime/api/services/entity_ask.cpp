@@ -4,10 +4,15 @@ namespace hive::api {
 
 void ask_entity(actors::messaging& hive, const call& c, actors::destination to, std::string type, std::string body,
                 std::string key, std::string strip, reply<nlohmann::json> done) {
+  ask_entity(hive, c, std::move(to), std::move(type), payload{std::move(body), content_type::json}, std::move(key), std::move(strip), std::move(done));
+}
+
+void ask_entity(actors::messaging& hive, const call& c, actors::destination to, std::string type, payload body,
+                std::string key, std::string strip, reply<nlohmann::json> done) {
   actors::ask_request ask;
   ask.to = std::move(to);
   ask.type = std::move(type);
-  ask.body = {std::move(body), content_type::json};
+  ask.body = std::move(body);
   ask.idempotency_key = std::move(key);
   ask.trace = c.trace;
   hive.ask(c.context, std::move(ask), sink_of([strip = std::move(strip), done = std::move(done)](result<actors::ask_answer> answer, std::string) {

@@ -28,6 +28,10 @@ template <class Done> std::unique_ptr<actors::reply_sink> sink_of(Done done) {
 void ask_entity(actors::messaging& hive, const call& c, actors::destination to, std::string type, std::string body,
                 std::string key, std::string strip, reply<nlohmann::json> done);
 
+/// The same with a body of any content type.
+void ask_entity(actors::messaging& hive, const call& c, actors::destination to, std::string type, payload body,
+                std::string key, std::string strip, reply<nlohmann::json> done);
+
 /// Fills what `statuses` says of one entity; an entity it does not name is "inactive". A supervisor with
 /// nothing to do is not in memory and supervises all the same: "running".
 struct live_status {

@@ -3,10 +3,12 @@
 namespace hive::api {
 
 service_registry::service_registry(const collaborators& with)
-  : tenants_(with), agents_(with), supervisors_(with), messages_(with), tasks_(with), swarms_(with), keys_(with), dead_letters_(with), health_(with) {
+  : tenants_(with), agents_(with), supervisors_(with), messages_(with), tasks_(with), schedules_(with), swarms_(with), keys_(with),
+    dead_letters_(with), health_(with) {
   for (const auto* file : {v1::PutTenantRequest::descriptor()->file(), v1::PutAgentRequest::descriptor()->file(),
-                           v1::AskRequest::descriptor()->file(), v1::Task::descriptor()->file(), v1::Tree::descriptor()->file(),
-                           v1::Event::descriptor()->file(), v1::Key::descriptor()->file(), v1::DeadLetter::descriptor()->file(), v1::HealthRequest::descriptor()->file()})
+                           v1::AskRequest::descriptor()->file(), v1::Task::descriptor()->file(), v1::Schedule::descriptor()->file(),
+                           v1::Tree::descriptor()->file(), v1::Event::descriptor()->file(), v1::Key::descriptor()->file(),
+                           v1::DeadLetter::descriptor()->file(), v1::HealthRequest::descriptor()->file()})
     for (int i = 0; i < file->service_count(); ++i) table_.add(*file->service(i));
 
   table_.bind("TenantService.PutTenant", tenants_, &tenant_service::put);
@@ -33,6 +35,15 @@ service_registry::service_registry(const collaborators& with)
   table_.bind("TaskService.GetTask", tasks_, &task_service::get);
   table_.bind("TaskService.ListTasks", tasks_, &task_service::list);
   table_.bind("TaskService.CancelTask", tasks_, &task_service::cancel);
+  table_.bind("QueueService.SubmitTasks", tasks_, &task_service::submit_many);
+  table_.bind("QueueService.GetQueue", tasks_, &task_service::queue);
+  table_.bind("QueueService.PauseQueue", tasks_, &task_service::pause);
+  table_.bind("QueueService.ResumeQueue", tasks_, &task_service::resume);
+  table_.bind("QueueService.LimitQueue", tasks_, &task_service::limit);
+  table_.bind("ScheduleService.PutSchedule", schedules_, &schedule_service::put);
+  table_.bind("ScheduleService.GetSchedule", schedules_, &schedule_service::get);
+  table_.bind("ScheduleService.ListSchedules", schedules_, &schedule_service::list);
+  table_.bind("ScheduleService.DeleteSchedule", schedules_, &schedule_service::remove);
   table_.bind("SwarmService.Apply", swarms_, &swarm_service::apply);
   table_.bind("TreeService.GetTree", swarms_, &swarm_service::tree);
   table_.bind("ExplainService.Explain", swarms_, &swarm_service::explain);

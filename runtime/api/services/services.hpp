@@ -18,6 +18,7 @@
 #include "hive/v1/dead_letters.pb.h"
 #include "hive/v1/keys.pb.h"
 #include "hive/v1/messaging.pb.h"
+#include "hive/v1/schedules.pb.h"
 #include "hive/v1/swarm.pb.h"
 #include "hive/v1/tasks.pb.h"
 #include "hive/v1/tenants.pb.h"
@@ -94,9 +95,31 @@ public:
   void list(const call& c, v1::ListTasksRequest& request, reply<v1::ListTasksResponse> done);
   void cancel(const call& c, v1::CancelTaskRequest& request, reply<v1::Task> done);
 
+  // -- QueueService
+  void submit_many(const call& c, v1::SubmitTasksRequest& request, reply<v1::SubmitTasksResponse> done);
+  void queue(const call& c, v1::GetQueueRequest& request, reply<v1::Queue> done);
+  void pause(const call& c, v1::ControlQueueRequest& request, reply<v1::Queue> done);
+  void resume(const call& c, v1::ControlQueueRequest& request, reply<v1::Queue> done);
+  void limit(const call& c, v1::LimitQueueRequest& request, reply<v1::Queue> done);
+
 private:
+  /// The task when it has ended, or as it is after that time.
+  void wait_for(const call& c, const std::string& id, std::chrono::milliseconds at_most, reply<v1::Task> done);
+
   collaborators with_;
   std::shared_ptr<class task_waits> waits_;
+};
+
+class schedule_service {
+public:
+  explicit schedule_service(collaborators with) : with_(std::move(with)) {}
+  void put(const call& c, v1::PutScheduleRequest& request, reply<v1::Schedule> done);
+  void get(const call& c, v1::GetScheduleRequest& request, reply<v1::Schedule> done);
+  void list(const call& c, v1::ListSchedulesRequest& request, reply<v1::ListSchedulesResponse> done);
+  void remove(const call& c, v1::DeleteScheduleRequest& request, reply<v1::Deleted> done);
+
+private:
+  collaborators with_;
 };
 
 class swarm_service {
@@ -159,6 +182,7 @@ private:
   supervisor_service supervisors_;
   messaging_service messages_;
   task_service tasks_;
+  schedule_service schedules_;
   swarm_service swarms_;
   key_service keys_;
   dead_letter_service dead_letters_;

@@ -1,10 +1,9 @@
-#include "runtime/api/json_mapping.hpp"
-#include "runtime/api/json_reader.hpp"
 #include "runtime/api/services/entity_ask.hpp"
 #include "runtime/api/services/services.hpp"
 #include "runtime/api/services/task_waits.hpp"
 
 #include "actors/directory.hpp"
+#include "actors/scheduling/task_rows.hpp"
 
 namespace hive::api {
 namespace {
@@ -12,111 +11,149 @@ namespace {
 using nlohmann::json;
 using persistence::store_reader;
 
-const actors::destination queue{entity_kind::queue, "default"};
+using namespace actors::scheduling;
 
-bool over(v1::TaskState s) noexcept {
-  return s == v1::TASK_STATE_SUCCEEDED || s == v1::TASK_STATE_FAILED || s == v1::TASK_STATE_CANCELLED;
-}
+const actors::destination the_queue{entity_kind::queue, "default"};
 
-v1::TaskState state_from(const std::string& word) {
-  for (int i = v1::TaskState_MIN; i <= v1::TaskState_MAX; ++i)
-    if (const auto* value = v1::TaskState_descriptor()->FindValueByNumber(i); value && enum_word(*value) == word)
-      return static_cast<v1::TaskState>(i);
-  return v1::TASK_STATE_UNSPECIFIED;
-}
+entity_id queue_of(tenant_context who) { return {who.tenant(), actors::default_queue_serial}; }
 
-v1::ContentType content_from(const std::string& word) {
-  return word == "text" ? v1::CONTENT_TYPE_TEXT : word == "binary" ? v1::CONTENT_TYPE_BINARY : v1::CONTENT_TYPE_JSON;
-}
+bool over(v1::TaskState s) noexcept { return ended(static_cast<task_state>(s)); }
 
-/// The value as its type says: JSON text, or the bytes of a string.
-std::string value_from(const json& value, v1::ContentType type) {
-  if (type == v1::CONTENT_TYPE_JSON || !value.is_string()) return value.dump(-1, ' ', false, json::error_handler_t::replace);
-  std::string bytes;
-  if (type == v1::CONTENT_TYPE_BINARY && from_base64(value.get_ref<const std::string&>(), bytes)) return bytes;
-  return value.get<std::string>();
-}
-
-/// The queue's row, as actors/directory.hpp describes it.
-v1::Task task_from(const json& row, bool whole) {
+v1::Task task_from(stored_task&& stored, bool whole) {
+  auto& record = stored.record;
+  auto& report = stored.report;
   v1::Task task;
-  task.set_id(row.value("id", ""));
-  task.set_agent(row.value("agent", ""));
-  task.set_type(row.value("type", ""));
-  task.set_state(state_from(row.value("state", "")));
-  task.set_submitted_at(row.value("submitted_at", std::int64_t{0}));
-  task.set_started_at(row.value("started_at", std::int64_t{0}));
-  task.set_ended_at(row.value("ended_at", std::int64_t{0}));
-  task.set_attempts(row.value("attempts", std::uint32_t{0}));
-  task.set_principal(row.value("principal", ""));
-  if (const auto at = row.find("error"); at != row.end() && at->is_object()) {
-    task.mutable_error()->set_reason(at->value("reason", ""));
-    task.mutable_error()->set_message(at->value("message", ""));
+  task.set_id(to_text(record.spec.id));
+  task.set_agent(report.agent.empty() ? record.agent : report.agent);
+  task.set_type(record.type);
+  task.set_state(static_cast<v1::TaskState>(report.status.state));
+  task.set_submitted_at(record.spec.submitted.time_since_epoch().count());
+  task.set_started_at(report.status.started.time_since_epoch().count());
+  task.set_ended_at(report.status.ended.time_since_epoch().count());
+  task.set_attempts(report.status.attempt);
+  task.set_principal(std::move(record.principal));
+  task.set_priority(record.spec.priority);
+  task.set_name(std::move(record.name));
+  task.set_capability(record.spec.capability);
+  task.set_complexity(record.spec.complexity);
+  task.set_next_attempt(report.status.not_before.time_since_epoch().count());
+  task.set_policy(static_cast<v1::GroupPolicy>(record.spec.group));
+  task.set_cancelling(report.status.ending != task_state::queued && !ended(report.status.state));
+  if (record.spec.deadline != wall_time::max()) task.set_deadline(record.spec.deadline.time_since_epoch().count());
+  if (record.spec.parent != task_id{}) task.set_parent(to_text(record.spec.parent));
+  if (record.spec.undo_of != task_id{}) task.set_undo_of(to_text(record.spec.undo_of));
+  for (const auto& n : record.spec.needs) task.add_depends_on(to_text(n.on));
+  if (!report.status.error.reason.empty()) {
+    task.mutable_error()->set_reason(std::move(report.status.error.reason));
+    task.mutable_error()->set_message(std::move(report.status.error.message));
   }
-  if (const auto at = row.find("progress"); at != row.end() && at->is_object()) {
-    task.mutable_progress()->set_done(at->value("done", std::uint64_t{0}));
-    task.mutable_progress()->set_total(at->value("total", std::uint64_t{0}));
-    task.mutable_progress()->set_note(at->value("note", ""));
+  if (report.progress) {
+    task.mutable_progress()->set_done(report.progress->done);
+    task.mutable_progress()->set_total(report.progress->total);
+    task.mutable_progress()->set_note(std::move(report.progress->note));
   }
-  if (const auto at = row.find("labels"); at != row.end() && at->is_object())
-    for (const auto& [name, value] : at->items())
-      if (value.is_string()) {
-        auto& label = *task.add_labels();
-        label.set_name(name);
-        label.set_value(value.get<std::string>());
-      }
+  for (auto& [name, value] : record.labels) {
+    auto& label = *task.add_labels();
+    label.set_name(std::move(name));
+    label.set_value(std::move(value));
+  }
   if (!whole) return task;
-  if (const auto at = row.find("payload"); at != row.end()) {
-    task.set_payload_type(content_from(row.value("payload_type", "")));
-    task.set_payload(value_from(*at, task.payload_type()));
-  }
-  if (const auto at = row.find("result"); at != row.end()) {
-    task.set_result_type(content_from(row.value("result_type", "")));
-    task.set_result(value_from(*at, task.result_type()));
+  task.set_payload_type(static_cast<v1::ContentType>(record.body.type));
+  task.set_payload(std::move(record.body.bytes));
+  if (report.result) {
+    task.set_result_type(static_cast<v1::ContentType>(report.result->type));
+    task.set_result(std::move(report.result->bytes));
   }
   return task;
 }
 
-result<v1::Task> parse_task(const std::string& text, bool whole) {
-  const auto row = json::parse(text, nullptr, false);
-  try {
-    if (row.is_object()) return task_from(row, whole);
-  } catch (const json::exception&) {} // a member of another type
-  return error{errc::internal, "bad_row", "the stored task cannot be read", {}, {}};
-}
+error no_such_task(const std::string& id) { return {errc::not_found, "task_not_found", "there is no task \"" + id + "\" in this tenant", "id", {}}; }
 
-result<v1::Task> read_task(store_reader& store, tenant_context who, const std::string& id) {
-  auto row = store.item(who, {who.tenant(), actors::default_queue_serial}, "task/" + id);
+/// With its children, when it is a group: they were given their ids right after it.
+result<v1::Task> task_with_children(store_reader& store, tenant_context who, const std::string& id) {
+  const auto number = task_id_from(id);
+  if (!number) return no_such_task(id);
+  auto row = read_task(store, who, queue_of(who), *number);
   if (!row) return std::move(row).error();
-  if (!*row) return error{errc::not_found, "task_not_found", "there is no task \"" + id + "\" in this tenant", "id", {}};
-  return parse_task(**row, true);
+  if (!*row) return no_such_task(id);
+  const bool group = (*row)->record.spec.group != fan_in::none;
+  auto task = task_from(std::move(**row), true);
+  if (!group) return task;
+  constexpr std::size_t page = 500;
+  constexpr std::size_t looked_max = 20'000;   // undo steps come later; a group has at most 10,000 tasks
+  auto after = *number;
+  for (std::size_t looked = 0; looked < looked_max; looked += page) {
+    auto some = list_tasks(store, who, queue_of(who), after, page);
+    if (!some) return std::move(some).error();
+    const bool last = some->size() < page;
+    for (auto& t : *some) {
+      after = t.record.spec.id;
+      if (t.record.spec.parent == *number) *task.add_children() = task_from(std::move(t), false);
+    }
+    if (last) break;
+  }
+  return task;
 }
 
-/// The members of `task.submit`, see actors/directory.hpp.
-std::string submit_body(const v1::SubmitTaskRequest& r) {
-  std::string out = "{\"agent\":";
-  append_json_string(out, r.agent());
-  out.append(",\"type\":");
-  append_json_string(out, r.type());
-  out.append(",\"payload\":");
-  if (r.payload_type() == v1::CONTENT_TYPE_JSON) out.append(r.payload().empty() ? "null" : r.payload());
-  else append_json_string(out, r.payload_type() == v1::CONTENT_TYPE_BINARY ? to_base64(r.payload()) : r.payload());
-  if (r.payload_type() == v1::CONTENT_TYPE_TEXT) out.append(",\"payload_type\":\"text\"");
-  if (r.payload_type() == v1::CONTENT_TYPE_BINARY) out.append(",\"payload_type\":\"binary\"");
-  if (r.deadline_ms() != 0) out.append(",\"deadline_ms\":").append(std::to_string(r.deadline_ms()));
-  if (!r.labels().empty()) {
-    out.append(",\"labels\":{");
-    bool first = true;
-    for (const auto& label : r.labels()) {
-      if (!std::exchange(first, false)) out.push_back(',');
-      append_json_string(out, label.name());
-      out.push_back(':');
-      append_json_string(out, label.value());
-    }
-    out.push_back('}');
+/// Both messages that a task can be submitted with have these members.
+template <class Message> task_request request_of(const Message& m) {
+  task_request t;
+  auto& w = t.what;
+  w.agent = m.agent();
+  w.type = m.type();
+  w.body = {m.payload(), static_cast<content_type>(m.payload_type())};
+  if (w.body.bytes.empty() && w.body.type == content_type::json) w.body.bytes = "null";
+  w.spec.capability = m.capability();
+  w.spec.complexity = static_cast<std::uint8_t>(std::min<std::uint32_t>(m.complexity(), 255));
+  if (m.has_priority()) w.spec.priority = static_cast<std::uint8_t>(std::min<std::uint32_t>(m.priority(), 255));
+  if (m.has_retry()) {
+    auto& r = w.spec.retry;
+    if (m.retry().has_attempts()) r.attempts = m.retry().attempts();
+    if (m.retry().has_backoff_ms()) r.backoff = std::chrono::milliseconds{static_cast<std::int64_t>(m.retry().backoff_ms())};
+    r.backoff_max = m.retry().has_backoff_max_ms() ? std::chrono::milliseconds{static_cast<std::int64_t>(m.retry().backoff_max_ms())}
+                                                   : std::max(r.backoff_max, r.backoff);
   }
-  out.push_back('}');
-  return out;
+  t.deadline_millis = m.deadline_ms();
+  t.parent = m.parent();
+  t.needs.assign(m.depends_on().begin(), m.depends_on().end());
+  for (const auto& label : m.labels()) w.labels.emplace_back(label.name(), label.value());
+  return t;
+}
+
+task_request request_of_spec(const v1::TaskSpec& m) {
+  auto t = request_of(m);
+  t.what.name = m.name();
+  if (m.has_undo()) {
+    t.what.undo_agent = m.undo().agent();
+    t.what.undo_type = m.undo().type();
+    t.what.undo_body = {m.undo().payload(), static_cast<content_type>(m.undo().payload_type())};
+    if (t.what.undo_body.bytes.empty() && t.what.undo_body.type == content_type::json) t.what.undo_body.bytes = "null";
+  }
+  return t;
+}
+
+v1::Queue queue_from(const json& control) {
+  v1::Queue q;
+  q.set_name("default");
+  q.set_paused(control.value("paused", false));
+  if (const auto agents = control.find("agents"); agents != control.end())
+    for (const auto& [id, a] : agents->items()) {
+      auto& out = *q.add_agents();
+      out.set_agent(a.value("name", ""));
+      out.set_paused(a.value("paused", false));
+      out.set_concurrency(a.value("concurrency", 0U));
+    }
+  return q;
+}
+
+error no_such_queue(const std::string& name) { return {errc::not_found, "not_found", "no queue named \"" + name + "\": a tenant has \"default\"", "queue", {}}; }
+
+void control(const collaborators& with, const call& c, const std::string& name, json body, reply<v1::Queue> done) {
+  if (name != "default") return done(no_such_queue(name));
+  ask_entity(with.hive, c, the_queue, "queue.control", body.dump(), {}, {}, [done = std::move(done)](result<json> answer) {
+    if (!answer) return done(std::move(answer).error());
+    done(queue_from(*answer));
+  });
 }
 
 } // namespace
@@ -133,7 +170,7 @@ void task_waits::wait(tenant_context who, std::string id, std::chrono::milliseco
     t.by_task.emplace(id, waiter{number, std::move(wake)});
     if (!t.subscription)
       t.subscription = hive_.subscribe(who, [weak = weak_from_this(), tenant](const actors::published_event& e) {
-        if (e.type != "task.succeeded" && e.type != "task.failed" && e.type != "task.cancelled") return;
+        if (e.type != "task.succeeded" && e.type != "task.failed" && e.type != "task.cancelled" && e.type != "task.dead") return;
         const auto self = weak.lock();
         if (!self) return;
         self->home_->post([weak, tenant, data = e.data] { // reading JSON is not for the commit thread
@@ -192,23 +229,50 @@ task_service::task_service(collaborators with) : with_(std::move(with)), waits_(
 task_service::~task_service() = default;
 
 void task_service::submit(const call& c, v1::SubmitTaskRequest& request, reply<v1::Task> done) {
-  ask_entity(with_.hive, c, queue, "task.submit", submit_body(request), request.idempotency_key(), {},
+  submit_request all;
+  all.tasks.push_back(request_of(request));
+  if (auto ok = check(all); !ok) return done(std::move(ok).error());
+  ask_entity(with_.hive, c, the_queue, "task.submit", payload{encode(all), content_type::binary}, request.idempotency_key(), {},
              [&hive = with_.hive, c, done = std::move(done)](result<json> answer) {
                if (!answer) return done(std::move(answer).error());
                // The whole row, as it is now: it may have started already.
-               hive.read(c.context.tenant(), [c, id = answer->value("id", ""), done](store_reader& store) { done(read_task(store, c.context, id)); });
+               hive.read(c.context.tenant(), [c, id = answer->value("id", ""), done](store_reader& store) { done(task_with_children(store, c.context, id)); });
+             });
+}
+
+void task_service::submit_many(const call& c, v1::SubmitTasksRequest& request, reply<v1::SubmitTasksResponse> done) {
+  if (request.queue() != "default") return done(no_such_queue(request.queue()));
+  submit_request all;
+  for (const auto& t : request.tasks()) all.tasks.push_back(request_of_spec(t));
+  all.group = static_cast<fan_in>(request.policy());
+  all.quorum = request.quorum();
+  if (auto ok = check(all); !ok) return done(std::move(ok).error());
+  const bool group = all.group != fan_in::none;
+  ask_entity(with_.hive, c, the_queue, "task.submit", payload{encode(all), content_type::binary}, request.idempotency_key(), {},
+             [group, done = std::move(done)](result<json> answer) {
+               if (!answer) return done(std::move(answer).error());
+               v1::SubmitTasksResponse out;
+               if (group) out.set_group(answer->value("id", ""));
+               if (const auto ids = answer->find("ids"); ids != answer->end())
+                 for (const auto& id : *ids) out.add_ids(id.get<std::string>());
+               else out.add_ids(answer->value("id", ""));
+               done(std::move(out));
              });
 }
 
 void task_service::get(const call& c, v1::GetTaskRequest& request, reply<v1::Task> done) {
-  const auto look = [&hive = with_.hive, c, id = request.id()](reply<v1::Task> then) {
-    hive.read(c.context.tenant(), [c, id, then = std::move(then)](store_reader& store) { then(read_task(store, c.context, id)); });
+  wait_for(c, request.id(), std::chrono::milliseconds(request.wait_ms()), std::move(done));
+}
+
+void task_service::wait_for(const call& c, const std::string& id, std::chrono::milliseconds at_most, reply<v1::Task> done) {
+  const auto look = [&hive = with_.hive, c, id](reply<v1::Task> then) {
+    hive.read(c.context.tenant(), [c, id, then = std::move(then)](store_reader& store) { then(task_with_children(store, c.context, id)); });
   };
-  if (request.wait_ms() == 0) return look(std::move(done));
+  if (at_most.count() == 0) return look(std::move(done));
 
   // The wait begins before the look, so that an end in between is heard; whichever comes first answers.
   auto answered = std::make_shared<std::atomic<bool>>(false);
-  waits_->wait(c.context, request.id(), std::chrono::milliseconds(request.wait_ms()), [look, answered, done] {
+  waits_->wait(c.context, id, at_most, [look, answered, done] {
     if (!answered->exchange(true)) look(done);
   });
   look([answered, done](result<v1::Task> task) {
@@ -218,28 +282,56 @@ void task_service::get(const call& c, v1::GetTaskRequest& request, reply<v1::Tas
 }
 
 void task_service::list(const call& c, v1::ListTasksRequest& request, reply<v1::ListTasksResponse> done) {
-  with_.hive.read(c.context.tenant(), [c, after = request.page_token(), size = page_of(request.page_size()), state = request.state(), done = std::move(done)](store_reader& store) {
-    auto rows = store.items(c.context, {c.context.tenant(), actors::default_queue_serial}, "task/",
-                            after.empty() ? std::string{} : "task/" + after, size + 1);
+  const auto after = request.page_token().empty() ? std::optional(task_id{}) : task_id_from(request.page_token());
+  if (!after) return done(invalid("page_token", "page_token is not one that a page before gave"));
+  with_.hive.read(c.context.tenant(), [c, after = *after, size = page_of(request.page_size()), state = request.state(), parent = request.parent(),
+                   done = std::move(done)](store_reader& store) {
+    auto rows = list_tasks(store, c.context, queue_of(c.context), after, size + 1);
     if (!rows) return done(std::move(rows).error());
     v1::ListTasksResponse out;
     if (rows->size() > size) {
       rows->resize(size);
-      out.set_next_page_token(rows->back().first.substr(5));
+      out.set_next_page_token(to_text(rows->back().record.spec.id));
     }
-    for (const auto& [key, text] : *rows)
-      if (auto task = parse_task(text, false); task && (state == v1::TASK_STATE_UNSPECIFIED || task->state() == state))
-        *out.add_tasks() = std::move(*task);
+    for (auto& row : *rows) {
+      if (state != v1::TASK_STATE_UNSPECIFIED && static_cast<v1::TaskState>(row.report.status.state) != state) continue;
+      if (!parent.empty() && (row.record.spec.parent == task_id{} || to_text(row.record.spec.parent) != parent)) continue;
+      *out.add_tasks() = task_from(std::move(row), false);
+    }
     done(std::move(out));
   });
 }
 
 void task_service::cancel(const call& c, v1::CancelTaskRequest& request, reply<v1::Task> done) {
-  ask_entity(with_.hive, c, queue, "task.cancel", json{{"id", request.id()}}.dump(), {}, {},
-             [&hive = with_.hive, c, id = request.id(), done = std::move(done)](result<json> answer) {
+  ask_entity(with_.hive, c, the_queue, "task.cancel", json{{"id", request.id()}}.dump(), {}, {},
+             [this, c, id = request.id(), done = std::move(done)](result<json> answer) {
                if (!answer) return done(std::move(answer).error());
-               hive.read(c.context.tenant(), [c, id, done](store_reader& store) { done(read_task(store, c.context, id)); });
+               wait_for(c, id, std::chrono::seconds{30}, done);
              });
+}
+
+// -- the queue
+
+void task_service::queue(const call& c, v1::GetQueueRequest& request, reply<v1::Queue> done) {
+  if (request.queue() != "default") return done(no_such_queue(request.queue()));
+  with_.hive.read(c.context.tenant(), [c, done = std::move(done)](store_reader& store) {
+    auto row = store.item(c.context, queue_of(c.context), "control");
+    if (!row) return done(std::move(row).error());
+    done(queue_from(*row ? json::parse(**row) : json::object()));
+  });
+}
+
+void task_service::pause(const call& c, v1::ControlQueueRequest& request, reply<v1::Queue> done) {
+  control(with_, c, request.queue(), {{"agent", request.agent()}, {"paused", true}}, std::move(done));
+}
+
+void task_service::resume(const call& c, v1::ControlQueueRequest& request, reply<v1::Queue> done) {
+  control(with_, c, request.queue(), {{"agent", request.agent()}, {"paused", false}}, std::move(done));
+}
+
+void task_service::limit(const call& c, v1::LimitQueueRequest& request, reply<v1::Queue> done) {
+  if (request.agent().empty()) return done(invalid("agent", "agent is required"));
+  control(with_, c, request.queue(), {{"agent", request.agent()}, {"concurrency", request.concurrency()}}, std::move(done));
 }
 
 } // namespace hive::api

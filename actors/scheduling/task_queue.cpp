@@ -1,0 +1,511 @@
+#include "actors/scheduling/task_queue.hpp"
+
+namespace hive::actors::scheduling {
+namespace {
+
+/// A waiting task gains on one of the next higher priority by this: after four of these it goes before any new one.
+constexpr std::int64_t ageing_millis = 10'000;
+
+std::chrono::milliseconds backoff_of(const retry_policy& p, std::uint32_t attempt, random_source& chance) {
+  auto wait = p.backoff * (std::int64_t{1} << std::min(attempt - 1, 20U));
+  wait = std::min(wait, p.backoff_max);
+  const auto half = static_cast<std::uint64_t>(wait.count() / 2);
+  return wait - std::chrono::milliseconds{half} + std::chrono::milliseconds{chance.below(half + 1)};
+}
+
+} // namespace
+
+const char* to_string(task_state s) noexcept {
+  switch (s) {
+  case task_state::queued: return "queued";
+  case task_state::running: return "running";
+  case task_state::succeeded: return "succeeded";
+  case task_state::failed: return "failed";
+  case task_state::cancelled: return "cancelled";
+  case task_state::waiting: return "waiting";
+  case task_state::dead: return "dead";
+  }
+  return "unknown";
+}
+
+/// Ageing at a steady rate never changes the order of two tasks: it is a number that stays.
+std::int64_t task_entry::rank() const noexcept { return submitted.time_since_epoch().count() + priority * ageing_millis; }
+
+task_id task_queue::next_id(wall_time now) noexcept {
+  last_id_ = std::max(last_id_ + 1, static_cast<std::uint64_t>(now.time_since_epoch().count()) << 20U);
+  return task_id{last_id_};
+}
+
+const task_entry* task_queue::find(task_id id) const {
+  const auto found = tasks_.find(id);
+  return found == tasks_.end() ? nullptr : &found->second;
+}
+
+task_entry* task_queue::live(task_id id) {
+  const auto found = tasks_.find(id);
+  return found == tasks_.end() || ended(found->second.state) ? nullptr : &found->second;
+}
+
+// -- agents
+
+agent_entry& task_queue::agent(entity_id id, std::string_view name) {
+  auto [at, made] = agents_.try_emplace(id);
+  if (made) {
+    at->second.id = id;
+    at->second.concurrency = limits_.concurrency;
+  }
+  if (at->second.name.empty()) at->second.name = name;
+  return at->second;
+}
+
+agent_entry* task_queue::find_agent(entity_id id) {
+  const auto found = agents_.find(id);
+  return found == agents_.end() ? nullptr : &found->second;
+}
+
+void task_queue::describe_agent(entity_id id, std::string_view name, std::vector<capability> can, std::uint32_t weight, wall_time now, random_source& chance) {
+  auto& a = agent(id, name);
+  a.weight = std::max(1U, weight);
+  std::sort(can.begin(), can.end(), [](const auto& x, const auto& y) { return std::pair(x.name, -x.up_to) < std::pair(y.name, -y.up_to); });
+  can.erase(std::unique(can.begin(), can.end(), [](const auto& x, const auto& y) { return x.name == y.name; }), can.end());
+  if (a.can != can) choice_.describe(a, std::move(can));
+  pump(a, now, chance);
+}
+
+bool task_queue::can_take(const agent_entry& a, wall_time now) const noexcept {
+  return !paused_ && !a.paused && a.in_flight < a.concurrency && a.breaker.allows(now);
+}
+
+/// Gives the agent work while it can take some: the best of what names it and of what it is able to do.
+void task_queue::pump(agent_entry& a, wall_time now, random_source&) {
+  while (can_take(a, now)) {
+    const ready_set* best = a.ready.empty() ? nullptr : &a.ready;
+    for (std::size_t i = 0; i < a.can.size(); ++i) {
+      auto& pool = *a.places[i].pool;
+      if (pool.waiting == 0) continue;
+      for (std::uint8_t level = 0; level <= a.can[i].up_to; ++level)
+        if (const auto& line = pool.ready[level]; !line.empty() && (!best || *line.begin() < *best->begin())) best = &line;
+    }
+    if (!best) break;
+    assign(a, tasks_.at(best->begin()->second), now);
+  }
+  relist(a, now);
+  if (a.breaker.now_is() == circuit_breaker::state::open && a.breaker.until() > now) breakers_.emplace(a.breaker.until(), a.id);
+}
+
+void task_queue::pump_all(wall_time now, random_source& chance) {
+  for (auto& [id, a] : agents_) pump(a, now, chance);
+}
+
+void task_queue::assign(agent_entry& a, task_entry& t, wall_time now) {
+  leave_line(t);
+  t.state = task_state::running;
+  t.attempt += 1;
+  t.task_status::agent = a.id;
+  t.not_before = {};
+  if (t.started == wall_time{}) t.started = now;
+  if (t.attempt == 1) budget_.first_attempt();
+  a.in_flight += 1;
+  a.breaker.started(now);
+  out_.messages.push_back({t.id, a.id, t.attempt, false});
+  changed(t);
+}
+
+ready_set& task_queue::line_of(const task_entry& t) {
+  if (t.task_spec::agent) return agents_.at(t.task_spec::agent).ready;
+  return choice_.pool(t.capability).ready[t.complexity];
+}
+
+void task_queue::leave_line(task_entry& t) {
+  if (t.state == task_state::waiting) delayed_.erase({t.not_before, t.id});
+  if (t.state != task_state::queued) return;
+  const auto gone = line_of(t).erase({t.rank(), t.id});
+  if (!t.task_spec::agent) choice_.pool(t.capability).waiting -= gone;
+}
+
+/// Nothing is in its way any more but that an agent be free.
+void task_queue::make_ready(task_entry& t, wall_time now, random_source& chance) {
+  t.state = task_state::queued;
+  changed(t);
+  line_of(t).emplace(t.rank(), t.id);
+  if (t.task_spec::agent) return pump(agents_.at(t.task_spec::agent), now, chance);
+  choice_.pool(t.capability).waiting += 1;
+  while (t.state == task_state::queued) {
+    auto* a = choice_.choose(t.capability, t.complexity, chance);
+    if (!a) return;
+    pump(*a, now, chance);
+    if (t.state == task_state::queued && a->listed) return;
+  }
+}
+
+// -- tasks
+
+void task_queue::submit(task_spec spec, wall_time now, random_source& chance) {
+  const auto id = spec.id;
+  auto& t = tasks_[id];
+  order_.insert(id);
+  static_cast<task_spec&>(t) = std::move(spec);
+  if (t.deadline != wall_time::max()) deadlines_.emplace(t.deadline, id);
+  for (const auto& d : t.needs)
+    if (auto* on = live(d.on)) {
+      on->dependents.push_back(id);
+      t.unmet += 1;
+    }
+  t.state = task_state::waiting;
+  changed(t);
+  if (t.parent != task_id{}) {
+    auto* parent = live(t.parent);
+    if (parent) {
+      parent->children.push_back(id);
+      parent->open += 1;
+    }
+    if (!parent || parent->ending != task_state::queued) {
+      begin_ending(t, task_state::cancelled, {"parent_ended", "the task that it belongs to has ended", {}}, now);
+      return settle(now, chance);
+    }
+  }
+  if (t.group != fan_in::none) t.state = task_state::running; // until its children end
+  else if (t.unmet == 0) make_ready(t, now, chance);
+  settle(now, chance);
+}
+
+bool task_queue::answer(task_id id, std::uint32_t attempt, const verdict& v, wall_time now, random_source& chance) {
+  auto* t = live(id);
+  if (!t || t->state != task_state::running || t->attempt != attempt || t->group != fan_in::none) return false;
+  auto& a = agents_.at(t->task_status::agent);
+  a.in_flight -= 1;
+  switch (v.what) {
+  case verdict::kind::succeeded: a.breaker.succeeded(); break;
+  case verdict::kind::failed:
+    if (v.final) a.breaker.dropped(now); // the task's fault, not the agent's
+    else a.breaker.failed(limits_.breaker, now, chance);
+    break;
+  case verdict::kind::cancelled: a.breaker.dropped(now); break;
+  }
+  t->state = task_state::waiting;
+  changed(*t);
+  if (v.what == verdict::kind::succeeded) {
+    t->error = {};
+    end(*t, task_state::succeeded, now);
+  } else if (t->ending != task_state::queued) {
+    if (t->open == 0) end(*t, t->ending, now);
+  } else {
+    t->error = v.error;
+    const bool again = v.what == verdict::kind::failed && !v.final && t->attempt < t->retry.attempts;
+    if (again) {
+      t->not_before = now + backoff_of(t->retry, t->attempt, chance) + budget_.take(now);
+      delayed_.emplace(t->not_before, id);
+    } else end(*t, t->retry.attempts > 1 && !v.final ? task_state::dead : task_state::failed, now);
+  }
+  settle(now, chance);
+  pump(a, now, chance);
+  return true;
+}
+
+/// Everything of it ends as `as`: at once what has not begun, by its agent's acknowledgement what has.
+void task_queue::begin_ending(task_entry& t, task_state as, task_error why, wall_time now) {
+  std::vector<task_entry*> all{&t};
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    auto& one = *all[i];
+    if (ended(one.state) || one.ending != task_state::queued) continue;
+    one.ending = i == 0 ? as : task_state::cancelled;
+    one.error = i == 0 ? why : task_error{"parent_ended", "the task that it belongs to ended", {}};
+    changed(one);
+    for (const auto child : one.children)
+      if (auto* c = live(child)) all.push_back(c);
+    if (one.state == task_state::running && one.group == fan_in::none) {
+      out_.messages.push_back({one.id, one.task_status::agent, one.attempt, true});
+      continue;
+    }
+    leave_line(one);
+    one.state = one.group == fan_in::none ? task_state::waiting : task_state::running;
+    one.not_before = {};
+    if (one.open != 0) continue;
+    if (one.group == fan_in::none) end(one, one.ending, now);
+    else finish_group(one, now);
+  }
+}
+
+bool task_queue::cancel(task_id id, wall_time now, random_source& chance) {
+  auto* t = live(id);
+  if (!t) return false;
+  begin_ending(*t, task_state::cancelled, {"cancelled", "it was cancelled", {}}, now);
+  settle(now, chance);
+  return true;
+}
+
+void task_queue::end(task_entry& t, task_state as, wall_time now) {
+  deadlines_.erase({t.deadline, t.id});
+  t.state = as;
+  t.task_status::ended = now;
+  t.not_before = {};
+  changed(t);
+  ends_.push_back(t.id);
+}
+
+/// What follows from the ends: dependents, groups, parents. A list and no recursion: chains may be long.
+void task_queue::settle(wall_time now, random_source& chance) {
+  for (std::size_t i = 0; i < ends_.size(); ++i) {
+    auto& t = tasks_.at(ends_[i]);
+    for (const auto id : std::exchange(t.dependents, {})) {
+      auto* d = live(id);
+      if (!d || d->unmet == 0) continue;
+      const auto on = std::find_if(d->needs.begin(), d->needs.end(), [&](const dependency& n) { return n.on == t.id; });
+      if (t.state != task_state::succeeded && !on->any_end) {
+        if (d->ending == task_state::queued)
+          begin_ending(*d, task_state::failed, {"dependency_failed", "a task that it depends on did not succeed", {}}, now);
+      } else if (--d->unmet == 0 && d->ending == task_state::queued) make_ready(*d, now, chance);
+    }
+    out_.ended.emplace_back(t.id, static_cast<const task_status&>(t));
+    if (auto* parent = t.parent != task_id{} ? live(t.parent) : nullptr) child_ended(*parent, t, now);
+    if (t.group != fan_in::none)
+      for (const auto child : t.children) { // kept for its sake
+        tasks_.erase(child);
+        order_.erase(child);
+      }
+    const bool kept = t.parent != task_id{} && live(t.parent) && live(t.parent)->group != fan_in::none;
+    if (!kept) {
+      const auto id = t.id;
+      tasks_.erase(id);
+      order_.erase(id);
+    }
+  }
+  ends_.clear();
+}
+
+void task_queue::child_ended(task_entry& parent, task_entry& child, wall_time now) {
+  parent.open -= 1;
+  if (parent.group == fan_in::none) {
+    if (parent.open == 0 && parent.ending != task_state::queued && parent.state == task_state::waiting) end(parent, parent.ending, now);
+    return;
+  }
+  const bool good = child.state == task_state::succeeded;
+  if (child.undo_of == task_id{}) ++(good ? parent.good : parent.bad);
+  if (parent.ending == task_state::queued) { // not decided yet
+    const auto failed = [&](std::string why) {
+      begin_ending(parent, task_state::failed, {"group_failed", std::move(why), {}}, now);
+    };
+    const bool over = parent.open == 0;
+    switch (parent.group) {
+    case fan_in::none: break;
+    case fan_in::all:
+      if (!good) return failed("one of its tasks " + std::string(child.state == task_state::cancelled ? "was cancelled" : "failed") + ": " + child.error.reason);
+      if (over) return begin_ending(parent, task_state::succeeded, {}, now);
+      return;
+    case fan_in::first:
+      if (good) return begin_ending(parent, task_state::succeeded, {}, now);
+      if (over) return failed("none of its tasks succeeded");
+      return;
+    case fan_in::quorum:
+      if (parent.good >= parent.quorum) return begin_ending(parent, task_state::succeeded, {}, now);
+      if (parent.good + parent.open < parent.quorum) return failed("too few of its tasks can succeed");
+      return;
+    case fan_in::best_effort:
+      if (over) return begin_ending(parent, task_state::succeeded, {}, now);
+      return;
+    }
+  }
+  if (parent.open == 0) finish_group(parent, now);
+}
+
+/// All its tasks have ended. What succeeded in vain is undone first, the last one first, one after the other.
+void task_queue::finish_group(task_entry& group, wall_time now) {
+  if (group.ending == task_state::succeeded || group.undoing) return end(group, group.ending, now);
+  std::vector<const task_entry*> done;
+  for (const auto id : group.children)
+    if (const auto* c = find(id); c && c->state == task_state::succeeded && c->undo_agent) done.push_back(c);
+  if (done.empty()) return end(group, group.ending, now);
+  std::sort(done.begin(), done.end(), [](const auto* a, const auto* b) {
+    return std::pair(a->task_status::ended, a->id) > std::pair(b->task_status::ended, b->id);
+  });
+  group.undoing = true;
+  group.state = task_state::running;
+  task_id before{};
+  std::vector<task_spec> steps;
+  for (const auto* c : done) {
+    task_spec undo;
+    undo.id = next_id(now);
+    undo.parent = group.id;
+    undo.undo_of = c->id;
+    undo.agent = c->undo_agent;
+    undo.priority = c->priority;
+    undo.submitted = now;
+    undo.retry = c->retry;
+    undo.retry.attempts = std::max(5U, c->retry.attempts); // a step that is not undone is worse than a late one
+    if (before != task_id{}) undo.needs.push_back({before, true});
+    before = undo.id;
+    steps.push_back(std::move(undo));
+  }
+  for (auto& undo : steps) {
+    out_.created.push_back(undo);
+    auto& t = tasks_[undo.id];
+    order_.insert(undo.id);
+    static_cast<task_spec&>(t) = std::move(undo);
+    t.state = task_state::waiting;
+    for (const auto& d : t.needs) {
+      tasks_.at(d.on).dependents.push_back(t.id);
+      t.unmet += 1;
+    }
+    if (t.unmet == 0) { // begun by the next `wake`, which is due at once: no agent is given work from inside an end
+      t.not_before = now;
+      delayed_.emplace(now, t.id);
+    }
+    changed(t);
+    auto& g = tasks_.at(t.parent);
+    g.children.push_back(t.id);
+    g.open += 1;
+  }
+}
+
+void task_queue::pause_agent(entity_id id, bool paused, wall_time now, random_source& chance) {
+  auto& a = agent(id, {});
+  a.paused = paused;
+  pump(a, now, chance);
+}
+
+void task_queue::pause(bool paused, wall_time now, random_source& chance) {
+  paused_ = paused;
+  pump_all(now, chance);
+}
+
+// -- time
+
+void task_queue::wake(wall_time now, random_source& chance) {
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    auto* t = live(deadlines_.begin()->second);
+    deadlines_.erase(deadlines_.begin());
+    if (t && t->ending == task_state::queued)
+      begin_ending(*t, task_state::failed, {"deadline_passed", "its deadline passed before it ended", {}}, now);
+  }
+  settle(now, chance);
+  while (!delayed_.empty() && delayed_.begin()->first <= now) {
+    auto* t = live(delayed_.begin()->second);
+    delayed_.erase(delayed_.begin());
+    if (!t) continue;
+    t->not_before = {};
+    make_ready(*t, now, chance);
+  }
+  while (!breakers_.empty() && breakers_.begin()->first <= now) {
+    const auto id = breakers_.begin()->second;
+    breakers_.erase(breakers_.begin());
+    if (auto* a = find_agent(id)) pump(*a, now, chance);
+  }
+}
+
+wall_time task_queue::next_wake() const noexcept {
+  auto at = wall_time::max();
+  if (!deadlines_.empty()) at = std::min(at, deadlines_.begin()->first);
+  if (!delayed_.empty()) at = std::min(at, delayed_.begin()->first);
+  if (!breakers_.empty()) at = std::min(at, breakers_.begin()->first);
+  return at;
+}
+
+// -- after a start
+
+void task_queue::restore(task_spec spec, task_status status) {
+  last_id_ = std::max(last_id_, spec.id.value());
+  auto& t = tasks_[spec.id];
+  order_.insert(spec.id);
+  static_cast<task_spec&>(t) = std::move(spec);
+  static_cast<task_status&>(t) = std::move(status);
+}
+
+void task_queue::restored(const std::unordered_map<task_id, task_state>& outcome, wall_time now, random_source& chance) {
+  // Ended tasks are kept only as children of live groups.
+  for (auto at = tasks_.begin(); at != tasks_.end();) {
+    const auto& t = at->second;
+    const auto* parent = t.parent != task_id{} ? live(t.parent) : nullptr;
+    if (ended(t.state) && (!parent || parent->group == fan_in::none)) {
+      order_.erase(at->first);
+      at = tasks_.erase(at);
+    } else ++at;
+  }
+  std::vector<task_id> hopeless;
+  for (const auto id : order_) {
+    auto& t = tasks_.at(id);
+    if (auto* parent = t.parent != task_id{} ? live(t.parent) : nullptr) {
+      parent->children.push_back(id);
+      if (!ended(t.state)) parent->open += 1;
+      else if (t.undo_of == task_id{}) ++(t.state == task_state::succeeded ? parent->good : parent->bad);
+      if (t.undo_of != task_id{}) parent->undoing = true;
+    }
+    if (ended(t.state)) continue;
+    if (t.deadline != wall_time::max()) deadlines_.emplace(t.deadline, id);
+    bool lost = false;
+    for (const auto& d : t.needs) {
+      if (auto* on = live(d.on)) {
+        on->dependents.push_back(id);
+        t.unmet += 1;
+        continue;
+      }
+      const auto known = tasks_.find(d.on);
+      const auto other = outcome.find(d.on);
+      const bool good = known != tasks_.end() ? known->second.state == task_state::succeeded
+                                              : other != outcome.end() && other->second == task_state::succeeded;
+      lost = lost || (!good && !d.any_end);
+    }
+    if (t.state == task_state::running && t.group == fan_in::none) agent(t.task_status::agent, {}).in_flight += 1;
+    if (lost && t.state == task_state::waiting) hopeless.push_back(id);
+  }
+  for (const auto id : hopeless)
+    if (auto* t = live(id); t && t->ending == task_state::queued)
+      begin_ending(*t, task_state::failed, {"dependency_failed", "a task that it depends on did not succeed", {}}, now);
+  settle(now, chance);
+  std::vector<task_id> again;
+  for (const auto id : order_) {
+    const auto& t = tasks_.at(id);
+    if (ended(t.state) || t.ending != task_state::queued || t.group != fan_in::none || t.state == task_state::running || t.unmet != 0) continue;
+    again.push_back(id);
+  }
+  for (const auto id : again) {
+    auto* t = live(id);
+    if (!t) continue;
+    if (t->state == task_state::waiting && t->not_before > now) delayed_.emplace(t->not_before, id);
+    else make_ready(*t, now, chance);
+  }
+}
+
+// -- what it tells
+
+std::optional<std::size_t> task_queue::position(task_id id) const {
+  const auto* t = find(id);
+  if (!t || t->state != task_state::queued) return std::nullopt;
+  const auto& line = const_cast<task_queue*>(this)->line_of(*t);
+  return static_cast<std::size_t>(std::distance(line.begin(), line.find({t->rank(), id})));
+}
+
+queue_effects task_queue::take() {
+  out_.changed.assign(changed_.begin(), changed_.end());
+  changed_.clear();
+  return std::exchange(out_, {});
+}
+
+std::vector<task_id> task_queue::oldest(std::size_t n) const {
+  std::vector<task_id> first;
+  for (const auto id : order_) {
+    if (first.size() == n) break;
+    first.push_back(id);
+  }
+  return first;
+}
+
+std::optional<std::size_t> find_cycle(const std::vector<std::vector<std::size_t>>& needs) {
+  std::vector<std::size_t> waits_for(needs.size());
+  std::vector<std::vector<std::size_t>> needed_by(needs.size());
+  for (std::size_t i = 0; i < needs.size(); ++i)
+    for (const auto on : needs[i]) {
+      needed_by[on].push_back(i);
+      waits_for[i] += 1;
+    }
+  std::vector<std::size_t> free;
+  for (std::size_t i = 0; i < needs.size(); ++i)
+    if (waits_for[i] == 0) free.push_back(i);
+  for (std::size_t i = 0; i < free.size(); ++i)
+    for (const auto next : needed_by[free[i]])
+      if (--waits_for[next] == 0) free.push_back(next);
+  for (std::size_t i = 0; i < needs.size(); ++i)
+    if (waits_for[i] != 0) return i;
+  return std::nullopt;
+}
+
+} // namespace hive::actors::scheduling

@@ -1,0 +1,124 @@
+// Taking a request back: "hive.task.cancel" on the system lane names an attempt of a task, or a step's ask made on its
+// behalf. Once its answer is committed, nothing of the request takes effect any more.
+#include "actors/shard_core.hpp"
+
+namespace hive::actors {
+namespace {
+
+const error& taken_back() {
+  static const error why{errc::application, "cancelled", "the request was cancelled by the one who sent it"};
+  return why;
+}
+
+bool about(const envelope& request, const envelope& recall) {
+  const auto& to = request.reply_to;
+  const auto& wanted = recall.reply_to;
+  return to && to.asker == recall.sender && to.task == wanted.task && to.turn == wanted.turn && to.step == wanted.step;
+}
+
+} // namespace
+
+/// Messages of one sender come in order, so the request is here already: it waits in the mailbox, its turn waits, or it
+/// is over.
+void shard_core::recall(activation& a, std::unique_ptr<envelope> e) {
+  auto* turn = a.more && a.more->turn ? a.more->turn.get() : nullptr;
+  if (turn && turn->in && about(*turn->in, *e)) {
+    turn->recall = std::move(e);
+    if (turn->waits == wait_kind::step && !turn->steps[turn->waiting_step].finished) {
+      const auto& s = turn->steps[turn->waiting_step];
+      if (s.what == step_state::kind::ask) return forward_recall(a, *turn);
+      if (s.what == step_state::kind::run) return; // it cannot be taken out of its thread: its end is waited for
+    }
+    return end_recalled(a);
+  }
+  bool another_before = turn && turn->in && turn->in->sender == e->sender;
+  envelope* found = nullptr;
+  a.box.each(lane::user, [&](envelope& queued) {
+    if (about(queued, *e)) found = &queued;
+    else if (!found && queued.from_where == envelope::origin::send && queued.sender == e->sender) another_before = true;
+    return found == nullptr;
+  });
+  if (found && another_before) { // refused when its turn comes: "handled" is said in order
+    found->recall = std::move(e);
+    return;
+  }
+  if (found) {
+    auto request = a.box.take(lane::user, found);
+    queued_change_ -= 1;
+    request->recall = std::move(e);
+    return refuse_recalled(a, std::move(request));
+  }
+  auto r = make_record(a, e->who); // over, or its agent answers later: that answer comes too late
+  r->writes = true;
+  r->position = services_.allot(id_);
+  mark(a, *r, *e);
+  e->reply_to.asker = e->sender;
+  add_reply(a, *r, *e, {}, &taken_back());
+  r->message = std::move(e);
+  submit(a, std::move(r));
+}
+
+/// The request has not begun.
+void shard_core::refuse_recalled(activation& a, std::unique_ptr<envelope> request) {
+  auto r = make_record(a, request->who);
+  r->writes = true;
+  r->position = services_.allot(id_);
+  mark(a, *r, *request);
+  mark(a, *r, *request->recall);
+  add_reply(a, *r, *request, {}, &taken_back());
+  r->message = std::move(request);
+  submit(a, std::move(r));
+}
+
+/// What the turn waits for was asked on the same behalf.
+void shard_core::forward_recall(activation& a, turn_host& host) {
+  const auto k = static_cast<std::uint32_t>(host.waiting_step);
+  const auto& s = host.steps[k];
+  if (!host.accepted) return end_recalled(a); // never sent
+  const std::string name = s.target.substr(0, s.target.find('\n'));
+  const auto target = services_.known(host.in->who, entity_kind::agent, name);
+  if (!target) { // after a start, names have to be looked up again
+    services_.resolve(host.in->who, entity_kind::agent, name, [this, id = a.id, number = host.number, g = a.generation](result<entity_id> found) {
+      services_.post(id, std::make_unique<call_op>([id, number, g, gone = !found && found.error().code == errc::not_found](shard_core& shard) {
+        activation* back = shard.find(id);
+        if (!back || back->generation != g || !back->more || !back->more->turn || back->more->turn->number != number) return;
+        if (!gone) shard.forward_recall(*back, *back->more->turn);
+        else shard.end_recalled(*back); // whom it asked is gone
+        if (auto* still = shard.find(id)) shard.make_ready(*still);
+      }));
+    });
+    return;
+  }
+  auto r = make_record(a, host.in->who);
+  r->writes = true;
+  r->position = services_.allot(id_);
+  envelope extra(host.in->who, *target, envelope::origin::send);
+  extra.reply_to = {a.id, host.number, k, {}};
+  extra.trace = host.in->trace;
+  add_outbox(a, *r, *target, lane::system, "hive.task.cancel", {}, extra);
+  submit(a, std::move(r));
+}
+
+/// The waiting turn ends here; nothing of it is committed but that.
+void shard_core::end_recalled(activation& a) {
+  services_.gauges().waiting.fetch_sub(1, std::memory_order_relaxed);
+  auto host = std::move(a.more->turn);
+  auto r = make_record(a, host->in->who);
+  r->writes = true;
+  r->position = services_.allot(id_);
+  if (host->accepted) r->ended = host->number;
+  if (host->in->from_where == envelope::origin::send) mark(a, *r, *host->in);
+  mark(a, *r, *host->recall);
+  if (host->reply) {
+    mark(a, *r, *host->reply);
+    r->reply = std::move(host->reply);
+  }
+  add_reply(a, *r, *host->in, {}, &taken_back());
+  r->message = std::move(host->in);
+  r->message->recall = std::move(host->recall);
+  a.more->read_wanted = false;
+  a.doing = activity::idle;
+  submit(a, std::move(r));
+}
+
+} // namespace hive::actors

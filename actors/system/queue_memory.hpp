@@ -1,0 +1,87 @@
+/// @file
+/// What a queue entity keeps in memory between its turns, and how it is made from its rows.
+#pragma once
+
+#include "actors/activation.hpp"
+#include "actors/scheduling/schedule.hpp"
+#include "actors/scheduling/task_rows.hpp"
+#include "config/settings.hpp"
+
+#include <map>
+#include <unordered_map>
+
+namespace hive::actors {
+
+/// The queue entity's small state: where its live tasks are found, and the timer that is set.
+struct queue_state {
+  std::uint64_t floor = 0;                       ///< Tasks with lower ids have ended, but for those in `stragglers`.
+  std::vector<std::uint64_t> stragglers;
+  std::string alarm;                             ///< Token of the timer that wakes the queue; empty: none.
+  std::int64_t alarm_at = 0;
+  std::string encode() const;
+  static queue_state decode(std::string_view bytes);
+};
+
+/// What people set about a queue: row "control".
+struct queue_control {
+  bool paused = false;
+  struct agent {
+    bool paused = false;
+    std::uint32_t concurrency = 0;               ///< 0: as `tasks.concurrency` says.
+    std::string name;
+  };
+  std::map<std::uint64_t, agent> agents;         ///< By id.
+  std::string encode() const;
+  static queue_control decode(const std::string& text);
+};
+
+/// An agent that capabilities may choose.
+struct able_agent {
+  entity_id id;
+  std::string name;
+  std::vector<scheduling::capability> can;
+  std::uint32_t weight = 1;
+};
+
+/// All that is read when a queue activates.
+struct queue_rows {
+  std::vector<scheduling::stored_task> tasks;
+  std::unordered_map<scheduling::task_id, scheduling::task_state> outcome; ///< Of ended ones that live ones need.
+  std::vector<able_agent> able;
+  bool able_read = false;
+  queue_control control;
+  std::vector<std::pair<std::string, std::string>> schedules;
+  scheduling::task_id newest;
+};
+result<queue_rows> read_queue(persistence::store_reader& store, tenant_context who, entity_id queue, const queue_state& state);
+result<std::vector<able_agent>> read_able(persistence::store_reader& store, tenant_context who);
+
+struct queue_memory final : entity_memory {
+  queue_memory(const config::settings& settings, wall_time now);
+
+  scheduling::task_queue core;
+  queue_control control;
+  bool able_known = false;                       ///< Whether the directory was asked who can do what.
+  std::map<std::string, scheduling::schedule> schedules;
+
+  /// What an attempt is sent with. Kept from submission to the first attempt, while there is room; else read again.
+  struct work {
+    std::string type;
+    payload body;
+    std::string principal;
+  };
+  std::unordered_map<scheduling::task_id, work> held;
+  std::uint64_t held_bytes = 0;
+  std::unordered_map<scheduling::task_id, scheduling::task_progress> progress;
+  std::uint32_t ended_since = 0;                 ///< Since the floor was written.
+
+  // Of the turn that runs.
+  std::unordered_map<scheduling::task_id, scheduling::task_record> born;
+  std::vector<scheduling::task_id> told;         ///< Progress came.
+  std::optional<std::pair<scheduling::task_id, payload>> result;
+
+  void hold(scheduling::task_id id, std::string type, payload body, std::string principal);
+  std::optional<work> release(scheduling::task_id id);
+};
+
+} // namespace hive::actors
