@@ -14,6 +14,14 @@ namespace hive::actors {
 
 class deadline_wheel;
 
+/// Hears when an ask that it let in has its answer.
+class ask_gate {
+public:
+  virtual ~ask_gate() = default;
+  /// Any thread.
+  virtual void left(tenant_id tenant) noexcept = 0;
+};
+
 /// Shared by the ask's envelope and the deadline wheel; the first to settle it wins. Any thread.
 class ask_ticket {
 public:
@@ -25,23 +33,40 @@ public:
       a.idempotency_key = std::move(key_);
       sink_->answered(std::move(a));
       sink_.reset();
+      leave();
     }
   }
   void fail(error&& e) {
     if (!settled_.exchange(true, std::memory_order_acq_rel)) {
       sink_->failed(std::move(e), key_);
       sink_.reset();
+      leave();
     }
   }
   bool settled() const noexcept { return settled_.load(std::memory_order_acquire); }
   steady_time deadline() const noexcept { return deadline_; }
 
+  /// It counts as under way at `gate`, once, until it is settled. @returns false when it was settled before.
+  bool enter(ask_gate& gate, tenant_id tenant) noexcept {
+    gate_ = &gate;
+    tenant_ = tenant;
+    return passage_.exchange(passage::inside, std::memory_order_acq_rel) == passage::outside;
+  }
+
 private:
+  enum class passage : std::uint8_t { outside, inside, left };
+  void leave() noexcept {
+    if (passage_.exchange(passage::left, std::memory_order_acq_rel) == passage::inside) gate_->left(tenant_);
+  }
+
   friend class ticket_ref;
   friend class deadline_wheel;
   std::unique_ptr<reply_sink> sink_;
   std::string key_;
   steady_time deadline_;
+  ask_gate* gate_ = nullptr;        // published by `passage_`
+  tenant_id tenant_;
+  std::atomic<passage> passage_{passage::outside};
   std::atomic<bool> settled_{false};
   std::atomic<int> references_{1};
   deadline_wheel* wheel_ = nullptr; // set once, before the ticket is shared

@@ -12,6 +12,8 @@
 /// | `entity.stop`, `entity.start`, `entity.restart` | `{"kind","name","reset"?}`; `reset` with `restart` of an agent | `{"kind","name","revision","change":"stopping"}` ...; `not_found` |
 /// | `key.create`       | `{"id","secret_hash","role","label"}`                       | `{"id"}` |
 /// | `key.delete`       | `{"id"}`                                                    | `{"deleted":true}` |
+/// | `dead_letter.redrive` | `{"number"}`: sent again to its receiver, as the caller's  | `{"number"}`; `not_found` |
+/// | `dead_letter.drop` | `{"number"}`                                                | `{"number"}`; `not_found` |
 ///
 /// An apply is one turn: all of it is there, or none. Errors name the member at fault as "agents[3].spec.behaviour".
 ///

@@ -43,12 +43,16 @@ std::unique_ptr<reply_sink> on_reply(std::function<void(result<ask_answer>)> don
 
 node_host::node_host(node_host_parts parts)
   : parts_(std::move(parts)), names_(names_kept), loader_(parts_.behaviours, names_), shard_count_(parts_.store.shard_count()),
-    number_(++hosts_made), chance_(parts_.seed) {
+    number_(++hosts_made), gate_({parts_.settings.node.asks_under_way, parts_.settings.node.asks_waiting}), chance_(parts_.seed) {
   add_system_behaviours(parts_.behaviours, parts_.behaviours, parts_.settings);
 }
 
 node_host::~node_host() {
   stopping_ = true;
+  {
+    std::lock_guard lock(gate_guard_);
+    gate_ = gate({}); // who still waits hears `dropped`
+  }
   watch_.reset();
   if (executor_threads_) executor_threads_->stop();
   if (readers_) readers_->stop();
@@ -62,11 +66,19 @@ result<void> node_host::start() {
   if (!claimed) return claimed.error();
   auto reader = parts_.store.reader();
   if (!reader) return reader.error();
+  for (std::string after;;) { // only those with a weight of their own: a hive may have very many tenants
+    auto page = (*reader)->tenants(after, 1'000);
+    if (!page) return page.error();
+    for (const auto& t : *page)
+      if (t.spec.find("\"weight\"") != std::string::npos) set_weight(t);
+    if (page->size() < 1'000) break;
+    after = page->back().name;
+  }
 
   deadlines_ = std::make_unique<deadline_wheel>(parts_.clock);
   commit_ = std::make_unique<persistence::commit_thread>(
     parts_.store, *this, parts_.clock, persistence::batch_limits{s.node.batch_turns, s.node.batch_bytes},
-    persistence::trim_policy{s.keep.keys, s.keep.events});
+    persistence::trim_policy{s.keep.keys, s.keep.events, s.keep.dead_letters, s.keep.audit});
   readers_ = std::make_unique<worker_pool<std::unique_ptr<store_reader>>>(s.node.reader_threads, [this] {
     auto r = parts_.store.reader();
     if (!r) {
@@ -199,8 +211,43 @@ void node_host::accept(tenant_context who, ask_request&& request, ticket_ref tic
   e->deadline = ticket->deadline();
   e->accepted_at = parts_.clock.steady_now();
   e->ticket = std::move(ticket);
-  add(metrics(who.tenant()).mine().asks);
-  shards_->post(shard, std::move(e));
+  auto& of_tenant = metrics(who.tenant());
+  add(of_tenant.mine().asks);
+  {
+    std::lock_guard lock(gate_guard_);
+    switch (gate_.arrive(to.tenant(), of_tenant.weight.load(std::memory_order_relaxed), e)) {
+    case gate::verdict::enter: break;
+    case gate::verdict::wait: return;
+    case gate::verdict::refuse:
+      add(of_tenant.mine().rejected);
+      e->ticket->fail({errc::resource_exhausted, "tenant_overloaded", "the tenant has node.asks_waiting asks waiting already", {}, std::chrono::milliseconds{100}});
+      return;
+    }
+  }
+  let_in(std::move(e));
+}
+
+void node_host::let_in(std::unique_ptr<envelope> e) {
+  const entity_id to = e->to;
+  if (e->ticket->enter(*this, to.tenant())) post(to, std::move(e));
+  else left(to.tenant());
+}
+
+void node_host::left(tenant_id tenant) noexcept {
+  std::vector<tenant_id> leaving{tenant};
+  while (!leaving.empty()) {
+    std::vector<std::unique_ptr<envelope>> entering;
+    {
+      std::lock_guard lock(gate_guard_);
+      for (const auto t : leaving) gate_.leave(t, [&](std::unique_ptr<envelope>&& e) { entering.push_back(std::move(e)); });
+    }
+    leaving.clear();
+    for (auto& e : entering) {
+      const entity_id to = e->to;
+      if (e->ticket->enter(*this, to.tenant())) post(to, std::move(e));
+      else leaving.push_back(to.tenant()); // its asker has heard `unknown` while it waited
+    }
+  }
 }
 
 void node_host::tell(tenant_context who, destination to, std::string type, payload body, trace_context trace, std::function<void(result<void>)> done) {
@@ -346,7 +393,14 @@ void node_host::publish_directory(const actor_record& r) {
   for (const auto& d : r.directory) {
     if (d.removed) names_.forget(r.entity.tenant(), d.row.kind, d.row.name);
   }
+  for (const auto& t : r.tenants) set_weight(t);
   if ((!r.tenants.empty() || !r.api_keys.empty()) && parts_.on_security_change) parts_.on_security_change(r);
+}
+
+void node_host::set_weight(const persistence::tenant_row& t) {
+  const auto spec = json::parse(t.spec, nullptr, false);
+  const auto given = spec.is_object() ? spec.value("weight", 0U) : 0U;
+  metrics(t.id).weight.store(std::clamp(given, 1U, 100U), std::memory_order_relaxed);
 }
 
 void node_host::availability(const error* why) {

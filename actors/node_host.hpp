@@ -3,6 +3,7 @@
 /// API in front, the store beneath. runtime/node makes one and starts the gateways on it.
 #pragma once
 
+#include "actors/admission.hpp"
 #include "actors/ask_ticket.hpp"
 #include "actors/caf/shard_actors.hpp"
 #include "actors/entity_loader.hpp"
@@ -29,7 +30,7 @@ struct node_host_parts {
 };
 
 /// All that `parts` refers to outlives it.
-class node_host final : public messaging, public shard_services, public persistence::commit_listener {
+class node_host final : public messaging, public shard_services, public persistence::commit_listener, public ask_gate {
 public:
   explicit node_host(node_host_parts parts);
   ~node_host() override;
@@ -80,6 +81,9 @@ private:
   void availability(const error* why) override;
 
   void accept(tenant_context who, ask_request&& request, ticket_ref ticket, entity_id to, std::string key, bool generated);
+  void let_in(std::unique_ptr<envelope> e);
+  void left(tenant_id tenant) noexcept override;
+  void set_weight(const persistence::tenant_row& t);
   void publish_directory(const actor_record& r);
   result<void> open_recorder();
   void report_overdue(entity_id entity, std::chrono::milliseconds ran);
@@ -102,6 +106,10 @@ private:
   entity_loader loader_;
   std::uint16_t shard_count_;
   std::uint64_t number_;                        // of this host in its process
+
+  using gate = admission<std::unique_ptr<envelope>>;
+  std::mutex gate_guard_;
+  gate gate_;
 
   mutable std::shared_mutex metrics_guard_;
   std::unordered_map<tenant_id, std::unique_ptr<tenant_metrics>> metrics_;

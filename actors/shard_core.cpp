@@ -175,7 +175,7 @@ void shard_core::make_ready(activation& a) {
   if (a.stopping) try_stop(a);
   if (a.queued || !runnable(a)) return;
   a.queued = true;
-  ready_.push(a.id.tenant(), &a);
+  ready_.push(a.id.tenant(), &a, services_.metrics(a.id.tenant()).weight.load(std::memory_order_relaxed));
 }
 
 void shard_core::read_clock() noexcept {

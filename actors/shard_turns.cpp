@@ -224,7 +224,7 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
                                             std::chrono::milliseconds{100}});
   durable = outgoing != 0;
   if (own.record) durable = durable || !own.record->logs.empty() || !own.record->items.empty() || !own.record->directory.empty() ||
-                            !own.record->tenants.empty() || !own.record->api_keys.empty() || !own.record->audit.empty() ||
+                            !own.record->tenants.empty() || !own.record->api_keys.empty() || !own.record->letters_gone.empty() || !own.record->audit.empty() ||
                             !own.record->events.empty();
 
   if (own.new_state && *own.new_state != a.state) {

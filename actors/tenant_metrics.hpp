@@ -43,6 +43,8 @@ public:
     return micros == 0 ? 0 : std::min<std::size_t>(static_cast<std::size_t>(std::bit_width(micros)) - 1, 23);
   }
 
+  std::atomic<std::uint32_t> weight{1};   ///< Of the tenant's turns among others' (`TenantSpec.weight`).
+
 private:
   std::array<slot, metric_slots> slots_;
 };

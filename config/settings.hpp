@@ -43,6 +43,8 @@ struct node_limits {
   std::uint32_t batch_turns = 4096;                // 1..65,536: in one commit
   std::uint64_t batch_bytes = 16 * 1024 * 1024;    // 64 KiB..256 MiB: in one commit
   std::uint32_t turns_per_slice = 200;             // 1..10,000: before a shard lets the next one run
+  std::uint32_t asks_under_way = 256;           // 1..1,000,000: of clients, while more than one tenant asks
+  std::uint32_t asks_waiting = 10'000;          // 1..10,000,000: of one tenant, beyond that
   milliseconds turn_end{60'000};                   // 10 ms..24 h: one turn that runs this long ends the process likewise
   std::uint32_t inbox_messages = 100'000;          // 100..10,000,000: accepted by a shard and not yet dispatched
 };
@@ -57,6 +59,8 @@ struct passivation_limits {
 struct retention {
   milliseconds keys{24 * 3600 * 1000};          // 1 s..30 d: answers to repeated idempotency keys
   milliseconds events{24 * 3600 * 1000};        // 1 s..30 d: of the event stream
+  milliseconds dead_letters{30LL * 24 * 3600 * 1000}; // 1 s..365 d: messages that could not be handled
+  milliseconds audit{365LL * 24 * 3600 * 1000}; // 1 d..3650 d: who changed what
   milliseconds tasks{7 * 24 * 3600 * 1000ULL};  // 1 s..365 d: results of finished tasks
 };
 

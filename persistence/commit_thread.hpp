@@ -32,6 +32,8 @@ struct commit_statistics {      ///< Written by the commit thread only, read by 
 struct trim_policy {
   std::chrono::milliseconds keep_keys{24 * 3600 * 1000};
   std::chrono::milliseconds keep_events{24 * 3600 * 1000};
+  std::chrono::milliseconds keep_dead_letters{30LL * 24 * 3600 * 1000};
+  std::chrono::milliseconds keep_audit{365LL * 24 * 3600 * 1000};
   std::chrono::milliseconds every{5'000};
   std::size_t rows_at_once = 2'000;
 };

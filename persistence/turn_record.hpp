@@ -179,6 +179,7 @@ struct turn_record : mpsc_node {
   std::vector<audit_row> audit;
   std::vector<event_row> events;
   std::vector<dead_letter_row> dead_letters;
+  std::vector<std::uint64_t> letters_gone; ///< Numbers of the tenant's dead letters that were sent again or dropped.
 
   std::uint64_t bytes = 256;       ///< Rough size, for the bounds of run-ahead and batches; set before `submit`.
 };

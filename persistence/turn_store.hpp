@@ -67,6 +67,14 @@ struct event_page {
   std::string end;                     ///< Resume from here even when `events` is empty.
 };
 
+struct stored_dead_letter {
+  std::uint64_t number = 0;
+  wall_time at;
+  entity_id receiver;
+  std::string principal;               ///< Of the message.
+  dead_letter_row letter;
+};
+
 struct waiting_entity {                ///< A waiting turn found at start.
   entity_id entity;
   std::string principal;
@@ -112,7 +120,8 @@ public:
   /// Events of the tenant after `cursor` (empty: from now on).
   virtual result<event_page> events(tenant_context who, std::string_view cursor, std::size_t limit) = 0;
   virtual result<std::vector<std::pair<wall_time, audit_row>>> audit(tenant_context who, std::size_t limit) = 0;
-  virtual result<std::vector<dead_letter_row>> dead_letters(tenant_context who, std::size_t limit) = 0;
+  /// Newest first, those with a number below `before` (0: from the newest on).
+  virtual result<std::vector<stored_dead_letter>> dead_letters(tenant_context who, std::uint64_t before, std::size_t limit) = 0;
 
   // -- what the authenticator needs before there is a context, and what a node needs when it takes a shard. These see
   //    all tenants; nothing above `runtime::security` and shard recovery calls them.
@@ -133,6 +142,14 @@ struct shard_row {
   shard_id shard;
   node_generation owner;
   epoch fence;
+};
+
+/// What was written before these times may go.
+struct trim_horizon {
+  wall_time journal;                   ///< With the keys and answers in it.
+  wall_time events;
+  wall_time dead_letters{};
+  wall_time audit{};
 };
 
 class turn_store {
@@ -158,9 +175,9 @@ public:
   /// Takes one shard away from its owner, as another node would. For tests of the fence.
   virtual result<shard_row> claim(shard_id shard) = 0;
 
-  /// Deletes journal rows, events and finished keys that are older than retention: at most `limit` rows. Commit thread,
-  /// between batches. @returns how many went.
-  virtual result<std::size_t> trim(wall_time journal_before, wall_time events_before, std::size_t limit) = 0;
+  /// Deletes rows that are older than retention: at most `limit` of them. Commit thread, between batches.
+  /// @returns how many went.
+  virtual result<std::size_t> trim(const trim_horizon& before, std::size_t limit) = 0;
 
   virtual result<std::unique_ptr<store_reader>> reader() = 0;
   virtual std::uint16_t shard_count() const noexcept = 0;

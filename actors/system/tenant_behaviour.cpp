@@ -91,6 +91,30 @@ task<> delete_key(turn& self, json body) {
   self.reply(json_payload({{"deleted", true}}));
 }
 
+/// A dead letter ends here, in one commit with the message that takes its place, if any.
+task<> settle_letter(turn& self, json body, bool again) {
+  using persistence::stored_dead_letter;
+  const auto given = body.find("number");
+  if (given == body.end() || !given->is_number_unsigned()) throw bad_message("number", "number is required and must be a number");
+  const auto number = given->get<std::uint64_t>();
+  const auto who = system_turn::host(self).of->who;
+  auto letter_read = system_turn::read<stored_dead_letter>(self, [who, number](auto& r) -> result<stored_dead_letter> {
+    auto found = r.dead_letters(who, number + 1, 1);
+    if (!found) return found.error();
+    if (found->empty() || found->front().number != number) return error{errc::not_found, "not_found", "no such dead letter", "id"};
+    return std::move(found->front());
+  });
+  const auto letter = co_await letter_read;
+  if (again) {
+    auto message = decode_message(letter.letter.message, system_turn::incoming(self).who, letter.receiver);
+    if (!message) refuse(errc::internal, "malformed", "the stored message cannot be read", "id");
+    system_turn::send_to(self, letter.receiver, message->type, std::move(message->body));
+  }
+  system_turn::effects(self).letters_gone.push_back(number);
+  system_turn::audit(self, again ? "dead_letter.redrive" : "dead_letter.drop", "dead-letter/" + std::to_string(number), {{"reason", letter.letter.reason}});
+  self.reply(json_payload({{"number", number}}));
+}
+
 } // namespace
 
 task<> tenant_behaviour::handle(turn& self, message m) const {
@@ -100,6 +124,8 @@ task<> tenant_behaviour::handle(turn& self, message m) const {
     const json body = m.parse();
     co_await create_key(self, body);
   } else if (m.type == "key.delete") co_await delete_key(self, m.parse());
+  else if (m.type == "dead_letter.redrive") co_await settle_letter(self, m.parse(), true);
+  else if (m.type == "dead_letter.drop") co_await settle_letter(self, m.parse(), false);
   else if (m.type == "entity.stop" || m.type == "entity.start" || m.type == "entity.restart")
     co_await command(self, m.type.substr(7), m.parse());
   else if (m.type == "hive.child_ended") co_await child_ended(self, m.parse());

@@ -72,6 +72,7 @@ batch_writer::batch_writer(connection& on, const payload_codec& codec)
     key_delete_(on, "delete from api_key where id = ? and tenant = ?"),
     audit_(on, "insert into audit(tenant, at, entity, principal, action, target, detail) values(?, ?, ?, ?, ?, ?, ?)"),
     event_(on, "insert into event values(?, ?, ?, ?, ?, ?, ?)"),
+    letter_gone_(on, "delete from dead_letter where number = ? and tenant = ?"),
     dead_letter_(on, "insert into dead_letter(tenant, at, entity, principal, reason, message, detail) values(?, ?, ?, ?, ?, ?, ?)"),
     total_(on, "update total set entities = entities + ?, outbox = outbox + ?, waiting = waiting + ? where id = 1") {}
 
@@ -204,7 +205,7 @@ void batch_writer::put_rest(const turn_record& r, batch_tally& tally) {
   if (!r.outbox.empty() || !r.marks.empty()) put_messages(r, tally);
   if (r.accepted || r.ended || !r.steps.empty()) put_waiting(r, tally);
   if (!r.directory.empty() || !r.tenants.empty() || !r.api_keys.empty()) put_names(r);
-  if (!r.audit.empty() || !r.events.empty() || !r.dead_letters.empty()) put_reports(r, tally);
+  if (!r.audit.empty() || !r.events.empty() || !r.dead_letters.empty() || !r.letters_gone.empty()) put_reports(r, tally);
 }
 
 void batch_writer::put_messages(const turn_record& r, batch_tally& tally) {
@@ -285,6 +286,7 @@ void batch_writer::put_reports(const turn_record& r, batch_tally& tally) {
     event_.bind(tally.next_event++, tenant, at, r.entity, e.type, e.source, sealed(r, "event.data", e.data)).run();
   for (const auto& d : r.dead_letters)
     dead_letter_.bind(tenant, at, r.entity, r.who.principal(), d.reason, sealed(r, "dead_letter.message", d.message), d.detail).run();
+  for (const auto number : r.letters_gone) letter_gone_.bind(number, tenant).run();
 }
 
 blob batch_writer::sealed(const turn_record& r, std::string_view place, std::string_view bytes) {

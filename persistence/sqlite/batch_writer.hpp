@@ -91,7 +91,7 @@ private:
   statement key_delete_;
   statement audit_;
   statement event_;
-  statement dead_letter_;
+  statement letter_gone_, dead_letter_;
   statement total_;
 };
 

@@ -288,13 +288,15 @@ public:
     });
   }
 
-  result<std::vector<dead_letter_row>> dead_letters(tenant_context who, std::size_t limit) override {
-    return guarded<std::vector<dead_letter_row>>([&]() -> result<std::vector<dead_letter_row>> {
-      auto& s = prepared(dead_, "select entity, reason, message, detail from dead_letter where tenant = ? order by number desc limit ?");
-      resetting after(s.bind(who.tenant(), limit));
-      std::vector<dead_letter_row> found;
+  result<std::vector<stored_dead_letter>> dead_letters(tenant_context who, std::uint64_t before, std::size_t limit) override {
+    return guarded<std::vector<stored_dead_letter>>([&]() -> result<std::vector<stored_dead_letter>> {
+      auto& s = prepared(dead_, "select number, at, entity, principal, reason, message, detail from dead_letter "
+                                "where tenant = ? and number < ? order by number desc limit ?");
+      resetting after(s.bind(who.tenant(), before == 0 ? std::numeric_limits<std::int64_t>::max() : static_cast<std::int64_t>(before), limit));
+      std::vector<stored_dead_letter> found;
       while (s.step())
-        found.push_back({s.text(1), opened(entity_id{s.bits(0)}, "dead_letter.message", s.bytes(2)), s.text(3)});
+        found.push_back({s.bits(0), time_of(s.number(1)), entity_id{s.bits(2)}, s.text(3),
+                         {s.text(4), opened(entity_id{s.bits(2)}, "dead_letter.message", s.bytes(5)), s.text(6)}});
       return found;
     });
   }

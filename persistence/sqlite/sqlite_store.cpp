@@ -131,10 +131,12 @@ public:
     });
   }
 
-  result<std::size_t> trim(wall_time journal_before, wall_time events_before, std::size_t limit) override {
+  result<std::size_t> trim(const trim_horizon& before, std::size_t limit) override {
     return transact<std::size_t>([&]() -> result<std::size_t> {
-      const std::size_t rows = trim_journal(journal_before, limit);
-      return rows + trim_events(events_before, limit - rows);
+      std::size_t rows = trim_journal(before.journal, limit);
+      rows += trim_events(before.events, limit - rows);
+      rows += trim_reports(letter_trim_, before.dead_letters, limit - rows);
+      return rows + trim_reports(audit_trim_, before.audit, limit - rows);
     });
   }
 
@@ -222,6 +224,11 @@ private:
     return static_cast<std::size_t>(writer_->changes());
   }
 
+  std::size_t trim_reports(statement& trim, wall_time before, std::size_t limit) {
+    trim.bind(limit, before.time_since_epoch().count()).run();
+    return static_cast<std::size_t>(writer_->changes());
+  }
+
   directory_lock lock_;
   const std::unique_ptr<gathering_vfs> gathering_; // of the writer; before it, for it must outlive it
   const std::filesystem::path file_;
@@ -233,6 +240,9 @@ private:
   std::unique_ptr<connection> writer_;
   batch_writer rows_;
   statement begin_{*writer_, "begin immediate"};
+  // Numbers rise with time: the oldest few are looked at, not the table.
+  statement letter_trim_{*writer_, "delete from dead_letter where number in (select number from dead_letter order by number limit ?) and at < ?"};
+  statement audit_trim_{*writer_, "delete from audit where number in (select number from audit order by number limit ?) and at < ?"};
   statement commit_{*writer_, "commit"};
   statement journal_old_{*writer_, "select position, at from journal order by position limit ?"};
   statement journal_trim_{*writer_, "delete from journal where position <= ?"};

@@ -111,6 +111,13 @@ std::string render_list(const std::string& kind, const json& items, std::int64_t
              human_time(static_cast<std::int64_t>(number_of(item, "submitted_at"))), task_time(item, now_ms)});
     return t.text();
   }
+  if (kind == "dead-letters") {
+    table t({"ID", "RECEIVER", "TYPE", "REASON", "FROM", "AT"});
+    for (const auto& item : items)
+      t.add({text_of(item, "id"), text_of(item, "receiver"), text_of(item, "type"), text_of(item, "reason"),
+             or_dash(text_of(item, "from")), human_time(static_cast<std::int64_t>(number_of(item, "at")))});
+    return t.text();
+  }
   if (kind == "keys") {
     table t({"ID", "ROLE", "LABEL", "CREATED"});
     for (const auto& item : items)

@@ -6,10 +6,12 @@
 namespace hive::security {
 namespace {
 
-constexpr std::array<permission_row, 17> table{{
+constexpr std::array<permission_row, 19> table{{
     // permission          admin  tenant viewer
     {"agents.read",        true,  true,  true},
     {"agents.write",       true,  true,  false},
+    {"dead_letters.read",  true,  true,  true},
+    {"dead_letters.write", true,  true,  false},
     {"events.read",        true,  true,  true},
     {"explain.read",       true,  true,  true},
     {"health.read",        true,  true,  true},

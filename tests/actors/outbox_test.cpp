@@ -52,9 +52,31 @@ TEST_F(OutboxTest, MessageThatCrashesItsReceiverBecomesADeadLetterAndTheNextOnes
   ASSERT_TRUE(kit->ask("p", "send", {{"to", "l"}, {"ops", {std::string(5000, 'x'), "good"}}}));
   kit->settle();
   EXPECT_EQ(ops_of(*kit, "l"), json({"good"}));
-  const auto letters = kit->reader().dead_letters(kit->context(), 10);
+  const auto letters = kit->reader().dead_letters(kit->context(), 0, 10);
   ASSERT_TRUE(letters);
   EXPECT_EQ(letters->size(), 1U);
+}
+
+TEST_F(OutboxTest, DeadLetterIsSentAgainOnceOrDropped) {
+  auto kit = make();
+  kit->add_agent("q", "puppet");
+  kit->add_agent("p", "puppet");
+  ASSERT_TRUE(kit->ask("p", "send", {{"to", "q"}, {"ops", {"a", "b"}}})); // a puppet takes no "append"
+  kit->settle();
+  auto letters = kit->reader().dead_letters(kit->context(), 0, 10);
+  ASSERT_EQ(letters->size(), 2U);
+  const auto newest = letters->front().number;
+  EXPECT_TRUE(kit->admin("dead_letter.drop", {{"number", newest}}));
+  EXPECT_EQ(kit->admin("dead_letter.drop", {{"number", newest}}).error().code, errc::not_found);
+  const auto oldest = letters->back().number;
+  EXPECT_TRUE(kit->admin("dead_letter.redrive", {{"number", oldest}}));
+  EXPECT_EQ(kit->admin("dead_letter.redrive", {{"number", oldest}}).error().code, errc::not_found) << "once";
+  kit->settle();
+  letters = kit->reader().dead_letters(kit->context(), 0, 10);
+  ASSERT_EQ(letters->size(), 1U) << "refused again, so a dead letter again";
+  EXPECT_NE(letters->front().number, oldest);
+  EXPECT_EQ(kit->admin("dead_letter.redrive", {{"number", 999'999}}).error().code, errc::not_found);
+  EXPECT_EQ(kit->admin("dead_letter.redrive", json::object()).error().field, "number");
 }
 
 TEST_F(OutboxTest, FullOutboxRejectsTheTurnThatWouldOverfillIt) {

@@ -40,7 +40,7 @@ public:
   journal_position allot(shard_id) noexcept override { return journal_position{++next}; }
   result<std::vector<shard_row>> claim_all() override { return std::vector<shard_row>{}; }
   result<shard_row> claim(shard_id) override { return shard_row{}; }
-  result<std::size_t> trim(wall_time, wall_time, std::size_t limit) override {
+  result<std::size_t> trim(const trim_horizon&, std::size_t limit) override {
     std::lock_guard lock(guard);
     ++trims;
     const std::size_t n = std::min(limit, old_rows);
@@ -97,7 +97,7 @@ private:
 
 class CommitThread : public testing::Test {
 protected:
-  void start(batch_limits limits = {}) { thread.emplace(store, listener, clock, limits, trim_policy{1h, 1h, 5s, 100}); }
+  void start(batch_limits limits = {}) { thread.emplace(store, listener, clock, limits, trim_policy{.keep_keys = 1h, .keep_events = 1h, .every = 5s, .rows_at_once = 100}); }
   std::unique_ptr<turn_record> record(std::uint64_t base, bool writes = true) {
     auto r = std::make_unique<turn_record>(context_of(1), entity_id{tenant_id{1}, 5}, shard_id{1}, epoch{1});
     r->base = base;

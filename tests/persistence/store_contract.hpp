@@ -255,7 +255,7 @@ TEST_P(StoreContract, PositionsAreNeverAllottedTwice) {
   commit(r);
   reopen();
   EXPECT_GT(store->allot(r->shard), r->position);
-  EXPECT_TRUE(store->trim(at_ms(1'000'000), at_ms(1'000'000), 100));
+  EXPECT_TRUE(store->trim({at_ms(1'000'000), at_ms(1'000'000)}, 100));
   reopen();
   EXPECT_GT(store->allot(r->shard), r->position) << "though no row is left to show it";
 }
@@ -330,9 +330,9 @@ TEST_P(StoreContract, TrimmedAnswersAreNotFoundAndEndTheWalk) {
     commit(r);
     positions.push_back(r->position);
   }
-  EXPECT_EQ(*store->trim(at_ms(103), at_ms(0), 2), 2u) << "a bounded step";
-  EXPECT_EQ(*store->trim(at_ms(103), at_ms(0), 2), 1u);
-  EXPECT_EQ(*store->trim(at_ms(103), at_ms(0), 2), 0u);
+  EXPECT_EQ(*store->trim({at_ms(103), at_ms(0)}, 2), 2u) << "a bounded step";
+  EXPECT_EQ(*store->trim({at_ms(103), at_ms(0)}, 2), 1u);
+  EXPECT_EQ(*store->trim({at_ms(103), at_ms(0)}, 2), 0u);
   EXPECT_EQ(reader->answer(who(ann), ann.id, positions[2]).error().code, errc::not_found);
   EXPECT_TRUE(reader->answer(who(ann), ann.id, positions[3]));
   EXPECT_EQ(reader->keys(who(ann), ann.id, ann.last_keyed, 100, at_ms(0))->size(), 3u);
@@ -400,7 +400,7 @@ TEST_P(StoreContract, LogsOutliveTheJournal) {
   turn_maker::append(ann, *r, "ops", "kept");
   turn_maker::end_appends(ann, *r);
   commit(r);
-  EXPECT_EQ(*store->trim(at_ms(10'000), at_ms(10'000), 100), 1u);
+  EXPECT_EQ(*store->trim({at_ms(10'000), at_ms(10'000)}, 100), 1u);
   EXPECT_EQ(log(ann, "ops"), std::vector<std::string>{"kept"});
 }
 
@@ -700,7 +700,7 @@ TEST_P(StoreContract, NoReadCrossesTenants) {
   EXPECT_TRUE(hidden(reader->items(other, ann.id, "", "", 10)));
   EXPECT_TRUE(reader->list(other, entity_kind::agent, "", 10)->empty());
   EXPECT_TRUE(reader->audit(other, 10)->empty());
-  EXPECT_TRUE(reader->dead_letters(other, 10)->empty());
+  EXPECT_TRUE(reader->dead_letters(other, 0, 10)->empty());
   EXPECT_TRUE(reader->events(other, "10000000000000000", 10)->events.empty());
   // Its own entity of the same serial, and positions of another's rows.
   EXPECT_FALSE(reader->answer(other, eve.id, s->position));
@@ -786,7 +786,7 @@ TEST_P(StoreContract, EventsThatWereTrimmedAreAGap) {
     r->events = {{"t" + std::to_string(i), "s", "{}"}};
     commit(r);
   }
-  EXPECT_GE(*store->trim(at_ms(0), at_ms(12), 100), 2u);
+  EXPECT_GE(*store->trim({at_ms(0), at_ms(12)}, 100), 2u);
   const auto page = reader->events(who(ann), start, 10);
   EXPECT_TRUE(page->gap);
   ASSERT_EQ(page->events.size(), 2u);
@@ -794,7 +794,7 @@ TEST_P(StoreContract, EventsThatWereTrimmedAreAGap) {
   EXPECT_FALSE(reader->events(who(ann), page->events[0].cursor, 10)->gap);
   EXPECT_FALSE(reader->events(who(eve), start_of_other, 10)->gap) << "no event of this tenant is gone";
 
-  EXPECT_GE(*store->trim(at_ms(0), at_ms(100), 100), 2u);
+  EXPECT_GE(*store->trim({at_ms(0), at_ms(100)}, 100), 2u);
   reopen();
   const auto end = reader->events(who(ann), start, 10);
   EXPECT_TRUE(end->gap);
@@ -832,10 +832,46 @@ TEST_P(StoreContract, AuditAndDeadLettersAreListedNewestFirst) {
   ASSERT_EQ(audit->size(), 2u);
   EXPECT_EQ((*audit)[0].second.target, "acme/agent/a2");
   EXPECT_EQ((*audit)[0].first, at_ms(2));
-  const auto dead = reader->dead_letters(who(ann), 10);
+  const auto dead = reader->dead_letters(who(ann), 0, 10);
   ASSERT_EQ(dead->size(), 3u);
-  EXPECT_EQ((*dead)[0].message, "m2");
-  EXPECT_EQ((*dead)[0].reason, "attempts_exhausted");
+  EXPECT_EQ((*dead)[0].letter.message, "m2");
+  EXPECT_EQ((*dead)[0].letter.reason, "attempts_exhausted");
+  EXPECT_EQ((*dead)[0].receiver, ann.id);
+  EXPECT_EQ((*dead)[0].principal, "key:admin");
+  EXPECT_EQ((*dead)[0].at, at_ms(2));
+  const auto older = reader->dead_letters(who(ann), (*dead)[0].number, 10);
+  ASSERT_EQ(older->size(), 2u);
+  EXPECT_EQ((*older)[0].letter.message, "m1");
+}
+
+TEST_P(StoreContract, DeadLettersGoWhenTheyAreSettledAndOnlyTheTenantsOwn) {
+  for (auto* of : {&ann, &eve}) {
+    auto r = make->turn(*of);
+    r->dead_letters = {{"r", "m", "{}"}};
+    commit(r);
+  }
+  const auto mine = reader->dead_letters(who(ann), 0, 10)->front().number;
+  const auto foreign = reader->dead_letters(who(eve), 0, 10)->front().number;
+  auto r = make->turn(ann);
+  r->letters_gone = {mine, foreign};
+  commit(r);
+  EXPECT_TRUE(reader->dead_letters(who(ann), 0, 10)->empty());
+  EXPECT_EQ(reader->dead_letters(who(eve), 0, 10)->size(), 1u) << "another tenant's stays";
+}
+
+TEST_P(StoreContract, OldAuditAndDeadLettersAreTrimmedInBoundedSteps) {
+  for (int i = 0; i < 4; ++i) {
+    auto r = make->turn(ann, "key:admin", at_ms(100 + i));
+    r->audit = {{"agent.put", "a", "{}"}};
+    r->dead_letters = {{"r", "m", "{}"}};
+    commit(r);
+  }
+  const trim_horizon before{at_ms(0), at_ms(0), at_ms(103), at_ms(102)};
+  EXPECT_EQ(*store->trim(before, 2), 2u);
+  EXPECT_EQ(*store->trim(before, 100), 3u);
+  EXPECT_EQ(*store->trim(before, 100), 0u);
+  EXPECT_EQ(reader->dead_letters(who(ann), 0, 10)->size(), 1u);
+  EXPECT_EQ(reader->audit(who(ann), 10)->size(), 2u);
 }
 
 TEST_P(StoreContract, TotalsCountWhatIsThere) {

@@ -72,7 +72,7 @@ public:
     return page;
   }
   result<std::vector<std::pair<wall_time, audit_row>>> audit(tenant_context, std::size_t) override { return std::vector<std::pair<wall_time, audit_row>>{}; }
-  result<std::vector<dead_letter_row>> dead_letters(tenant_context, std::size_t) override { return std::vector<dead_letter_row>{}; }
+  result<std::vector<stored_dead_letter>> dead_letters(tenant_context, std::uint64_t, std::size_t) override { return std::vector<stored_dead_letter>{}; }
   result<api_key_row> find_api_key(std::string_view id) override {
     std::lock_guard lock(hive_.guard_);
     const auto at = hive_.keys_.find(std::string(id));

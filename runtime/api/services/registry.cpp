@@ -3,10 +3,10 @@
 namespace hive::api {
 
 service_registry::service_registry(const collaborators& with)
-  : tenants_(with), agents_(with), supervisors_(with), messages_(with), tasks_(with), swarms_(with), keys_(with), health_(with) {
+  : tenants_(with), agents_(with), supervisors_(with), messages_(with), tasks_(with), swarms_(with), keys_(with), dead_letters_(with), health_(with) {
   for (const auto* file : {v1::PutTenantRequest::descriptor()->file(), v1::PutAgentRequest::descriptor()->file(),
                            v1::AskRequest::descriptor()->file(), v1::Task::descriptor()->file(), v1::Tree::descriptor()->file(),
-                           v1::Event::descriptor()->file(), v1::Key::descriptor()->file(), v1::HealthRequest::descriptor()->file()})
+                           v1::Event::descriptor()->file(), v1::Key::descriptor()->file(), v1::DeadLetter::descriptor()->file(), v1::HealthRequest::descriptor()->file()})
     for (int i = 0; i < file->service_count(); ++i) table_.add(*file->service(i));
 
   table_.bind("TenantService.PutTenant", tenants_, &tenant_service::put);
@@ -39,6 +39,10 @@ service_registry::service_registry(const collaborators& with)
   table_.bind("KeyService.CreateKey", keys_, &key_service::create);
   table_.bind("KeyService.ListKeys", keys_, &key_service::list);
   table_.bind("KeyService.DeleteKey", keys_, &key_service::remove);
+  table_.bind("DeadLetterService.ListDeadLetters", dead_letters_, &dead_letter_service::list);
+  table_.bind("DeadLetterService.GetDeadLetter", dead_letters_, &dead_letter_service::get);
+  table_.bind("DeadLetterService.RedriveDeadLetter", dead_letters_, &dead_letter_service::redrive);
+  table_.bind("DeadLetterService.DropDeadLetter", dead_letters_, &dead_letter_service::drop);
   table_.bind("HealthService.Live", health_, &health_service::live);
   table_.bind("HealthService.Ready", health_, &health_service::ready);
   table_.bind("HealthService.Started", health_, &health_service::started);

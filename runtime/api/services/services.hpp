@@ -15,6 +15,7 @@
 #include "hive/v1/agents.pb.h"
 #include "hive/v1/events.pb.h"
 #include "hive/v1/health.pb.h"
+#include "hive/v1/dead_letters.pb.h"
 #include "hive/v1/keys.pb.h"
 #include "hive/v1/messaging.pb.h"
 #include "hive/v1/swarm.pb.h"
@@ -120,6 +121,19 @@ private:
   collaborators with_;
 };
 
+class dead_letter_service {
+public:
+  explicit dead_letter_service(collaborators with) : with_(std::move(with)) {}
+  void list(const call& c, v1::ListDeadLettersRequest& request, reply<v1::ListDeadLettersResponse> done);
+  void get(const call& c, v1::DeadLetterRequest& request, reply<v1::DeadLetter> done);
+  void redrive(const call& c, v1::DeadLetterRequest& request, reply<v1::DeadLetterSettled> done);
+  void drop(const call& c, v1::DeadLetterRequest& request, reply<v1::DeadLetterSettled> done);
+
+private:
+  void settle(const char* how, const call& c, const v1::DeadLetterRequest& request, reply<v1::DeadLetterSettled> done);
+  collaborators with_;
+};
+
 class health_service {
 public:
   explicit health_service(collaborators with) : with_(std::move(with)) {}
@@ -147,6 +161,7 @@ private:
   task_service tasks_;
   swarm_service swarms_;
   key_service keys_;
+  dead_letter_service dead_letters_;
   health_service health_;
   method_table table_;
 };
