@@ -75,7 +75,7 @@ struct stop_under_way {
 
 /// A message that did harm: counted on disk before it runs again.
 struct suspect_message {
-  std::uint64_t message = 0;          ///< `message_of`
+  std::uint64_t message = 0;          ///< `message_of`; 0: deaths that the agent is to blame for, whatever the message.
   std::uint32_t deaths = 0;           ///< Of the process, while its turn ran.
   std::uint32_t crashes = 0;          ///< Of the agent.
 };

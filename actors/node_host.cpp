@@ -129,7 +129,7 @@ result<void> node_host::open_recorder() {
   recorder_ = std::move(*opened);
   for (const auto& s : recorder_->suspects()) {
     std::string how = s.fault == turn_recorder::overdue ? "the turn did not end" : s.fault != 0 ? "signal " + std::to_string(s.fault) : "not known";
-    post(s.entity, std::make_unique<suspect_op>(s.entity, s.message, std::move(how)));
+    post(s.entity, std::make_unique<suspect_op>(s.entity, s.message, std::move(how), s.fault != 0));
   }
   const auto& set = parts_.settings;
   const std::size_t workers = set.node.workers != 0 ? set.node.workers : std::max(1U, std::thread::hardware_concurrency());

@@ -111,7 +111,8 @@ struct suspect_op final : shard_op {
   entity_id entity;
   std::uint64_t message;
   std::string how;
-  suspect_op(entity_id e, std::uint64_t m, std::string h) : shard_op(kind::suspect), entity(e), message(m), how(std::move(h)) {}
+  bool blamed;                               ///< Its own thread raised the signal, or it did not end: no neighbour's fault.
+  suspect_op(entity_id e, std::uint64_t m, std::string h, bool b) : shard_op(kind::suspect), entity(e), message(m), how(std::move(h)), blamed(b) {}
 };
 
 /// An event about another entity, which cannot write it down itself just now. To the tenant's root supervisor.

@@ -168,30 +168,31 @@ suspect_message& shard_core::suspect_of(activation& a, std::uint64_t message) {
 /// It ended well, or as a dead letter: either way it does not run again.
 void shard_core::forget_suspect(activation& a, actor_record& r, const envelope& e) {
   const auto message = message_of(e);
+  if (message == 0) return; // another tell than the one that did harm
   if (std::erase_if(a.more->suspects, [&](const suspect_message& s) { return s.message == message; }) == 0) return;
   a.suspected = !a.more->suspects.empty();
   r.state = encode_state(a);
 }
 
-/// Counted on disk before the message can run again: the entity loads once more when it is. An agent that was there at
-/// too many deaths, whatever the message, is quarantined itself.
+/// Counted on disk before the message can run again: the entity loads once more when it is. An agent that is to blame for
+/// too many deaths, whatever the messages, is quarantined itself.
 void shard_core::suspect(activation& a, const suspect_op& op) {
   if (!a.spec || a.desired == desired_state::deleted) return;
-  auto& one = suspect_of(a, op.message);
-  one.deaths += 1;
-  std::uint32_t deaths = 0;
-  for (const auto& s : a.more->suspects) deaths += std::min(s.deaths, limits_.process_deaths);
+  std::uint32_t deaths_of_message = 0;
+  if (op.message != 0) deaths_of_message = ++suspect_of(a, op.message).deaths;
+  std::uint32_t deaths_of_agent = 0;
+  if (op.blamed) deaths_of_agent = ++suspect_of(a, 0).deaths;
   a.more->last_error = "the process died while it ran this agent: " + op.how;
   a.more->last_error_at = services_.clock().wall_now();
   const std::string kind = to_string(a.spec->kind);
   log::error("the process died while it ran this entity", {{"entity", kind + "/" + a.name}, {"tenant", a.id.tenant().value()}, {"how", op.how},
-                                                          {"message", op.message}, {"deaths_of_message", one.deaths}});
+                                                          {"message", op.message}, {"deaths_of_message", deaths_of_message}});
   auto r = make_record(a, a.who);
   r->writes = true;
   r->position = services_.allot(id_);
   r->state = encode_state(a);
-  r->events.push_back({kind + ".suspected", kind + "/" + a.name, json{{"how", op.how}, {"deaths_of_message", one.deaths}}.dump()});
-  if (deaths > limits_.process_deaths + 1 && a.spec->kind == entity_kind::agent) {
+  r->events.push_back({kind + ".suspected", kind + "/" + a.name, json{{"how", op.how}, {"deaths_of_message", deaths_of_message}}.dump()});
+  if (deaths_of_agent > limits_.process_deaths + 1 && a.spec->kind == entity_kind::agent) {
     set_desired(a, *r, desired_state::quarantined);
     r->events.push_back({kind + ".quarantined", kind + "/" + a.name, json{{"error", a.more->last_error}}.dump()});
   }

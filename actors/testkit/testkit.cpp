@@ -88,7 +88,7 @@ void testkit::crash() {
 
 void testkit::suspect(const std::string& agent, std::uint64_t message) {
   const auto id = id_of(agent);
-  ops_.emplace_front(shard_of(id, settings_.node.shards), std::make_unique<suspect_op>(id, message, "signal 11"));
+  ops_.emplace_front(shard_of(id, settings_.node.shards), std::make_unique<suspect_op>(id, message, "signal 11", true));
 }
 
 void testkit::submit(std::unique_ptr<actor_record> record) { pipeline_->submit(std::move(record)); }
