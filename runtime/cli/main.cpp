@@ -38,6 +38,7 @@ int main(int argc, char** argv) {
   add_resource_commands(app, s);
   add_message_commands(app, s);
   add_task_commands(app, s);
+  add_scheduling_commands(app, s);
   add_view_commands(app, s);
   add_completion_command(app, s);
 
