@@ -39,6 +39,7 @@ int main(int argc, char** argv) {
   add_message_commands(app, s);
   add_task_commands(app, s);
   add_dead_letter_commands(app, s);
+  add_scheduling_commands(app, s);
   add_view_commands(app, s);
   add_completion_command(app, s);
 

@@ -21,6 +21,13 @@ struct task_options {
   std::string key;
   std::string deadline;
   std::vector<std::string> labels;
+  std::string capability;
+  unsigned complexity = 0;
+  unsigned priority = 0;
+  unsigned attempts = 0;
+  std::string backoff;
+  std::vector<std::string> depends_on;
+  std::string parent;
   bool watch = false;
   std::string id;
   std::string state;
@@ -30,7 +37,7 @@ struct task_options {
 
 bool ended(const json& task) {
   const std::string state = text_of(task, "state");
-  return state == "succeeded" || state == "failed" || state == "cancelled";
+  return state == "succeeded" || state == "failed" || state == "cancelled" || state == "dead";
 }
 
 /// Shows how a task goes: one line that is rewritten on a terminal, else a line now and then.
@@ -99,11 +106,20 @@ void report(session& s, const json& task) {
   else s.print(render_task(task, s.out_is_terminal()));
   const std::string state = text_of(task, "state");
   if (state == "failed" || state == "cancelled") throw failure(exit_code::failed, "the task " + (state == "failed" ? state : "was " + state));
+  if (state == "dead") throw failure(exit_code::failed, "the task failed at each of its attempts");
 }
 
 void submit(session& s, const task_options& o) {
   json body = {{"agent", o.agent}, {"type", o.type}, {"payload", read_payload(o.payload)}};
   body["idempotency_key"] = o.key.empty() ? "hivectl-" + unique_word() : o.key;
+  if (o.agent == "-") body.erase("agent"); // chosen by capability
+  if (!o.capability.empty()) body["capability"] = o.capability;
+  if (o.complexity != 0) body["complexity"] = o.complexity;
+  if (o.priority != 0) body["priority"] = o.priority;
+  if (o.attempts != 0) body["retry"]["attempts"] = o.attempts;
+  if (!o.backoff.empty()) body["retry"]["backoff_ms"] = parse_duration(o.backoff, "--backoff").count();
+  if (!o.depends_on.empty()) body["depends_on"] = o.depends_on;
+  if (!o.parent.empty()) body["parent"] = o.parent;
   if (!o.deadline.empty()) body["deadline_ms"] = parse_duration(o.deadline, "--deadline").count();
   for (const auto& label : o.labels) {
     const auto equals = label.find('=');
@@ -167,13 +183,20 @@ void add_task_commands(CLI::App& app, session& s) {
   auto* submit_command = add_command(*task, "submit", "Give an agent a piece of work; prints the task's id",
                                      "  hivectl -t demo task submit stepper work '{\"op\": \"x\", \"ms\": 10, \"to\": \"ledger\"}' --watch\n"
                                      "  hivectl -t demo task submit coordinator survey.run @job.json --label for=report --key job-1");
-  submit_command->add_option("AGENT", o->agent)->required();
+  submit_command->add_option("AGENT", o->agent, "Its name; - when --capability chooses")->required();
   submit_command->add_option("TYPE", o->type, "What the behaviour calls the message")->required();
   submit_command->add_option("PAYLOAD", o->payload, "JSON, @FILE, or - for standard input");
   submit_command->add_flag("-w,--watch", o->watch, "Follow it to its end, with progress");
   submit_command->add_option("--key", o->key, "Idempotency key: a repeat with it gives the same task");
   submit_command->add_option("--deadline", o->deadline, "Of the whole task: 30s, 10m, 2h");
   submit_command->add_option("--label", o->labels, "NAME=VALUE, for people; may be repeated")->allow_extra_args(false);
+  submit_command->add_option("--capability", o->capability, "The queue chooses among the agents that have it");
+  submit_command->add_option("--complexity", o->complexity, "0 to 9; with --capability")->check(CLI::Range(0, 9));
+  submit_command->add_option("--priority", o->priority, "1 first .. 5 last; 3 when absent")->check(CLI::Range(1, 5));
+  submit_command->add_option("--attempts", o->attempts, "How often it is tried; once when absent")->check(CLI::Range(1, 100));
+  submit_command->add_option("--backoff", o->backoff, "Before the second attempt; doubled for each later one: 500ms, 5s");
+  submit_command->add_option("--depends-on", o->depends_on, "Id of a task that must succeed first; may be repeated")->allow_extra_args(false);
+  submit_command->add_option("--parent", o->parent, "Id of the task on whose behalf: cancelled with it");
   add_watch_options(*submit_command, *o);
   submit_command->callback([&s, o] { submit(s, *o); });
 
@@ -192,11 +215,11 @@ void add_task_commands(CLI::App& app, session& s) {
 
   auto* list_command = add_command(*task, "list", "The tenant's tasks", "  hivectl -t demo task list --state failed");
   list_command->add_option("--state", o->state, "Only these")
-      ->check(CLI::IsMember({"queued", "running", "succeeded", "failed", "cancelled"}));
+      ->check(CLI::IsMember({"queued", "waiting", "running", "succeeded", "failed", "cancelled", "dead"}));
   list_command->add_option("--limit", o->limit, "At most so many")->capture_default_str();
   list_command->callback([&s, o] { list(s, *o); });
 
-  auto* cancel_command = add_command(*task, "cancel", "End a task that has not ended", "  hivectl -t demo task cancel ID");
+  auto* cancel_command = add_command(*task, "cancel", "End a task with everything under it; done when nothing of it can take effect any more", "  hivectl -t demo task cancel ID");
   cancel_command->add_option("ID", o->id)->required();
   cancel_command->callback([&s, o] { cancel(s, *o); });
 }
