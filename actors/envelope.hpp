@@ -82,6 +82,8 @@ struct envelope : shard_op {
   wall_time fires_at{};             ///< Of a timer.
 
 
+  /// Stays until a turn has handled it: from an outbox, or a timer.
+  bool lasting() const noexcept { return from_where == origin::send || from_where == origin::timer; }
   /// Somebody waits for the end of the turn.
   bool wants_reply() const noexcept { return from_where != origin::tell && (ticket || reply_to || from_where == origin::ask); }
   std::size_t bytes() const noexcept { return sizeof(envelope) + body.bytes.size() + type.size() + key.size(); }

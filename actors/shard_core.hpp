@@ -273,6 +273,7 @@ private:
   void take_mark(activation& a, actor_record& r, std::unique_ptr<envelope> reply);
   void retry_later(activation& a, std::unique_ptr<envelope> e);
   void end_waiting(activation& a, tenant_context who, std::uint64_t number, std::unique_ptr<envelope> reply);
+  void fire_again(activation& a, std::unique_ptr<envelope> e, std::uint64_t number, std::unique_ptr<envelope> reply);
   void refuse_sent(activation& a, std::unique_ptr<envelope> e, const error& why);
   void dead_letter(activation& a, std::unique_ptr<envelope> e, std::string reason, std::string detail);
   void add_reply(activation& a, actor_record& r, const envelope& to, payload answer, const error* failure);

@@ -105,7 +105,7 @@ void shard_core::abandon_turn(activation& a, actor_record& r, const error& why, 
   const auto host = std::move(a.more->turn);
   if (host->accepted) r.ended = host->number;
   take_mark(a, r, std::move(host->reply));
-  if (host->in && host->in->from_where == envelope::origin::send) {
+  if (host->in && host->in->lasting()) {
     mark(a, r, *host->in);
     if (!host->in->reply_to) r.dead_letters.push_back({reason, encode_message(*host->in), "{}"});
   }
@@ -133,6 +133,7 @@ std::uint64_t message_of(const envelope& e) noexcept {
   switch (e.from_where) {
   case envelope::origin::ask: return e.key_hash();
   case envelope::origin::send: return (e.sender.bits() * 0x9E3779B97F4A7C15ULL) ^ (e.sequence * 4 + static_cast<std::uint64_t>(e.on) + 1);
+  case envelope::origin::timer: return (e.to.bits() * 0x9E3779B97F4A7C15ULL) ^ (e.sequence * 2 + 1);
   case envelope::origin::tell:
   case envelope::origin::reply: return 0;
   }

@@ -22,9 +22,6 @@ error not_running(const activation& a) {
 /// Numbers of turns that have not waited in a step yet: never stored, never equal to a stored one.
 constexpr std::uint64_t provisional_turn = std::uint64_t{1} << 63U;
 
-/// Stays until a turn has handled it: from an outbox, or a timer.
-bool lasting(const envelope& e) noexcept { return e.from_where == envelope::origin::send || e.from_where == envelope::origin::timer; }
-
 std::uint64_t mark_key(const envelope& e) noexcept { return e.sender.bits() * 4 + static_cast<std::uint64_t>(e.on); }
 
 } // namespace
@@ -66,14 +63,14 @@ void shard_core::begin(activation& a, std::unique_ptr<envelope> e) {
     return refuse(std::move(e), late);
   }
   if (a.desired != desired_state::running) {
-    if (!lasting(*e)) return refuse(std::move(e), not_running(a));
+    if (!e->lasting()) return refuse(std::move(e), not_running(a));
     return dead_letter(a, std::move(e), a.desired == desired_state::deleted ? "receiver_deleted" : "receiver_stopped", "{}");
   }
   if (a.suspected) {
     if (const auto* known = known_suspect(a, *e)) e->attempts = std::max(e->attempts, static_cast<std::uint8_t>(std::min(known->crashes, 255U)));
   }
   if (a.suspected && poisonous(a, *e)) {
-    if (lasting(*e)) return dead_letter(a, std::move(e), "poison", json{{"error", a.more->last_error}}.dump());
+    if (e->lasting()) return dead_letter(a, std::move(e), "poison", json{{"error", a.more->last_error}}.dump());
     return refuse(std::move(e), {errc::failed_precondition, "poison", "the process died more than once while it ran this message; it is not run again", "idempotency_key"});
   }
   if (e->from_where == envelope::origin::ask && !e->key.empty() && settle_by_key(a, e)) return;
@@ -251,7 +248,7 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
     payload answer = own.answer ? std::move(*own.answer) : payload{"null", content_type::json};
     add_reply(a, own.effects(), in, std::move(answer), own.failure ? &*own.failure : nullptr);
   }
-  if (lasting(in)) {
+  if (in.lasting()) {
     durable = true;
     mark(a, own.effects(), in);
   }
@@ -379,9 +376,10 @@ void shard_core::refuse_turn(activation& a, std::unique_ptr<turn_host> host, err
         break;
       }
   }
-  if (lasting(*in) && !in->reply_to) {
-    if (accepted) end_waiting(a, in->who, number, std::move(reply));
+  if (in->lasting() && !in->reply_to) {
     const bool passing = why.code == errc::unavailable || why.code == errc::resource_exhausted;
+    if (passing && accepted && in->from_where == envelope::origin::timer) return fire_again(a, std::move(in), number, std::move(reply));
+    if (accepted) end_waiting(a, in->who, number, std::move(reply));
     if (passing) return retry_later(a, std::move(in));
     return dead_letter(a, std::move(in), why.reason, json{{"error", why.message}}.dump());
   }
@@ -416,6 +414,20 @@ void shard_core::end_waiting(activation& a, tenant_context who, std::uint64_t nu
   submit(a, std::move(r));
 }
 
+/// The same for a timer's, which has no sender to keep it: it is set anew in that very commit, and fires at once.
+void shard_core::fire_again(activation& a, std::unique_ptr<envelope> e, std::uint64_t number, std::unique_ptr<envelope> reply) {
+  auto r = make_record(a, e->who);
+  r->writes = true;
+  r->position = services_.allot(id_);
+  r->ended = number;
+  take_mark(a, *r, std::move(reply));
+  r->timers.push_back({e->fires_at, e->sequence, {}, {}, e->type, e->body});
+  stage_timers(a, *r);
+  if (a.suspected) r->state = encode_state(a);
+  r->message = std::move(e);
+  submit(a, std::move(r));
+}
+
 /// A message of another entity's that is not executed: it is marked as handled, and whoever waits hears why.
 void shard_core::refuse_sent(activation& a, std::unique_ptr<envelope> e, const error& why) {
   auto r = make_record(a, e->who);
@@ -429,7 +441,7 @@ void shard_core::refuse_sent(activation& a, std::unique_ptr<envelope> e, const e
 
 void shard_core::dead_letter(activation& a, std::unique_ptr<envelope> e, std::string reason, std::string detail) {
   add(services_.metrics(a.id.tenant()).mine().dead_letters);
-  if (!lasting(*e)) return;
+  if (!e->lasting()) return;
   auto r = make_record(a, e->who);
   r->writes = true;
   r->position = services_.allot(id_);
@@ -459,12 +471,19 @@ void shard_core::crash(activation& a, std::unique_ptr<turn_host> host, std::stri
              {{"agent", a.name}, {"tenant", a.id.tenant().value()}, {"message", in->type}, {"error", what}}, in->trace);
   error why{errc::application, "agent_crashed", "the agent crashed on this message: " + what};
   in->attempts += 1;
-  if (lasting(*in) && !in->reply_to) {
-    if (accepted) end_waiting(a, in->who, host->number, std::move(host->reply));
+  if (in->lasting() && !in->reply_to) {
+    const bool again = in->attempts < limits_.attempts;
+    const auto number = host->number;
+    auto reply = std::move(host->reply);
     host->reset();
     if (!spare_) spare_ = std::move(host);
-    if (in->attempts < limits_.attempts) { // handled first when the entity is back: order is kept
-      suspect_of(a, message_of(*in)).crashes = in->attempts;
+    if (again) suspect_of(a, message_of(*in)).crashes = in->attempts;
+    if (again && accepted && in->from_where == envelope::origin::timer) {
+      fire_again(a, std::move(in), number, std::move(reply));
+      return end_life(a, false);
+    }
+    if (accepted) end_waiting(a, in->who, number, std::move(reply));
+    if (again) { // handled first when the entity is back: order is kept
       queued_change_ += 1;
       a.box.push_front(std::move(in));
     } else dead_letter(a, std::move(in), "attempts_exhausted", json{{"error", what}, {"attempts", limits_.attempts}}.dump());
