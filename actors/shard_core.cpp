@@ -123,7 +123,11 @@ bool shard_core::runnable(const activation& a) const noexcept {
   case activity::waiting:
   case activity::crashed:
   case activity::paused: return a.box.has(lane::system);
-  case activity::idle: return !a.box.empty() && a.run_ahead < limits_.run_ahead_turns && a.run_ahead_bytes < limits_.run_ahead_bytes;
+  case activity::idle: {
+    // A queue serves a whole tenant: with one entity's allowance, each commit would hold 64 of its turns and no more.
+    const std::uint32_t times = a.id.serial() == default_queue_serial ? 32 : 1;
+    return !a.box.empty() && a.run_ahead < limits_.run_ahead_turns * times && a.run_ahead_bytes < limits_.run_ahead_bytes * times;
+  }
   }
   return false;
 }
