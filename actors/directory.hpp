@@ -25,17 +25,18 @@
 /// | `tenant.delete` | `{"name"}`                    | `{"deleted":true}`; the tenant's entities are gone with it |
 /// | `key.create`, `key.delete` | as above, for hive administrators | |
 ///
-/// A **task** is kept by the tenant's queue entity (`destination{entity_kind::queue, "default"}`, always there):
+/// **Tasks** are kept by the tenant's queue entity (`destination{entity_kind::queue, "default"}`, always there):
 ///
-/// | type          | body                                                             | answer |
-/// |---------------|------------------------------------------------------------------|--------|
-/// | `task.submit` | `{"agent","type","payload","payload_type"?,"labels"?}` | `{"id","state":"queued"}` |
-/// | `task.cancel` | `{"id"}`                                                         | `{"id","state"}` |
+/// | type            | body                                                             | answer |
+/// |-----------------|------------------------------------------------------------------|--------|
+/// | `task.submit`   | `{"agent" or "capability","type","payload", ...}`, or `{"tasks":[...],"policy"}`; or binary (scheduling/task_rows.hpp) | `{"id","state","ids"?}` |
+/// | `task.cancel`   | `{"id"}`                                                         | `{"id","state":"cancelled" or "cancelling"}` |
+/// | `queue.control` | `{"agent"?,"paused"?,"concurrency"?}`                            | what is set |
+/// | `schedule.put`  | `{"name","spec"}` (scheduling/schedule.hpp)                      | the schedule's row |
+/// | `schedule.delete` | `{"name"}`                                                     | `{"deleted":true}` |
 ///
-/// A task is the queue's keyed row "task/ID" (read it with `store_reader::item` and list it with `items`):
-/// `{"id","agent","type","payload","state":"queued|running|succeeded|failed|cancelled","result"?,"error"?:{"reason","message"},
-///   "progress"?:{"done","total","note"},"submitted_at","started_at"?,"ended_at"?,"attempts","principal"}`.
-/// Each change is an event `task.<state>` or `task.progress` with `{"id",...}` as data.
+/// How a task is kept: scheduling/task_rows.hpp (read it with `read_task`, list with `list_tasks`). A schedule is the JSON row
+/// "schedule/NAME". Each change of a task is an event `task.<state>` or `task.progress` with `{"id","agent","state",...}`.
 #pragma once
 
 #include "config/base/ids.hpp"

@@ -164,9 +164,12 @@ bool shard_core::runnable(const activation& a) const noexcept {
   case activity::crashed:
   case activity::held:
   case activity::paused: return a.box.has(lane::system);
-  case activity::idle:
+  case activity::idle: {
     if (a.stopping) return a.box.has(lane::system);
-    return !a.box.empty() && a.run_ahead < limits_.run_ahead_turns && a.run_ahead_bytes < limits_.run_ahead_bytes;
+    // A queue serves a whole tenant: with one entity's allowance, each commit would hold 64 of its turns and no more.
+    const std::uint32_t times = a.id.serial() == default_queue_serial ? 32 : 1;
+    return !a.box.empty() && a.run_ahead < limits_.run_ahead_turns * times && a.run_ahead_bytes < limits_.run_ahead_bytes * times;
+  }
   }
   return false;
 }

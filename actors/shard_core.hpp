@@ -382,7 +382,7 @@ private:
   std::int64_t queued_change_ = 0;              // since the node's gauge was last told: not at every message
   std::unique_ptr<turn_host> spare_;
   std::priority_queue<timer, std::vector<timer>, std::greater<>> timers_;
-  scheduling::timer_window alarms_{1024};       // timers of entities
+  scheduling::timer_window alarms_{256};        // timers of entities
   steady_time retry_timers_{};                  // when a page of them could not be read
   std::unordered_set<entity_id> to_flush_;      // activations with delivered outbox rows to delete
   std::uint32_t stops_ = 0;

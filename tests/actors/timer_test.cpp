@@ -89,7 +89,7 @@ TEST_F(TimerTest, ManyMoreThanTheWindowFireInOrder) {
   config::settings s;
   s.node.timers_in_flight = 4;
   auto kit = make_clock(s);
-  constexpr int n = 3'000; // of one shard, whose window is 1,024
+  constexpr int n = 3'000; // of one shard, whose window is 256
   for (int i = 0; i < n; ++i) (void)kit->ask("a", "set", {{"name", std::to_string(i)}, {"ms", 1'000'000 + (i * 7919) % n}});
   kit->crash();
   kit->advance(milliseconds{2'000'000});
