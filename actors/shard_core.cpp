@@ -198,7 +198,10 @@ bool shard_core::run_slice() {
     if (n % 16 == 0) read_clock();
     activation* a = ready_.pop();
     a->queued = false;
+    const tenant_id tenant = a->id.tenant();
     dispatch(*a);
+    const auto began = std::exchange(now_, services_.clock().steady_now()); // a turn costs its tenant the time that it took
+    ready_.charge(tenant, static_cast<std::uint64_t>(std::max<std::int64_t>(0, (now_ - began).count()) / 1'000));
   }
   if (queued_change_ != 0) services_.gauges().queued.fetch_add(std::exchange(queued_change_, 0), std::memory_order_relaxed);
   return !ready_.empty();

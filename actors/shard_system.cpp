@@ -56,7 +56,10 @@ void shard_core::system_message(activation& a, std::unique_ptr<envelope> e) {
     a.more->supervises.reset();
     a.generation += 1;
     a.doing = activity::idle;
-    r->events.push_back({kind + ".deleted", kind + "/" + a.name, "{}"});
+    // Its name is not in the directory any more: the order says it.
+    const json body = json::parse(e->body.bytes, nullptr, false);
+    const std::string address = body.is_object() ? body.value("address", kind + "/" + a.name) : kind + "/" + a.name;
+    r->events.push_back({address.substr(0, address.find('/')) + ".deleted", address, "{}"});
   } else {
     log::warn("unknown system message", {{"type", e->type}, {"entity", to_string(a.id)}});
   }

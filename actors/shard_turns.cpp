@@ -12,7 +12,7 @@ error not_running(const activation& a) {
   switch (a.desired) {
   case desired_state::stopped: return {errc::failed_precondition, "stopped", "the entity is stopped"};
   case desired_state::quarantined:
-    return {errc::failed_precondition, "quarantined", "the entity is quarantined after repeated crashes; apply it again to release it"};
+    return {errc::failed_precondition, "quarantined", "the entity is quarantined after repeated crashes; start it (hivectl start) to release it"};
   case desired_state::running:
   case desired_state::deleted: break;
   }

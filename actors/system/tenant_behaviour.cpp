@@ -202,7 +202,27 @@ task<> tenant_behaviour::apply(turn& self, json body) const {
 
   using rows = std::vector<std::optional<directory_row>>;
   const auto who = system_turn::host(self).of->who;
-  auto found_read = system_turn::read<rows>(self, [who, asked](auto& r) -> result<rows> {
+  struct place {
+    std::string name, above, path;
+  };
+  std::map<std::string, std::string> above_here; // of the supervisors in this manifest
+  std::vector<place> placed;
+  for (const auto& w : all)
+    if (w.kind == entity_kind::supervisor) {
+      above_here[w.name] = w.supervisor;
+      placed.push_back({w.name, w.supervisor, w.path});
+    }
+  auto found_read = system_turn::read<rows>(self, [who, asked, above_here, placed](auto& r) -> result<rows> {
+    for (const auto& p : placed) { // a supervisor may not stand above itself, also not by way of those that are there
+      std::string above = p.above;
+      for (std::size_t depth = 0; !above.empty(); ++depth) {
+        if (above == p.name || depth > 256)
+          return invalid(p.path + ".spec.supervisor", "\"" + p.name + "\" would " + (above == p.name ? "supervise itself" : "stand below more than 256 supervisors"));
+        if (const auto here = above_here.find(above); here != above_here.end()) above = here->second;
+        else if (auto row = r.find(who, entity_kind::supervisor, above)) above = row->supervisor;
+        else break;
+      }
+    }
     rows got;
     for (const auto& [kind, name] : asked) {
       auto row = r.find(who, kind, name);
@@ -229,13 +249,6 @@ task<> tenant_behaviour::apply(turn& self, json body) const {
       known = above_of.emplace(w.supervisor, std::move(above)).first;
     }
     check_child(w, known->second);
-  }
-  for (const auto& w : all) { // a supervisor may not stand above itself
-    if (w.kind != entity_kind::supervisor) continue;
-    std::size_t depth = 0;
-    for (auto above = given.find({entity_kind::supervisor, w.supervisor}); above != given.end();
-         above = given.find({entity_kind::supervisor, all[above->second].supervisor}))
-      if (all[above->second].name == w.name || ++depth > all.size()) throw bad_message(w.path + ".spec.supervisor", "\"" + w.name + "\" would supervise itself");
   }
 
   auto state = self.state<tenant_state>();
@@ -294,7 +307,7 @@ task<> tenant_behaviour::remove(turn& self, json body) const {
     if (has_child) refuse(errc::failed_precondition, "has_children", "supervisor \"" + name + "\" has children; delete or move them first", "name");
   }
   system_turn::effects(self).directory.push_back({row, true});
-  system_turn::command(self, row.id, "hive.deleted");
+  system_turn::command(self, row.id, "hive.deleted", {{"address", std::string(to_string(row.kind)) + "/" + row.name}});
   if (row.spec.find("\"capabilities\"") != std::string::npos)
     system_turn::send_to(self, {system_turn::id(self).tenant(), default_queue_serial}, "hive.agents_changed",
                          json_payload(json::array({{{"id", row.id.bits()}, {"name", name}, {"capabilities", json::array()}, {"weight", 1}}})));
@@ -338,7 +351,7 @@ task<> tenant_behaviour::child_ended(turn& self, json body) const {
   const auto row = co_await row_read;
   if (!row || row->id != sender) co_return; // gone before, or another one of that name
   system_turn::effects(self).directory.push_back({*row, true});
-  system_turn::command(self, row->id, "hive.deleted");
+  system_turn::command(self, row->id, "hive.deleted", {{"address", std::string(to_string(row->kind)) + "/" + row->name}});
   system_turn::audit(self, kind_name + ".delete", kind_name + "/" + name, {{"id", to_string(row->id)}, {"why", "temporary"}});
 }
 
@@ -352,7 +365,7 @@ task<> tenant_behaviour::close(turn& self) const {
     auto rows = co_await rows_read;
     more = more || rows.size() == page;
     for (auto& row : rows) {
-      system_turn::command(self, row.id, "hive.deleted");
+      system_turn::command(self, row.id, "hive.deleted", {{"address", std::string(to_string(row.kind)) + "/" + row.name}});
       system_turn::audit(self, std::string(to_string(kind)) + ".delete", std::string(to_string(kind)) + "/" + row.name, {{"with", "tenant"}});
       system_turn::effects(self).directory.push_back({std::move(row), true});
     }

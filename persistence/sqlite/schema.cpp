@@ -174,6 +174,21 @@ create table timer(
   body      blob not null,
   primary key(shard, due, entity, number)) without rowid;
 )sql"},
+  migration{"numbers of dead letters are never used again", R"sql(
+create table dead_letter_3(
+  number    integer primary key autoincrement,
+  tenant    integer not null,
+  at        integer not null,
+  entity    integer not null,
+  principal text not null,
+  reason    text not null,
+  message   blob not null,
+  detail    text not null);
+insert into dead_letter_3 select number, tenant, at, entity, principal, reason, message, detail from dead_letter;
+drop table dead_letter;
+alter table dead_letter_3 rename to dead_letter;
+create index dead_letter_tenant on dead_letter(tenant);
+)sql"},
 };
 
 /// @param news whether there was something to bring up to date: a new database is no news.

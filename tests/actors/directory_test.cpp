@@ -85,5 +85,22 @@ TEST_F(DirectoryTest, SupervisorWithChildrenIsNotDeleted) {
   EXPECT_EQ(r.error().code, errc::failed_precondition);
 }
 
+TEST_F(DirectoryTest, SupervisorsCannotStandAboveThemselvesByWayOfOthersThatAreThere) {
+  auto kit = make();
+  const auto put = [&](const std::string& name, const std::string& above) {
+    json spec = json::object();
+    if (!above.empty()) spec["supervisor"] = above;
+    return kit->admin("directory.apply", {{"supervisors", json::array({{{"name", name}, {"spec", spec}}})}});
+  };
+  ASSERT_TRUE(put("x", ""));
+  ASSERT_TRUE(put("y", "x"));
+  ASSERT_TRUE(put("z", "y"));
+  const auto refused = put("x", "z");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().field, "supervisors[0].spec.supervisor");
+  EXPECT_FALSE(put("y", "y"));
+  EXPECT_TRUE(put("z", "x")) << "moving is fine";
+}
+
 } // namespace
 } // namespace hive::actors

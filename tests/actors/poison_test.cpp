@@ -15,7 +15,7 @@ protected:
   }
   std::vector<std::string> dead_letters(testkit& kit) {
     std::vector<std::string> reasons;
-    for (const auto& d : *kit.reader().dead_letters(kit.context(), 100)) reasons.push_back(d.reason);
+    for (const auto& d : *kit.reader().dead_letters(kit.context(), 0, 100)) reasons.push_back(d.letter.reason);
     return reasons;
   }
 };

@@ -106,10 +106,10 @@ TEST_F(TimerTest, TimerWhoseTurnCrashesIsTriedAndThenADeadLetter) {
   kit->advance(milliseconds{1'000});
   kit->settle();
   EXPECT_EQ(rang(*kit), 0U);
-  const auto dead = kit->reader().dead_letters(kit->context(), 10);
+  const auto dead = kit->reader().dead_letters(kit->context(), 0, 10);
   ASSERT_TRUE(dead);
   ASSERT_EQ(dead->size(), 1U);
-  EXPECT_EQ(dead->front().reason, "attempts_exhausted");
+  EXPECT_EQ(dead->front().letter.reason, "attempts_exhausted");
 }
 
 TEST_F(TimerTest, FiresOnceWhateverCommitThePowerGoesAfter) {

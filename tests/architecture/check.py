@@ -21,7 +21,7 @@ TECHNOLOGIES = [
     (r"hiredis/", ["persistence/redis/"]),
     (r"faiss/", ["vector/faiss/"]),
     (r"boost/", ["runtime/api/http/", "runtime/cli/"]),
-    (r"CLI/", ["runtime/cli/", "runtime/node/main.cpp"]),
+    (r"CLI/", ["runtime/cli/", "runtime/node/daemon.cpp"]),
     (r"prometheus/", ["runtime/ops/"]),
     (r"caf/", ["actors/caf/"]),
     (r"yaml-cpp/", ["config/", "runtime/cli/"]),

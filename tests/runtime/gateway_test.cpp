@@ -99,7 +99,7 @@ TEST_F(GatewayTest, AgentIsPutReadListedAndDeleted) {
   EXPECT_EQ(a.json()["change"], "created");
   EXPECT_EQ(a.json()["revision"], 1);
   a = send("GET", path, acme);
-  EXPECT_EQ(a.json()["spec"], json::parse(R"({"behaviour":"echo","config":{"depth":2},"capabilities":["read"],"weight":5,"supervisor":"","restart":"transient"})"));
+  EXPECT_EQ(a.json()["spec"], json::parse(R"({"behaviour":"echo","config":{"depth":2},"capabilities":["read"],"weight":5,"supervisor":"","restart":"transient","significant":false})"));
   EXPECT_EQ(a.json()["status"]["status"], "idle");
   a = send("GET", "/v1/tenants/acme/agents?page_size=1", acme);
   EXPECT_EQ(a.json()["agents"].size(), 1U);
