@@ -1,6 +1,7 @@
 // A hived with an agent that kills or holds its process on request: for poison_test.py.
 #include "runtime/node/daemon.hpp"
 
+#include <atomic>
 #include <csignal>
 
 namespace {
@@ -10,9 +11,10 @@ using namespace hive::actors;
 class saboteur final : public behaviour {
 public:
   task<> handle(turn& self, message m) const override {
+    static std::atomic<bool> endless{true}; // a volatile local is none in a coroutine's frame (GCC 12)
     if (m.type == "abort") std::abort();
     if (m.type == "segfault") ::raise(SIGSEGV);
-    for (volatile bool endless = m.type == "loop"; endless;) {}
+    while (m.type == "loop" && endless.load(std::memory_order_relaxed)) {}
     self.reply(json_payload({{"did", m.type}}));
     co_return;
   }
