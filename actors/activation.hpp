@@ -39,7 +39,8 @@ const char* to_string(activity a) noexcept;
 
 struct log_head {
   std::string name;
-  std::uint64_t size = 0;
+  std::uint64_t size = 0;     ///< Entries ever written, as the store counts them.
+  std::uint64_t floor = 0;    ///< Those before this one were reset: for the behaviour, its first entry is here.
 };
 
 /// Messages to one receiver that it has not handled yet, in order.

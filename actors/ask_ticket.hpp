@@ -53,11 +53,13 @@ public:
     return passage_.exchange(passage::inside, std::memory_order_acq_rel) == passage::outside;
   }
 
-private:
-  enum class passage : std::uint8_t { outside, inside, left };
+  /// It does not count as under way any more: it is settled, or waits for something else than the node.
   void leave() noexcept {
     if (passage_.exchange(passage::left, std::memory_order_acq_rel) == passage::inside) gate_->left(tenant_);
   }
+
+private:
+  enum class passage : std::uint8_t { outside, inside, left };
 
   friend class ticket_ref;
   friend class deadline_wheel;

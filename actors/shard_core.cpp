@@ -28,10 +28,18 @@ std::size_t activation::bytes() const noexcept {
   return sizeof(activation) + state.capacity() + logs.capacity() * sizeof(log_head) + (more ? sizeof(activation_extra) : 0) + 64;
 }
 
+// Formats of the stored state: 1 plus these.
+constexpr std::uint64_t with_suspects = 1;
+constexpr std::uint64_t with_floors = 2;
+
 std::string encode_state(const activation& a) {
   byte_writer out;
-  out.varint(a.suspected ? 2 : 1).fixed64(a.last_generated.value()).varint(a.logs.size());
-  for (const auto& l : a.logs) out.text(l.name).varint(l.size);
+  const bool floors = std::any_of(a.logs.begin(), a.logs.end(), [](const log_head& l) { return l.floor != 0; });
+  out.varint(1 + (a.suspected ? with_suspects : 0) + (floors ? with_floors : 0)).fixed64(a.last_generated.value()).varint(a.logs.size());
+  for (const auto& l : a.logs) {
+    out.text(l.name).varint(l.size);
+    if (floors) out.varint(l.floor);
+  }
   if (a.suspected) {
     out.varint(a.more->suspects.size());
     for (const auto& s : a.more->suspects) out.fixed64(s.message).varint(s.deaths).varint(s.crashes);
@@ -49,14 +57,17 @@ bool decode_state(std::string_view stored, activation& into) {
   if (stored.empty()) return true;
   byte_reader in(stored);
   const auto format = in.varint();
-  if (format != 1 && format != 2) return false;
+  if (format < 1 || format > 1 + with_suspects + with_floors) return false;
+  const bool suspected = ((format - 1) & with_suspects) != 0;
+  const bool floors = ((format - 1) & with_floors) != 0;
   into.last_generated = journal_position{in.fixed64()};
   const auto n = in.varint();
   for (std::uint64_t i = 0; i < n && in.ok(); ++i) {
     const auto name = in.text();
-    into.logs.push_back({std::string(name), in.varint()});
+    const auto size = in.varint();
+    into.logs.push_back({std::string(name), size, floors ? in.varint() : 0});
   }
-  if (format == 2) {
+  if (suspected) {
     const auto suspects = in.varint();
     for (std::uint64_t i = 0; i < suspects && in.ok(); ++i) {
       const auto message = in.fixed64();
@@ -146,9 +157,21 @@ void shard_core::deliver(std::unique_ptr<envelope> e) {
     const auto told = std::move(e->ticket);
     told->answer({});
   }
+  if (e->ticket && a.doing != activity::idle && a.doing != activity::absent && a.doing != activity::loading)
+    e->ticket->leave(); // it waits for the agent, not for the node
   queued_change_ += 1;
   a.box.push_back(std::move(e));
   make_ready(a);
+}
+
+/// The agent waits, and whoever waits for it: their asks keep nobody else out. (A call of a model may take minutes.)
+void shard_core::let_others_in(activation& a) noexcept {
+  if (a.more->turn->in->ticket) a.more->turn->in->ticket->leave();
+  for (const auto l : {lane::urgent, lane::user})
+    a.box.each(l, [](envelope& e) {
+      if (e.ticket) e.ticket->leave();
+      return true;
+    });
 }
 
 void shard_core::refuse(std::unique_ptr<envelope> e, error why) {

@@ -238,6 +238,7 @@ private:
   activation& find_or_make(entity_id id, tenant_context who);
   void deliver(std::unique_ptr<envelope> e);
   void make_ready(activation& a);
+  static void let_others_in(activation& a) noexcept;
   bool runnable(const activation& a) const noexcept;
   void dispatch(activation& a);
   void read_clock() noexcept;

@@ -36,7 +36,10 @@ bool shard_core::settle_by_key(activation& a, std::unique_ptr<envelope>& e) {
   for (auto& running : more.running) {
     if (running.hash != hash) continue;
     if (!(running.digest == e->digest)) refuse(std::move(e), key_reused());
-    else running.waiters.push_back(std::move(e->ticket));
+    else {
+      e->ticket->leave(); // it waits for the other one, which may take its time
+      running.waiters.push_back(std::move(e->ticket));
+    }
     return true;
   }
   if (!e->generated_key) {

@@ -65,6 +65,7 @@ void shard_core::wait(activation& a, std::unique_ptr<turn_host> host) {
     if (a.run_ahead == 0) start_read(a);
     return;
   }
+  let_others_in(a);
   const std::size_t k = own.waiting_step;
   auto& s = own.steps[k];
   const bool replayed = s.due != wall_time{};

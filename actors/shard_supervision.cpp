@@ -231,7 +231,7 @@ void shard_core::obey(activation& a, order_op& op) {
   const bool gone = !a.spec || own_desired(a) == desired_state::deleted;
   switch (op.what) {
   case order::stop:
-    if (gone || own_desired(a) != desired_state::running) return say(news::stopped); // a person stopped it before
+    if (gone || a.desired != desired_state::running) return say(news::stopped); // a person stopped it before, or it is down
     if (a.doing == activity::held) return say(news::stopped);
     {
       auto stop = std::make_unique<stop_under_way>();
@@ -419,7 +419,7 @@ void shard_core::reset_then_begin(activation& a) {
         return;
       }
       back->state.clear();
-      back->logs.clear();
+      for (auto& l : back->logs) l.floor = l.size; // the store goes on counting
       r->state = encode_state(*back);
       shard.submit(*back, std::move(r));
       shard.begin_life(*back, 0);

@@ -262,7 +262,7 @@ void shard_core::explain(entity_id id, std::function<void(result<json>)> done) {
     e["lanes"] = {{"waiting_messages", a->box.count()}, {"waiting_bytes", a->box.bytes()}};
     e["run_ahead"] = {{"turns", a->run_ahead}, {"bytes", a->run_ahead_bytes}};
     json logs = json::object();
-    for (const auto& l : a->logs) logs[l.name] = l.size;
+    for (const auto& l : a->logs) logs[l.name] = l.size - l.floor;
     e["logs"] = logs;
     if (a->more) {
       e["outbox"] = a->more->outbox_size;

@@ -121,7 +121,7 @@ void turn::set_state_bytes(std::string bytes) {
 std::uint64_t turn::log_size(std::string_view log) const {
   std::uint64_t size = 0;
   for (const auto& l : host_->of->logs)
-    if (l.name == log) size = l.size;
+    if (l.name == log) size = l.size - l.floor;
   if (host_->record)
     for (const auto& entry : host_->record->logs) size += entry.log == log ? 1 : 0;
   return size;
@@ -129,9 +129,12 @@ std::uint64_t turn::log_size(std::string_view log) const {
 
 std::uint64_t turn::append(std::string_view log, std::string entry) {
   const auto index = log_size(log);
+  std::uint64_t floor = 0;
+  for (const auto& l : host_->of->logs)
+    if (l.name == log) floor = l.floor;
   auto& r = host_->effects();
   r.bytes += entry.size() + log.size();
-  r.logs.push_back({std::string(log), index, host_->of->log_tail, std::move(entry)});
+  r.logs.push_back({std::string(log), floor + index, host_->of->log_tail, std::move(entry)});
   return index;
 }
 
@@ -139,14 +142,18 @@ log_wait turn::read_log(std::string_view log, std::uint64_t from, std::size_t li
   const auto* a = host_->of;
   std::vector<std::string> own;
   std::uint64_t committed = 0;
+  std::uint64_t floor = 0;
   for (const auto& l : a->logs)
-    if (l.name == log) committed = l.size;
+    if (l.name == log) {
+      floor = l.floor;
+      committed = l.size - l.floor;
+    }
   if (host_->record)
     for (const auto& entry : host_->record->logs)
       if (entry.log == log) own.push_back(entry.data);
   return {*this,
-          [who = a->who, id = a->id, log = std::string(log), tail = a->log_tail, from, limit](persistence::store_reader& r) {
-            return r.read_log(who, id, log, tail, from, limit);
+          [who = a->who, id = a->id, log = std::string(log), tail = a->log_tail, floor, from, limit](persistence::store_reader& r) {
+            return r.read_log(who, id, log, tail, floor + from, limit);
           },
           [own = std::move(own), committed, from, limit](std::vector<std::string>&& stored) {
             for (std::uint64_t i = from > committed ? from - committed : 0; i < own.size() && stored.size() < limit; ++i)

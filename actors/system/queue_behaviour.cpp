@@ -180,6 +180,8 @@ task<std::vector<task_id>> queue_behaviour::add(turn& self, submit_request reque
   for (const auto& t : request.tasks)
     for (const auto& n : t.needs)
       if (!by_name.contains(n) && !memory_of(self).core.find(*task_id_from(n))) others.push_back(*task_id_from(n));
+  for (const auto& t : request.tasks)
+    if (const auto parent = task_id_from(t.parent); parent && !memory_of(self).core.find(*parent)) others.push_back(*parent);
   bool unknown = false;
   for (auto& [name, id] : agents) {
     if (const auto found = services.known(who, entity_kind::agent, name)) id = *found;
@@ -219,6 +221,9 @@ task<std::vector<task_id>> queue_behaviour::add(turn& self, submit_request reque
     });
     outcome = co_await states_read;
   }
+  for (std::size_t i = 0; i < request.tasks.size(); ++i)
+    if (const auto parent = task_id_from(request.tasks[i].parent); parent && !memory_of(self).core.find(*parent) && !outcome.contains(*parent))
+      refuse({errc::not_found, "not_found", "no task " + request.tasks[i].parent, path(i, "parent")});
   for (std::size_t i = 0; i < request.tasks.size(); ++i)
     for (const auto& n : request.tasks[i].needs) {
       if (by_name.contains(n)) continue;
@@ -376,7 +381,7 @@ task<> queue_behaviour::control(turn& self, json body) const {
   }
   self.put_row("control", mem.control.encode());
   const std::string target = name.empty() ? "queue/default" : "agent/" + name;
-  system_turn::audit(self, body.value("paused", false) ? "queue.pause" : "queue.resume", target, body);
+  system_turn::audit(self, body.contains("concurrency") ? "queue.limit" : body.value("paused", false) ? "queue.pause" : "queue.resume", target, body);
   self.reply(json_payload(json::parse(mem.control.encode())));
 }
 

@@ -39,10 +39,16 @@ void settle(session& s, const letter_options& o, const std::string& how) {
   if (ids.empty() && !o.all) throw failure(exit_code::usage, "which dead letters?", "Name their ids, or say --all.");
   if (o.all)
     for (const auto& letter : read(s, std::numeric_limits<std::size_t>::max())) ids.push_back(text_of(letter, "id"));
+  if (o.all) std::reverse(ids.begin(), ids.end()); // oldest first, as they were sent
   const json none = json::object();
   json done = json::array();
   for (const auto& id : ids) {
-    done.push_back(s.server().call("POST", s.path("dead-letters/" + url_encode(id) + ":" + how), &none));
+    try {
+      done.push_back(s.server().call("POST", s.path("dead-letters/" + url_encode(id) + ":" + how), &none));
+    } catch (const failure&) {
+      if (s.json()) s.print_json({{"dead_letters", done}});
+      throw;
+    }
     if (!s.json()) s.print("dead letter " + id + (how == "redrive" ? " sent again\n" : " dropped\n"));
   }
   if (s.json()) s.print_json({{"dead_letters", done}});

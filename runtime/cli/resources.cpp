@@ -203,15 +203,21 @@ void add_keys(CLI::App& app, session& s) {
 
 struct tenant_options {
   std::string name;
-  std::string description;
+  std::optional<std::string> description;
+  std::optional<std::uint32_t> weight;
   bool yes = false;
 };
 
+/// What is not named stays as it is.
 void create_tenant(session& s, const tenant_options& o) {
-  const json spec = {{"description", o.description}};
+  const auto there = s.server().send("GET", "/v1/tenants/" + url_encode(o.name), nullptr, std::chrono::seconds(30));
+  json spec = there.status == 200 ? object_of(there.body, "spec") : json::object();
+  if (!spec.is_object()) spec = json::object();
+  if (o.description) spec["description"] = *o.description;
+  if (o.weight) spec["weight"] = *o.weight;
   const json made = s.server().call("PUT", "/v1/tenants/" + url_encode(o.name), &spec);
   if (s.json()) s.print_json(made);
-  else s.print("tenant/" + o.name + (made.value("created", false) ? " created\n" : " was there; description set\n"));
+  else s.print("tenant/" + o.name + (made.value("created", false) ? " created\n" : " was there\n"));
 }
 
 void add_tenants(CLI::App& app, session& s) {
@@ -220,9 +226,10 @@ void add_tenants(CLI::App& app, session& s) {
                               "  hivectl tenants delete demo --yes");
   tenants->require_subcommand(1);
   auto o = std::make_shared<tenant_options>();
-  auto* create = add_command(*tenants, "create", "Make a tenant, or change its description", "  hivectl tenants create demo");
+  auto* create = add_command(*tenants, "create", "Make a tenant, or change its description or weight", "  hivectl tenants create demo");
   create->add_option("NAME", o->name)->required();
   create->add_option("--description", o->description, "For people");
+  create->add_option("--weight", o->weight, "Of its work among the tenants' when all are busy; default 1")->check(CLI::Range(1, 100));
   create->callback([&s, o] { create_tenant(s, *o); });
   auto* list = add_command(*tenants, "list", "The tenants that this key may see", "  hivectl tenants list");
   list->callback([&s] { get(s, {{"tenants"}, 100'000, {}, {}}); });

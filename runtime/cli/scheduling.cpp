@@ -71,8 +71,8 @@ void show_schedules(session& s, const json& items) {
 
 void put_schedule(session& s, const scheduling_options& o) {
   json task = {{"type", o.type}, {"payload", read_payload(o.payload)}};
-  if (o.capability.empty()) task["agent"] = o.agent;
-  else task["capability"] = o.capability;
+  if (o.agent != "-") task["agent"] = o.agent;
+  if (!o.capability.empty()) task["capability"] = o.capability;
   if (o.attempts != 0) task["retry"]["attempts"] = o.attempts;
   json spec = {{"task", std::move(task)}};
   if (!o.cron.empty()) spec["cron"] = o.cron;

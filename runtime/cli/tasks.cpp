@@ -144,7 +144,8 @@ void watch(session& s, const task_options& o) {
 
 void cancel(session& s, const task_options& o) {
   const json none = json::object();
-  const json task = s.server().call("POST", s.path("tasks/" + url_encode(o.id) + ":cancel"), &none);
+  const json task = s.server().call("POST", s.path("tasks/" + url_encode(o.id) + ":cancel"), &none,
+                                      std::chrono::seconds(45)); // its agents have 30 s to say that they ended it
   if (s.json()) s.print_json(task);
   else s.print("task " + text_of(task, "id") + " " + text_of(task, "state") + "\n");
 }

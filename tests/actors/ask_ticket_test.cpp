@@ -42,6 +42,34 @@ TEST_F(AskTicketTest, IsAnsweredOnceAndTheLateEndIsIgnored) {
   EXPECT_TRUE(heard_.failures.empty());
 }
 
+struct counting_gate final : ask_gate {
+  int gone = 0;
+  void left(tenant_id) noexcept override { ++gone; }
+};
+
+TEST_F(AskTicketTest, LeavesItsGateOnceHoweverItEnds) {
+  counting_gate gate;
+  auto waits = make(std::chrono::seconds{60});
+  ASSERT_TRUE(waits->enter(gate, tenant_id{1}));
+  waits->leave(); // its agent waits for a model
+  EXPECT_EQ(gate.gone, 1);
+  EXPECT_FALSE(waits->settled());
+  waits->answer({});
+  EXPECT_EQ(gate.gone, 1);
+
+  auto answered = make(std::chrono::seconds{60});
+  ASSERT_TRUE(answered->enter(gate, tenant_id{1}));
+  answered->answer({});
+  answered->leave();
+  EXPECT_EQ(gate.gone, 2);
+
+  auto late = make(std::chrono::milliseconds{10}); // its deadline passes while it waits at the door
+  clock_.advance(std::chrono::seconds{1});
+  wheel_.expire(clock_.steady_now());
+  EXPECT_FALSE(late->enter(gate, tenant_id{1}));
+  EXPECT_EQ(gate.gone, 2);
+}
+
 TEST_F(AskTicketTest, DeadlineSaysUnknownAndNeverEarly) {
   auto t = make(std::chrono::milliseconds{100});
   clock_.advance(std::chrono::milliseconds{99});

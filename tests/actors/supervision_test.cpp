@@ -398,5 +398,21 @@ TEST_F(SupervisionTest, RandomCrashesOfATreeHealWhateverTheOrder) {
   }
 }
 
+TEST_F(SupervisionTest, ResetEmptiesTheLogAndItStaysEmptyAcrossRestarts) {
+  auto kit = make();
+  kit->add_agent("l", "ledger");
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(kit->ask("l", "append", {{"op", "old" + std::to_string(i)}}));
+  EXPECT_EQ(ops_of(*kit, "l").size(), 5U);
+  ASSERT_TRUE(kit->admin("entity.restart", {{"kind", "agent"}, {"name", "l"}, {"reset", true}}));
+  kit->settle();
+  EXPECT_EQ(ops_of(*kit, "l"), json::array());
+  EXPECT_EQ(kit->ask("l", "append", {{"op", "new0"}})->at("count"), 1);
+  EXPECT_EQ(kit->ask("l", "append", {{"op", "new1"}})->at("count"), 2);
+  EXPECT_EQ(ops_of(*kit, "l"), json({"new0", "new1"}));
+  kit->crash();
+  EXPECT_EQ(ops_of(*kit, "l"), json({"new0", "new1"}));
+  EXPECT_EQ(kit->ask("l", "list", {{"from", 1}, {"limit", 5}})->at("ops"), json({"new1"}));
+}
+
 } // namespace
 } // namespace hive::actors
