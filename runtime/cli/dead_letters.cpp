@@ -46,7 +46,7 @@ void settle(session& s, const letter_options& o, const std::string& how) {
     try {
       done.push_back(s.server().call("POST", s.path("dead-letters/" + url_encode(id) + ":" + how), &none));
     } catch (const failure&) {
-      if (s.json()) s.print_json({{"dead_letters", done}});
+      if (s.json() && !done.empty()) s.print_json({{"dead_letters", done}});
       throw;
     }
     if (!s.json()) s.print("dead letter " + id + (how == "redrive" ? " sent again\n" : " dropped\n"));
