@@ -101,10 +101,13 @@ shard_actors::shard_actors(std::vector<std::unique_ptr<shard_core>> cores, std::
   impl_->config.set("scheduler.policy", caf::atom("sharing"));
   impl_->config.set("scheduler.max-threads", workers == 0 ? std::max(1U, std::thread::hardware_concurrency()) : workers);
   impl_->system = std::make_unique<caf::actor_system>(impl_->config);
-  impl_->timekeeper = impl_->system->spawn([this](caf::event_based_actor* self) -> caf::behavior {
-    self->set_default_handler(caf::drop);
-    return {[this](tick_atom, std::uint16_t shard) { impl_->slots[shard]->tick_is_due(); }};
-  });
+  // With an argument: without one CAF 0.17 takes a tuple that is not there.
+  impl_->timekeeper = impl_->system->spawn(
+    [](caf::event_based_actor* self, impl* mine) -> caf::behavior {
+      self->set_default_handler(caf::drop);
+      return {[mine](tick_atom, std::uint16_t shard) { mine->slots[shard]->tick_is_due(); }};
+    },
+    impl_.get());
   for (auto& core : cores) {
     auto& slot = *impl_->slots.emplace_back(std::make_unique<shard_slot>(std::move(core), impl_->stopping));
     slot.scheduler = &impl_->system->scheduler();
