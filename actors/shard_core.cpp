@@ -430,8 +430,9 @@ void shard_core::tick(steady_time now) {
     else
       step_finished(*a, t.step, error{errc::unknown, "deadline_passed", "the step did not end within its deadline; it may have happened"});
   }
-  for (const auto id : std::exchange(to_flush_, {}))
-    if (auto* a = find(id)) flush_delivered(*a);
+  if (!to_flush_.empty() && now >= flush_at_)
+    for (const auto id : std::exchange(to_flush_, {}))
+      if (auto* a = find(id)) flush_delivered(*a);
   if (now >= next_sweep_) {
     next_sweep_ = now + std::min<std::chrono::milliseconds>(settings_.passivation.idle / 4 + std::chrono::milliseconds{50}, std::chrono::seconds{1});
     passivate_idle();
@@ -446,7 +447,7 @@ std::optional<steady_time> shard_core::next_due() const {
   if (!timers_.empty()) at_least(timers_.top().due);
   if (retry_timers_ != steady_time{}) at_least(retry_timers_);
   if (const auto alarm = alarms_.next(settings_.node.timers_in_flight)) at_least(services_.clock().steady_now() + (*alarm - services_.clock().wall_now()));
-  if (!to_flush_.empty()) at_least(services_.clock().steady_now() + std::chrono::milliseconds{20});
+  if (!to_flush_.empty()) at_least(flush_at_);
   if (stalled_until_ != steady_time{}) at_least(stalled_until_);
   if (!entities_.empty()) at_least(next_sweep_);
   return due;

@@ -314,6 +314,7 @@ private:
   void recall(activation& a, std::unique_ptr<envelope> e);
   void refuse_recalled(activation& a, std::unique_ptr<envelope> request);
   void forward_recall(activation& a, turn_host& host);
+  void recall_task(activation& a, turn_host& host);
   void end_recalled(activation& a);
 
   // shard_outbox.cpp
@@ -322,6 +323,7 @@ private:
   void pump(activation& a, outbound_link& link);
   void handled(handled_op& op);
   void acknowledge(entity_id sender, entity_id receiver, std::uint64_t sequence);
+  void flush_later(entity_id sender);
   void flush_delivered(activation& a);
 
   // shard_system.cpp
@@ -386,6 +388,7 @@ private:
   scheduling::timer_window alarms_{256};        // timers of entities
   steady_time retry_timers_{};                  // when a page of them could not be read
   std::unordered_set<entity_id> to_flush_;      // activations with delivered outbox rows to delete
+  steady_time flush_at_{};                      // when those go with records of their own
   std::uint32_t stops_ = 0;
   steady_time now_{};                           // read every few turns: a clock read costs as much as a small turn
   wall_time wall_now_{};
