@@ -171,6 +171,7 @@ const std::vector<entry>& table() {
     integer("node.asks_under_way", &settings::node, &n::asks_under_way, 1, 1'000'000),
     integer("node.asks_waiting", &settings::node, &n::asks_waiting, 1, 10'000'000),
     duration("node.turn_end", &settings::node, &n::turn_end, 10, day),
+    integer("node.memory_percent", &settings::node, &n::memory_percent, 1, 100),
     integer("node.inbox_messages", &settings::node, &n::inbox_messages, 100, 10'000'000),
     duration("passivation.idle", &settings::passivation, &passivation_limits::idle, 100, day),
     integer("passivation.activations", &settings::passivation, &passivation_limits::activations, 100, 100'000'000),

@@ -47,6 +47,8 @@ struct node_limits {
   std::uint32_t asks_waiting = 10'000;          // 1..10,000,000: of one tenant, beyond that
   milliseconds turn_end{60'000};                   // 10 ms..24 h: one turn that runs this long ends the process likewise
   std::uint32_t timers_in_flight = 64;             // 1..10,000: fired in one shard and not yet handled, also after an outage
+  std::uint32_t memory_percent = 90;               // 1..100: of the machine's or the cgroup's memory; a turn that wants more
+                                                   // ends with std::bad_alloc, before the kernel ends the process
   std::uint32_t inbox_messages = 100'000;          // 100..10,000,000: accepted by a shard and not yet dispatched
 };
 
