@@ -339,6 +339,7 @@ void shard_core::submit(activation& a, std::unique_ptr<actor_record> r) {
   r->sent = a.sent;
   r->log_tail = a.log_tail;
   r->at = services_.clock().wall_now();
+  r->weight = services_.metrics(a.id.tenant()).weight.load(std::memory_order_relaxed);
   if (r->writes && a.more && !a.more->delivered.empty()) {
     r->delivered = std::move(a.more->delivered);
     a.more->delivered.clear();

@@ -32,9 +32,9 @@ enum class wait_kind : std::uint8_t { none, step, read };
 
 /// One step of a turn, finished or not.
 struct step_state {
-  enum class kind : std::uint8_t { ask = 0, sleep = 1, run = 2 };
+  enum class kind : std::uint8_t { ask = 0, sleep = 1, run = 2, task = 3 }; ///< Stored; never renumber.
   kind what = kind::ask;
-  std::string target;                          ///< Agent or executor.
+  std::string target;                          ///< Agent, executor, or whom a task is for.
   request_digest digest;                       ///< Of type and arguments: a replay must come to the same.
   payload arguments;
   std::chrono::milliseconds deadline{};
