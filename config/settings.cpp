@@ -185,6 +185,8 @@ const std::vector<entry>& table() {
     integer("api.body_bytes", &settings::api, &a::body_bytes, KiB, 256 * MiB),
     integer("api.json_depth", &settings::api, &a::json_depth, 4, 512),
     integer("api.connections", &settings::api, &a::connections, 1, 1'000'000),
+    integer("api.connections_per_tenant", &settings::api, &a::connections_per_tenant, 1, 1'000'000),
+    integer("api.wrong_keys_per_minute", &settings::api, &a::wrong_keys_per_minute, 1, 1'000'000),
     integer("api.connections_in_flight", &settings::api, &a::connections_in_flight, 1, 1'000'000),
     duration("api.header_timeout", &settings::api, &a::header_timeout, 100, 600 * second),
     duration("api.idle_timeout", &settings::api, &a::idle_timeout, second, day),

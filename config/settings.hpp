@@ -73,6 +73,8 @@ struct api_limits {
   std::uint64_t body_bytes = 8 * 1024 * 1024;   // 1 KiB..256 MiB
   std::uint32_t json_depth = 64;                // 4..512
   std::uint32_t connections = 10'000;           // 1..1,000,000
+  std::uint32_t connections_per_tenant = 2'500; // 1..1,000,000: a connection is the tenant's whose key it showed last; administrators' are not counted
+  std::uint32_t wrong_keys_per_minute = 100;    // 1..1,000,000: from one remote address
   std::uint32_t connections_in_flight = 4096;   // 1..1,000,000: requests being handled
   milliseconds header_timeout{10'000};          // 100 ms..10 min: to read a request
   milliseconds idle_timeout{300'000};           // 1 s..24 h: of a kept-alive connection
