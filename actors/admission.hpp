@@ -22,15 +22,17 @@ public:
   explicit admission(limits bounds) : bounds_(bounds), line_(1) {}
 
   /// `enter`: it is counted as under way. `wait`: `item` was taken. `refuse`: the tenant has too many waiting.
-  verdict arrive(tenant_id tenant, std::uint32_t weight, T& item) {
+  /// @param urgent waits before the tenant's others, and may use the last tenth of the places: when there are too many, those
+  /// that are not urgent are refused first.
+  verdict arrive(tenant_id tenant, std::uint32_t weight, T& item, bool urgent = false) {
     auto& t = of(tenant, weight);
     if (t.waiting == 0 && has_room(t)) {
       begin(t);
       return verdict::enter;
     }
-    if (t.waiting >= bounds_.waiting) return verdict::refuse;
+    if (t.waiting >= (urgent ? bounds_.waiting : bounds_.waiting - bounds_.waiting / 10)) return verdict::refuse;
     ++t.waiting;
-    line_.push(tenant, std::make_pair(tenant, std::move(item)), weight);
+    line_.push(tenant, std::make_pair(tenant, std::move(item)), weight, urgent);
     return verdict::wait;
   }
 

@@ -18,10 +18,12 @@ public:
   /// @param quantum cost that a tenant of weight 1 may use before the next one's turn.
   explicit fair_queue(std::uint64_t quantum) : quantum_(static_cast<std::int64_t>(quantum)) {}
 
-  void push(tenant_id tenant, T item, std::uint32_t weight = 1) {
+  /// @param urgent goes before what the same tenant has queued without it; other tenants notice nothing.
+  void push(tenant_id tenant, T item, std::uint32_t weight = 1, bool urgent = false) {
     line& l = line_of(tenant);
     l.weight = weight;
-    l.items.push_back(std::move(item));
+    if (urgent) l.items.insert(l.items.begin() + static_cast<std::ptrdiff_t>(l.urgent++), std::move(item));
+    else l.items.push_back(std::move(item));
     ++size_;
     if (!l.listed) {
       l.listed = true;
@@ -53,6 +55,7 @@ public:
       }
       T item = std::move(l.items.front());
       l.items.pop_front();
+      if (l.urgent != 0) --l.urgent;
       --size_;
       return item;
     }
@@ -64,6 +67,7 @@ private:
   struct line {
     tenant_id tenant;
     std::deque<T> items;
+    std::size_t urgent = 0;                      // of them, at the front
     std::int64_t deficit = 0;
     std::uint32_t weight = 1;
     bool listed = false;

@@ -215,7 +215,7 @@ void node_host::accept(tenant_context who, ask_request&& request, ticket_ref tic
   add(of_tenant.mine().asks);
   {
     std::lock_guard lock(gate_guard_);
-    switch (gate_.arrive(to.tenant(), of_tenant.weight.load(std::memory_order_relaxed), e)) {
+    switch (gate_.arrive(to.tenant(), of_tenant.weight.load(std::memory_order_relaxed), e, request.urgent)) {
     case gate::verdict::enter: break;
     case gate::verdict::wait: return;
     case gate::verdict::refuse:

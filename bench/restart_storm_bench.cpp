@@ -68,8 +68,9 @@ int main(int argc, char** argv) {
   }
 
   std::promise<std::size_t> wrong;
-  auto all = ids;
-  all.insert(all.end(), above.begin(), above.end());
+  std::vector<actors::status_subject> all;
+  for (const auto& list : {ids, above})
+    for (const auto id : list) all.push_back({id, {}});
   hive.host().statuses(who, all, [&](std::unordered_map<entity_id, nlohmann::json> found) {
     std::size_t n = 0;
     for (const auto id : ids) n += found[id].value("incarnation", 0U) != rounds ? 1 : 0;

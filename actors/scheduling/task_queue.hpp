@@ -137,7 +137,10 @@ public:
   void describe_agent(entity_id id, std::string_view name, std::vector<capability> can, std::uint32_t weight, wall_time now, random_source& chance);
 
   // -- tasks
-  bool full(std::size_t more) const noexcept { return tasks_.size() + more > limits_.tasks; }
+  /// Whether `more` tasks are too many. The lower their priority (5), the earlier: a queue that fills up refuses those first.
+  bool full(std::size_t more, std::uint8_t priority) const noexcept {
+    return tasks_.size() + more > limits_.tasks - limits_.tasks / 20 * static_cast<std::size_t>(priority - 1);
+  }
   /// @pre the agent is known, `needs` are live tasks, `id` is from `next_id`.
   void submit(task_spec spec, wall_time now, random_source& chance);
   /// @returns false: about an attempt that is over; nothing changed.

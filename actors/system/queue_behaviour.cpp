@@ -236,8 +236,10 @@ task<std::vector<task_id>> queue_behaviour::add(turn& self, submit_request reque
   const auto path = [many](std::size_t i, const char* name) { return many ? "tasks[" + std::to_string(i) + "]." + name : std::string(name); };
 
   // Everything that must be read or refused comes first: from there on the queue's memory changes.
-  if (memory_of(self).core.full(request.tasks.size() + 1))
-    refuse({errc::resource_exhausted, "queue_full", "the queue has tasks.live tasks that have not ended", {}, std::chrono::milliseconds{500}});
+  std::uint8_t priority = 1;
+  for (const auto& t : request.tasks) priority = std::max(priority, t.what.spec.priority);
+  if (memory_of(self).core.full(request.tasks.size() + 1, priority))
+    refuse({errc::resource_exhausted, "queue_full", "the queue has too many tasks that have not ended for one more of this priority (tasks.live)", {}, std::chrono::milliseconds{500}});
   std::unordered_map<std::string, std::size_t> by_name;
   std::map<std::string, entity_id> agents;
   std::vector<task_id> others;

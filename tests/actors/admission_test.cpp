@@ -51,6 +51,23 @@ TEST(AdmissionTest, TooManyWaitingOfOneTenantAreRefused) {
   EXPECT_EQ(arrive(g, flood), gate::verdict::refuse);
 }
 
+TEST(AdmissionTest, OverloadRefusesWhatIsNotUrgentFirst) {
+  gate g({.window = 1, .waiting = 20});
+  arrive(g, calm);
+  arrive(g, flood);
+  for (int i = 0; i < 18; ++i) EXPECT_EQ(arrive(g, flood, i), gate::verdict::wait);
+  EXPECT_EQ(arrive(g, flood, 18), gate::verdict::refuse);
+  for (int i = 100; i < 102; ++i) EXPECT_EQ(g.arrive(flood, 1, i, true), gate::verdict::wait);
+  int more = 102;
+  EXPECT_EQ(g.arrive(flood, 1, more, true), gate::verdict::refuse);
+  std::vector<int> entered;
+  g.leave(calm, [&](int item) { entered.push_back(item); });
+  for (int i = 0; i < 2; ++i) g.leave(flood, [&](int item) { entered.push_back(item); });
+  ASSERT_GE(entered.size(), 3U);
+  EXPECT_EQ(std::vector<int>(entered.begin(), entered.begin() + 3), (std::vector<int>{100, 101, 0})) << "urgent ones first, in order";
+  EXPECT_NE(arrive(g, flood, 200), gate::verdict::refuse) << "there is room again";
+}
+
 TEST(AdmissionTest, SharesFollowWeightsAndNothingIsLost) {
   for (std::uint64_t seed = 1; seed <= 200; ++seed) {
     random_source chance(seed);

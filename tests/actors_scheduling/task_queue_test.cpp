@@ -94,6 +94,22 @@ protected:
   std::vector<task_spec> created_;
 };
 
+TEST_F(TaskQueueTest, QueueThatFillsUpRefusesTheLowestPriorityFirst) {
+  auto l = limits();
+  l.tasks = 100;
+  core_.emplace(l, now_);
+  for (int i = 0; i < 79; ++i) add(1);
+  EXPECT_FALSE(core_->full(1, 5));
+  add(1);
+  EXPECT_TRUE(core_->full(1, 5));
+  EXPECT_FALSE(core_->full(1, 3));
+  for (int i = 80; i < 100; ++i) {
+    EXPECT_FALSE(core_->full(1, 1)) << i;
+    add(1);
+  }
+  EXPECT_TRUE(core_->full(1, 1));
+}
+
 TEST_F(TaskQueueTest, AgentHasOneAtATimeAndTheOthersKeepTheirPlaces) {
   const auto a = add(1), b = add(1), c = add(1);
   EXPECT_EQ(begun(), std::vector{a});
