@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <new>
 #include <string>
 
 namespace hive::node {
@@ -33,6 +34,7 @@ std::uint64_t limit_memory(std::uint32_t percent) {
   rlimit now{};
   if (::getrlimit(RLIMIT_DATA, &now) != 0) return 0;
   now.rlim_cur = std::min<rlim_t>(bytes, now.rlim_max);
+  std::set_new_handler([] { throw std::bad_alloc(); }); // the allocator aborts when there is none
   return ::setrlimit(RLIMIT_DATA, &now) == 0 ? now.rlim_cur : 0;
 #endif
 }
