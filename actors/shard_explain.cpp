@@ -1,5 +1,6 @@
 // What a shard tells about its entities.
 #include "actors/shard_core.hpp"
+#include "actors/stored_status.hpp"
 
 namespace hive::actors {
 
@@ -25,16 +26,6 @@ const char* word_of(supervisor_core::phase doing) noexcept {
   case supervisor_core::phase::restarting: return "restarting";
   case supervisor_core::phase::ending: return "stopping";
   case supervisor_core::phase::ended: return "stopped";
-  }
-  return "unknown";
-}
-
-const char* word_of(restart_strategy strategy) noexcept {
-  switch (strategy) {
-  case restart_strategy::one_for_one: return "one_for_one";
-  case restart_strategy::one_for_all: return "one_for_all";
-  case restart_strategy::rest_for_one: return "rest_for_one";
-  case restart_strategy::simple_one_for_one: return "simple_one_for_one";
   }
   return "unknown";
 }
@@ -177,8 +168,7 @@ void shard_core::explain(entity_id id, std::function<void(result<json>)> done) {
       usual.period = settings_.supervisor.period;
     }
     const auto& spec = s ? s->core.spec() : a->spec->group ? *a->spec->group : usual;
-    e["supervises"] = {{"strategy", word_of(spec.strategy)}, {"intensity", spec.intensity}, {"period_ms", spec.period.count()},
-                       {"restarts_in_period", s ? s->core.recent_restarts(now) : 0}, {"children_in_backoff", s ? s->core.in_backoff() : 0}};
+    e["supervises"] = supervision_facts(spec, s ? s->core.recent_restarts(now) : 0, s ? s->core.in_backoff() : 0);
   }
   done(std::move(e));
 }

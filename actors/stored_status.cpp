@@ -20,7 +20,22 @@ const char* word_of(desired_state desired) noexcept {
 
 const char* stored_word(desired_state desired) noexcept { return desired == desired_state::running ? "inactive" : word_of(desired); }
 
+const char* word_of(restart_strategy strategy) noexcept {
+  switch (strategy) {
+  case restart_strategy::one_for_one: return "one_for_one";
+  case restart_strategy::one_for_all: return "one_for_all";
+  case restart_strategy::rest_for_one: return "rest_for_one";
+  case restart_strategy::simple_one_for_one: return "simple_one_for_one";
+  }
+  return "unknown";
+}
+
 } // namespace
+
+nlohmann::json supervision_facts(const supervisor_spec& spec, std::size_t restarts_in_period, std::size_t children_in_backoff) {
+  return {{"strategy", word_of(spec.strategy)}, {"intensity", spec.intensity}, {"period_ms", spec.period.count()},
+          {"restarts_in_period", restarts_in_period}, {"children_in_backoff", children_in_backoff}};
+}
 
 result<std::optional<down_cause>> down_above(persistence::store_reader& reader, tenant_context who, const std::string& name, known_downs& known) {
   std::vector<std::string> way;
@@ -71,7 +86,11 @@ void add_stored_statuses(persistence::store_reader& reader, tenant_context who, 
 
 void add_stored_facts(persistence::store_reader& reader, tenant_context who, entity_id id, nlohmann::json& explained) {
   std::string supervisor;
-  if (const auto row = reader.find(who, id)) supervisor = row->supervisor;
+  if (const auto row = reader.find(who, id)) {
+    supervisor = row->supervisor;
+    if (row->kind == entity_kind::supervisor) // with restarts that count it would be in memory
+      if (const auto spec = supervisor_spec_from(nlohmann::json::parse(row->spec, nullptr, false))) explained["supervises"] = supervision_facts(*spec, 0, 0);
+  }
   std::unordered_map<entity_id, nlohmann::json> status;
   add_stored_statuses(reader, who, {{id, supervisor}}, 1, status);
   explained["status"] = "inactive";

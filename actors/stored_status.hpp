@@ -19,6 +19,9 @@ result<std::optional<down_cause>> down_above(persistence::store_reader& reader, 
 void add_stored_statuses(persistence::store_reader& reader, tenant_context who, const std::vector<status_subject>& subjects, std::size_t most,
                          std::unordered_map<entity_id, nlohmann::json>& all);
 
+/// How near a supervisor is to its intensity.
+nlohmann::json supervision_facts(const supervisor_spec& spec, std::size_t restarts_in_period, std::size_t children_in_backoff);
+
 /// The same for `explain`, whole: desired state, incarnation, version, size of the state.
 void add_stored_facts(persistence::store_reader& reader, tenant_context who, entity_id id, nlohmann::json& explained);
 

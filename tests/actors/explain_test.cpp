@@ -114,6 +114,10 @@ TEST_F(ExplainTest, SupervisorTellsHowNearItIsToItsIntensity) {
   EXPECT_EQ(waits_for(kit->explain("a")), "its supervisor, which decides whether and when it begins a new life");
   kit->advance(std::chrono::milliseconds{1500});
   EXPECT_EQ(kit->explain("s", entity_kind::supervisor)["supervises"]["children_in_backoff"], 0);
+  kit->crash();
+  s = kit->explain("s", entity_kind::supervisor);
+  EXPECT_EQ(s["active"], false);
+  EXPECT_EQ(s["supervises"]["intensity"], 5) << "also when it is not in memory";
   EXPECT_EQ(waits_for(kit->explain("a")), "");
 }
 
