@@ -548,7 +548,8 @@ void node_host::explain_task(tenant_context who, std::string id, std::function<v
       if (!live.is_null()) e.update(live);
       else e["waits"] = {{"for", "its queue, which is not in memory, or has just heard its end"}};
       if (!agent) return done(std::move(e));
-      explain_entity(who, agent, "agent/" + e.value("agent", ""), [e = std::move(e), done](json its) mutable {
+      std::string address = "agent/" + e.value("agent", "");
+      explain_entity(who, agent, std::move(address), [e = std::move(e), done](json its) mutable {
         e["agent_now"] = std::move(its);
         done(std::move(e));
       });
