@@ -4,9 +4,28 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <new>
 #include <string>
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+// mimalloc's own operators end the process when there is no memory; these say so to whoever asked. `malloc` is mimalloc's.
+namespace {
+void* or_throw(void* got) {
+  if (!got) throw std::bad_alloc();
+  return got;
+}
+void* aligned(std::size_t bytes, std::align_val_t to) {
+  const auto step = static_cast<std::size_t>(to);
+  return or_throw(std::aligned_alloc(step, (bytes + step - 1) / step * step));
+}
+} // namespace
+void* operator new(std::size_t bytes) { return or_throw(std::malloc(bytes)); }
+void* operator new[](std::size_t bytes) { return or_throw(std::malloc(bytes)); }
+void* operator new(std::size_t bytes, std::align_val_t to) { return aligned(bytes, to); }
+void* operator new[](std::size_t bytes, std::align_val_t to) { return aligned(bytes, to); }
+#endif
 
 namespace hive::node {
 
@@ -34,7 +53,6 @@ std::uint64_t limit_memory(std::uint32_t percent) {
   rlimit now{};
   if (::getrlimit(RLIMIT_DATA, &now) != 0) return 0;
   now.rlim_cur = std::min<rlim_t>(bytes, now.rlim_max);
-  std::set_new_handler([] { throw std::bad_alloc(); }); // the allocator aborts when there is none
   return ::setrlimit(RLIMIT_DATA, &now) == 0 ? now.rlim_cur : 0;
 #endif
 }
