@@ -279,13 +279,13 @@ result<void> check_link(const settings& s) {
   const auto ms = [](milliseconds t) { return static_cast<std::uint64_t>(t.count()); };
   for (auto&& done :
        {at_least("frame_bytes", l.frame_bytes, "entity.payload_bytes and 64 KiB", l.ca_file.empty() ? 0 : s.entity.payload_bytes + 64 * KiB),
-        at_least("tenant_window_bytes", l.tenant_window_bytes, "cluster.link.frame_bytes", l.frame_bytes),
+        at_least("tenant_window_bytes", l.tenant_window_bytes, "cluster.link.frame_bytes and 1 KiB", l.frame_bytes + KiB),
         at_least("window_bytes", l.window_bytes, "cluster.link.tenant_window_bytes", l.tenant_window_bytes),
         at_least("window_messages", l.window_messages, "cluster.link.tenant_window_messages", l.tenant_window_messages),
-        at_least("tenant_queue_bytes", l.tenant_queue_bytes, "cluster.link.frame_bytes", l.frame_bytes),
+        at_least("tenant_queue_bytes", l.tenant_queue_bytes, "cluster.link.frame_bytes and 1 KiB", l.frame_bytes + KiB),
         at_least("queue_bytes", l.queue_bytes, "cluster.link.tenant_queue_bytes", l.tenant_queue_bytes),
         at_least("queue_messages", l.queue_messages, "cluster.link.tenant_queue_messages", l.tenant_queue_messages),
-        at_least("answer_bytes", l.answer_bytes, "cluster.link.frame_bytes", l.frame_bytes),
+        at_least("answer_bytes", l.answer_bytes, "cluster.link.frame_bytes and 1 KiB", l.frame_bytes + KiB),
         at_least("bulk_frame_bytes", l.bulk_frame_bytes, "cluster.link.frame_bytes", l.frame_bytes),
         at_least("heartbeat_timeout", ms(l.heartbeat_timeout), "twice cluster.link.heartbeat", 2 * ms(l.heartbeat)),
         at_least("backoff_max", ms(l.backoff_max), "cluster.link.backoff_min", ms(l.backoff_min))})

@@ -110,7 +110,7 @@ struct link_settings {
   std::uint64_t bulk_frame_bytes = 64 * 1024 * 1024; // 1 MiB..1 GiB: one large thing
   std::uint64_t chunk_bytes = 256 * 1024;       // 4 KiB..4 MiB: of a large thing, sent at a time
   std::uint32_t batch_frames = 4096;            // 1..65,536: sent in one go
-  std::uint64_t batch_bytes = 256 * 1024;       // 4 KiB..16 MiB: sent in one go (or one frame)
+  std::uint64_t batch_bytes = 128 * 1024;       // 4 KiB..16 MiB: sent in one go (or one frame)
   std::uint32_t queue_messages = 65'536;        // 16..10,000,000: to one peer
   std::uint64_t queue_bytes = 32 * 1024 * 1024; // 64 KiB..4 GiB: to one peer
   std::uint32_t tenant_queue_messages = 16'384; // 16..10,000,000: of one tenant to one peer

@@ -142,7 +142,7 @@ std::string_view to_string(link_event::kind k) noexcept;
 std::string_view to_string(link_event::cause c) noexcept;
 
 /// What a node does with what its links bring. Called on the links' threads, so be quick and never wait: `received` for
-/// control on the thread that keeps the heartbeats, for data and bulk on the other one; `event` on either. Calls for one
+/// control and `event` on the thread that keeps the heartbeats, `received` for data and bulk on the other one. Calls for one
 /// lane of one peer never overlap. It is safe to call node_links from inside, but not to destroy it.
 class link_listener {
 public:

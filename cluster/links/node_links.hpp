@@ -86,7 +86,7 @@ public:
 
 private:
   class impl;
-  std::shared_ptr<impl> impl_;
+  std::unique_ptr<impl> impl_;
 };
 
 } // namespace hive::cluster::links
