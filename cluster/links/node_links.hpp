@@ -43,7 +43,8 @@ public:
   node_links(const node_links&) = delete;
   node_links& operator=(const node_links&) = delete;
 
-  /// Reads the certificates, listens, begins to dial the peers. Once.
+  /// Reads the certificates, listens, begins to dial the peers. Once. Before other threads read the environment: gRPC takes its
+  /// TLS ciphers from there, for the whole process.
   /// @returns `invalid_argument` with the setting at fault: a file that cannot be read, a certificate that is expired, not of
   /// this key, not of the CA, or does not name this node and hive; an address that cannot be listened on.
   result<void> start();

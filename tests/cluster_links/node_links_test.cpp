@@ -301,6 +301,22 @@ TEST_F(LinkTest, StopEndsEverythingThatWaits) {
   EXPECT_TRUE(b.wait_event(kind::incoming_down, "a"));
 }
 
+TEST_F(LinkTest, ListenerMaySendAndChangePeersFromInside) {
+  auto& a = node("a");
+  nodes.push_back(std::make_unique<test_node>(dir, authority, "b", 1));
+  auto& b = *nodes.back();
+  b.by_hand = [&](const received_batch& batch) {
+    for (const auto& f : batch.frames) (void)b.links->tell("a", lane::data, {f.tenant, "back: " + std::string(f.body)});
+    b.links->set_peers({a.as_peer()});
+    (void)b.links->status();
+  };
+  ASSERT_TRUE(b.start());
+  connect({&a, &b});
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(a.links->tell("b", lane::data, {tenant_id{1}, std::to_string(i)}));
+  EXPECT_TRUE(a.wait([&] { return a.frames.size() == 100; }));
+  b.links->stop(); // while it may be in there
+}
+
 TEST_F(LinkTest, BatchHeldBeyondTheLifeOfTheLinksIsHarmless) {
   auto& a = node("a");
   auto& b = node("b");

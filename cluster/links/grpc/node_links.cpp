@@ -91,6 +91,7 @@ private:
   mutable std::shared_mutex peers_guard_;
   std::map<std::string, std::shared_ptr<remote>, std::less<>> remotes_;
 
+  std::mutex stop_guard_;
   std::mutex state_guard_; // start, stop, set_peers
   bool started_ = false, stopped_ = false;
   std::vector<peer> wanted_;
@@ -149,10 +150,14 @@ result<void> node_links::impl::start() {
 }
 
 void node_links::impl::stop() {
-  std::lock_guard lock(state_guard_);
-  if (stopped_) return;
-  stopped_ = true;
-  if (!started_) return;
+  std::lock_guard one_at_a_time(stop_guard_);
+  {
+    // Not held while it waits for the threads: a callback there may be about to call set_peers.
+    std::lock_guard lock(state_guard_);
+    if (stopped_) return;
+    stopped_ = true;
+    if (!started_) return;
+  }
   core_.stopping = true;
   std::promise<void> closed;
   core_.control->post([&] {
