@@ -11,10 +11,12 @@ constexpr auto last_errc = static_cast<std::uint64_t>(errc::unimplemented);
 
 } // namespace
 
-void pack_frame(byte_writer& into, const packed_frame& f) {
-  into.varint((std::uint64_t{f.tenant.value()} << 1U) | (f.correlation != 0 ? 1U : 0U));
-  if (f.correlation != 0) into.varint(f.correlation).varint(static_cast<std::uint64_t>(std::max<std::int64_t>(0, f.time_left.count())));
-  into.text(f.body);
+void pack_frame(std::string& into, const packed_frame& f) {
+  byte_writer head;
+  head.varint((std::uint64_t{f.tenant.value()} << 1U) | (f.correlation != 0 ? 1U : 0U));
+  if (f.correlation != 0) head.varint(f.correlation).varint(static_cast<std::uint64_t>(std::max<std::int64_t>(0, f.time_left.count())));
+  head.varint(f.body.size());
+  into.append(head.view()).append(f.body);
 }
 
 std::optional<std::vector<packed_frame>> unpack_frames(std::string_view packed, std::size_t count, std::size_t frame_bytes) {

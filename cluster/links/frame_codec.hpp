@@ -18,7 +18,8 @@ struct packed_frame {
   std::string_view body;
 };
 
-void pack_frame(byte_writer& into, const packed_frame& f);
+/// Appends. Reserve the size of the bodies and `frame_overhead` for each, and nothing is copied twice.
+void pack_frame(std::string& into, const packed_frame& f);
 /// @returns nothing when the bytes are not exactly `count` frames, each within `frame_bytes`.
 std::optional<std::vector<packed_frame>> unpack_frames(std::string_view packed, std::size_t count, std::size_t frame_bytes);
 

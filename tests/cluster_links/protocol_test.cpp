@@ -137,10 +137,10 @@ TEST_F(ProtocolTest, WhoSendsBeyondItsCreditsIsCutOff) {
   data->Write(greeting());
   ASSERT_TRUE(next(data).has_welcome());
   for (int i = 0; i < 70; ++i) { // the window is 64
-    byte_writer one;
+    std::string one;
     pack_frame(one, {tenant_id{1}, 0, {}, "x"});
     wire::ToPeer m;
-    m.mutable_batch()->set_packed(one.take());
+    m.mutable_batch()->set_packed(one);
     m.mutable_batch()->set_count(1);
     if (!data->Write(m)) break;
   }
@@ -156,10 +156,10 @@ TEST_F(ProtocolTest, SameRequestTwiceIsCutOff) {
   s->Write(greeting());
   ASSERT_TRUE(next(s).has_welcome());
   for (int i = 0; i < 2; ++i) {
-    byte_writer one;
+    std::string one;
     pack_frame(one, {tenant_id{1}, correlation_of(1, lane::control), milliseconds{1000}, "?"});
     wire::ToPeer m;
-    m.mutable_batch()->set_packed(one.take());
+    m.mutable_batch()->set_packed(one);
     m.mutable_batch()->set_count(1);
     s->Write(m);
   }

@@ -385,14 +385,15 @@ bool outgoing::fill_frames(lane by, wire::ToPeer& out) {
   }
   if (batch.empty()) return false;
   const auto now = core_.clock.steady_now();
-  byte_writer packed;
+  std::string packed;
   std::uint64_t bytes = 0;
+  for (const auto& f : batch) bytes += f.body.size();
+  packed.reserve(bytes + frame_overhead * batch.size());
   for (const auto& f : batch) {
     const auto left = std::chrono::duration_cast<milliseconds>(f.deadline - now);
     pack_frame(packed, {f.tenant, f.correlation, f.correlation == 0 ? milliseconds{} : left, f.body});
-    bytes += f.body.size();
   }
-  out.mutable_batch()->set_packed(packed.take());
+  out.mutable_batch()->set_packed(std::move(packed));
   out.mutable_batch()->set_count(static_cast<std::uint32_t>(batch.size()));
   add(core_.count.frames_sent, batch.size());
   add(core_.count.bytes_sent, bytes);
