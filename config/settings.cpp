@@ -139,6 +139,7 @@ const std::vector<entry>& table() {
   using e = entity_limits;
   using n = node_limits;
   using a = api_limits;
+  using l = link_settings;
   static const std::vector<entry> entries{
     integer("entity.state_bytes", &settings::entity, &e::state_bytes, KiB, 16 * MiB),
     integer("entity.payload_bytes", &settings::entity, &e::payload_bytes, KiB, 64 * MiB),
@@ -198,6 +199,31 @@ const std::vector<entry>& table() {
     integer("supervisor.intensity", &settings::supervisor, &supervisor_defaults::intensity, 0, 1000),
     duration("supervisor.period", &settings::supervisor, &supervisor_defaults::period, 1, day),
     integer("supervisor.root_intensity", &settings::supervisor, &supervisor_defaults::root_intensity, 0, 1'000'000),
+    address("cluster.listen", &settings::link, &l::listen),
+    text("cluster.link.ca_file", &settings::link, &l::ca_file),
+    text("cluster.link.certificate_file", &settings::link, &l::certificate_file),
+    text("cluster.link.key_file", &settings::link, &l::key_file),
+    duration("cluster.link.certificate_check", &settings::link, &l::certificate_check, second, hour),
+    integer("cluster.link.frame_bytes", &settings::link, &l::frame_bytes, 64 * KiB, 128 * MiB),
+    integer("cluster.link.bulk_frame_bytes", &settings::link, &l::bulk_frame_bytes, MiB, GiB),
+    integer("cluster.link.chunk_bytes", &settings::link, &l::chunk_bytes, 4 * KiB, 4 * MiB),
+    integer("cluster.link.batch_frames", &settings::link, &l::batch_frames, 1, 65'536),
+    integer("cluster.link.batch_bytes", &settings::link, &l::batch_bytes, 4 * KiB, 16 * MiB),
+    integer("cluster.link.queue_messages", &settings::link, &l::queue_messages, 16, 10'000'000),
+    integer("cluster.link.queue_bytes", &settings::link, &l::queue_bytes, 64 * KiB, 4 * GiB),
+    integer("cluster.link.tenant_queue_messages", &settings::link, &l::tenant_queue_messages, 16, 10'000'000),
+    integer("cluster.link.tenant_queue_bytes", &settings::link, &l::tenant_queue_bytes, 64 * KiB, 4 * GiB),
+    integer("cluster.link.window_messages", &settings::link, &l::window_messages, 16, 10'000'000),
+    integer("cluster.link.window_bytes", &settings::link, &l::window_bytes, 64 * KiB, 4 * GiB),
+    integer("cluster.link.tenant_window_messages", &settings::link, &l::tenant_window_messages, 16, 10'000'000),
+    integer("cluster.link.tenant_window_bytes", &settings::link, &l::tenant_window_bytes, 64 * KiB, 4 * GiB),
+    integer("cluster.link.requests", &settings::link, &l::requests, 1, 1'000'000),
+    integer("cluster.link.answer_bytes", &settings::link, &l::answer_bytes, MiB, 4 * GiB),
+    duration("cluster.link.heartbeat", &settings::link, &l::heartbeat, 10, 60 * second),
+    duration("cluster.link.heartbeat_timeout", &settings::link, &l::heartbeat_timeout, 30, 600 * second),
+    duration("cluster.link.connect_timeout", &settings::link, &l::connect_timeout, 100, 60 * second),
+    duration("cluster.link.backoff_min", &settings::link, &l::backoff_min, 1, 60 * second),
+    duration("cluster.link.backoff_max", &settings::link, &l::backoff_max, 1, 600 * second),
     paths("files.read_roots", &file_access::read_roots),
     paths("files.write_roots", &file_access::write_roots),
     paths("files.programs", &file_access::programs),
@@ -220,7 +246,16 @@ result<void> set(settings& s, const std::string& name, const YAML::Node& value) 
   return invalid(name, "there is no setting named " + name + "; `hived --help-settings` lists them");
 }
 
-/// The file's shape is two levels: slice, then name.
+/// The file is a map of maps; the names on the way to a value, joined by dots, are the setting's name.
+result<void> read_map(settings& s, const std::string& prefix, const YAML::Node& map) {
+  for (const auto& item : map) {
+    const auto name = prefix.empty() ? scalar(item.first) : prefix + "." + scalar(item.first);
+    const auto done = item.second.IsMap() ? read_map(s, name, item.second) : set(s, name, item.second);
+    if (!done) return done;
+  }
+  return {};
+}
+
 result<void> read_file(settings& s, const std::string& path) {
   YAML::Node root;
   try {
@@ -230,12 +265,34 @@ result<void> read_file(settings& s, const std::string& path) {
   }
   if (root.IsNull()) return {};
   if (!root.IsMap()) return invalid("--config", path + " is not a map of settings");
-  for (const auto& slice : root) {
-    const auto prefix = scalar(slice.first);
-    if (!slice.second.IsMap()) return invalid(prefix, prefix + " is not a map of settings");
-    for (const auto& item : slice.second)
-      if (auto done = set(s, prefix + "." + scalar(item.first), item.second); !done) return done;
-  }
+  for (const auto& slice : root)
+    if (!slice.second.IsMap()) return invalid(scalar(slice.first), scalar(slice.first) + " is not a map of settings");
+  return read_map(s, "", root);
+}
+
+/// Bounds that depend on each other. A frame must fit into every window and queue, or it would wait for ever; and a node
+/// that has peers (it has a certificate authority then) must be able to send them any payload that it accepts.
+result<void> check_link(const settings& s) {
+  const auto& l = s.link;
+  const auto at_least = [](const char* name, std::uint64_t value, const char* other, std::uint64_t least) -> result<void> {
+    if (value >= least) return {};
+    const std::string field = std::string("cluster.link.") + name;
+    return out_of_range(field, std::to_string(value), "at least " + std::string(other) + ", which is " + std::to_string(least));
+  };
+  const auto ms = [](milliseconds t) { return static_cast<std::uint64_t>(t.count()); };
+  for (auto&& done :
+       {at_least("frame_bytes", l.frame_bytes, "entity.payload_bytes and 64 KiB", l.ca_file.empty() ? 0 : s.entity.payload_bytes + 64 * KiB),
+        at_least("tenant_window_bytes", l.tenant_window_bytes, "cluster.link.frame_bytes and 1 KiB", l.frame_bytes + KiB),
+        at_least("window_bytes", l.window_bytes, "cluster.link.tenant_window_bytes", l.tenant_window_bytes),
+        at_least("window_messages", l.window_messages, "cluster.link.tenant_window_messages", l.tenant_window_messages),
+        at_least("tenant_queue_bytes", l.tenant_queue_bytes, "cluster.link.frame_bytes and 1 KiB", l.frame_bytes + KiB),
+        at_least("queue_bytes", l.queue_bytes, "cluster.link.tenant_queue_bytes", l.tenant_queue_bytes),
+        at_least("queue_messages", l.queue_messages, "cluster.link.tenant_queue_messages", l.tenant_queue_messages),
+        at_least("answer_bytes", l.answer_bytes, "cluster.link.frame_bytes and 1 KiB", l.frame_bytes + KiB),
+        at_least("bulk_frame_bytes", l.bulk_frame_bytes, "cluster.link.frame_bytes", l.frame_bytes),
+        at_least("heartbeat_timeout", ms(l.heartbeat_timeout), "twice cluster.link.heartbeat", 2 * ms(l.heartbeat)),
+        at_least("backoff_max", ms(l.backoff_max), "cluster.link.backoff_min", ms(l.backoff_min))})
+    if (!done) return done;
   return {};
 }
 
@@ -252,6 +309,7 @@ result<settings> load(const std::string& yaml_file, const std::vector<std::strin
   }
   if (s.api.ask_deadline > s.api.ask_deadline_max)
     return invalid("api.ask_deadline", "api.ask_deadline is above api.ask_deadline_max");
+  if (auto done = check_link(s); !done) return done.error();
   return s;
 }
 

@@ -102,6 +102,36 @@ struct supervisor_defaults {
   std::uint32_t root_intensity = 100;           // 0..1,000,000: of a tenant's root supervisor
 };
 
+/// Connections between nodes. Read by `cluster::links`. A "window" is what may be on its way to a peer, or lie there
+/// unhandled, before this node stops sending; a "queue" is what may wait here for the window.
+struct link_settings {
+  std::string listen = "127.0.0.1:7072";        // cluster.listen: address:port of the node port
+  std::string ca_file;                          // PEM: who signs the certificates of this hive's nodes
+  std::string certificate_file;                 // PEM: names hive://HIVE/node/NODE
+  std::string key_file;                         // PEM: of that certificate
+  milliseconds certificate_check{10'000};       // 1 s..1 h: how often these files are looked at for a change
+  std::uint64_t frame_bytes = 2 * 1024 * 1024;  // 64 KiB..128 MiB: one message or answer; above entity.payload_bytes
+  std::uint64_t bulk_frame_bytes = 64 * 1024 * 1024; // 1 MiB..1 GiB: one large thing
+  std::uint64_t chunk_bytes = 256 * 1024;       // 4 KiB..4 MiB: of a large thing, sent at a time
+  std::uint32_t batch_frames = 4096;            // 1..65,536: sent in one go
+  std::uint64_t batch_bytes = 128 * 1024;       // 4 KiB..16 MiB: sent in one go (or one frame)
+  std::uint32_t queue_messages = 65'536;        // 16..10,000,000: to one peer
+  std::uint64_t queue_bytes = 32 * 1024 * 1024; // 64 KiB..4 GiB: to one peer
+  std::uint32_t tenant_queue_messages = 16'384; // 16..10,000,000: of one tenant to one peer
+  std::uint64_t tenant_queue_bytes = 8 * 1024 * 1024; // 64 KiB..4 GiB: of one tenant to one peer
+  std::uint32_t window_messages = 16'384;       // 16..10,000,000: to one peer
+  std::uint64_t window_bytes = 16 * 1024 * 1024; // 64 KiB..4 GiB: to one peer
+  std::uint32_t tenant_window_messages = 8'192; // 16..10,000,000: of one tenant to one peer
+  std::uint64_t tenant_window_bytes = 4 * 1024 * 1024; // 64 KiB..4 GiB: of one tenant to one peer
+  std::uint32_t requests = 10'000;              // 1..1,000,000: waiting for one peer's answers
+  std::uint64_t answer_bytes = 64 * 1024 * 1024; // 1 MiB..4 GiB: answers waiting to go to one peer
+  milliseconds heartbeat{500};                  // 10 ms..1 min
+  milliseconds heartbeat_timeout{1'500};        // 30 ms..10 min: without an echo, the link is down
+  milliseconds connect_timeout{3'000};          // 100 ms..1 min: to connect and shake hands; the same for who dials in
+  milliseconds backoff_min{50};                 // 1 ms..1 min: before a peer is dialled again, doubled each time, with jitter
+  milliseconds backoff_max{5'000};              // 1 ms..10 min
+};
+
 /// What steps may touch on this machine. Nothing by default.
 struct file_access {
   std::vector<std::string> read_roots;          // absolute directories that agents may read below
@@ -124,6 +154,7 @@ struct settings {
   api_limits api;
   task_limits tasks;
   supervisor_defaults supervisor;
+  link_settings link;
   file_access files;
   log_settings log;
 };

@@ -16,6 +16,7 @@ void add_dead_letter_commands(CLI::App& app, session& s); ///< dead-letters list
 void add_scheduling_commands(CLI::App& app, session& s); ///< queue, schedule, run show
 void add_view_commands(CLI::App& app, session& s);      ///< tree, explain, events, status, health
 void add_top_command(CLI::App& app, session& s);        ///< top
+void add_certs_commands(CLI::App& app, session& s);    ///< certs ca, node
 void add_completion_command(CLI::App& app, session& s); ///< completion bash, zsh
 
 /// A subcommand with its examples, which also takes the global options.

@@ -26,9 +26,10 @@ TECHNOLOGIES = [
     (r"caf/", ["actors/caf/"]),
     (r"yaml-cpp/", ["config/", "runtime/cli/"]),
     (r"spdlog/", ["config/base/log.cpp"]),
-    (r"(google/protobuf/|grpc)", ["runtime/api/"]),
+    (r"google/protobuf/", ["runtime/api/"]),
+    (r"grpc", ["runtime/api/", "cluster/links/grpc/"]),
     (r"curl/", ["runtime/"]),
-    (r"openssl/", ["config/base/", "runtime/"]),
+    (r"openssl/", ["config/base/", "cluster/links/grpc/", "runtime/"]),
 ]
 
 # Folders of runtime: node is the wiring and knows the others; cli speaks only the public API.

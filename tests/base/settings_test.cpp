@@ -23,6 +23,9 @@ TEST(SettingsTest, EveryMistakeNamesFieldValueAndRange) {
          {"entity.mailbox_messages=0", "entity.mailbox_messages"}, {"entity.mailbox_messages=many", "entity.mailbox_messages"},
          {"entity.mailbox_messages=-1", "entity.mailbox_messages"}, {"entity.mailbox_messages=99999999999999999999", "entity.mailbox_messages"},
          {"node.shards=63", "node.shards"}, {"passivation.idle=1", "passivation.idle"}, {"no.such=1", "no.such"},
+         {"cluster.listen=7072", "cluster.listen"}, {"cluster.link.heartbeat=9", "cluster.link.heartbeat"},
+         {"cluster.link.heartbeat=1s", "cluster.link.heartbeat_timeout"}, {"cluster.link.backoff_min=6s", "cluster.link.backoff_max"},
+         {"cluster.link.frame_bytes=5MiB", "cluster.link.tenant_window_bytes"},
          {"log.level=loud", "log.level"}, {"files.programs=relative", "files.programs"}}) {
     const auto s = load("", {set});
     ASSERT_FALSE(s) << set;
@@ -41,6 +44,27 @@ TEST(SettingsTest, FileIsReadAndOverridesWin) {
   ASSERT_TRUE(s) << to_string(s.error());
   EXPECT_EQ(s->entity.mailbox_messages, 8U);
   EXPECT_EQ(s->files.read_roots.size(), 2U);
+}
+
+TEST(SettingsTest, NodeWithPeersMustBeAbleToSendThemItsPayloads) {
+  EXPECT_TRUE(load("", {"entity.payload_bytes=2MiB"}));
+  const auto s = load("", {"entity.payload_bytes=2MiB", "cluster.link.ca_file=/ca.pem"});
+  ASSERT_FALSE(s);
+  EXPECT_EQ(s.error().field, "cluster.link.frame_bytes");
+}
+
+TEST(SettingsTest, NamesOfSeveralPartsNestInTheFile) {
+  const std::string path = ::testing::TempDir() + "hive_settings_nested_test.yaml";
+  std::ofstream(path) << "cluster:\n  listen: 127.0.0.1:7172\n  link:\n    heartbeat: 200ms\n";
+  const auto s = load(path, {});
+  std::ofstream(path) << "cluster:\n  link:\n    hartbeat: 200ms\n";
+  const auto misspelt = load(path, {});
+  std::remove(path.c_str());
+  ASSERT_TRUE(s) << to_string(s.error());
+  EXPECT_EQ(s->link.listen, "127.0.0.1:7172");
+  EXPECT_EQ(s->link.heartbeat.count(), 200);
+  ASSERT_FALSE(misspelt);
+  EXPECT_EQ(misspelt.error().field, "cluster.link.hartbeat");
 }
 
 } // namespace

@@ -30,6 +30,10 @@ TEST(CommandsTest, CompletionKnowsCommandsAndOptions) {
   const auto script = completion_script(app, "bash");
   EXPECT_NE(script.find("\" task submit\") words="), std::string::npos) << script;
   EXPECT_NE(script.find("--watch"), std::string::npos);
+  add_certs_commands(app, s);
+  const auto certs = completion_script(app, "bash");
+  EXPECT_NE(certs.find("\" certs node\") words="), std::string::npos) << certs;
+  EXPECT_NE(certs.find("--force"), std::string::npos);
 }
 
 } // namespace

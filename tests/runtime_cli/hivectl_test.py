@@ -76,6 +76,52 @@ class HivectlTest(unittest.TestCase):
             f.write(text)
         return path
 
+    def test_certs_makes_private_files_and_replaces_none_unasked(self):
+        ca, out = os.path.join(self.dir.name, "ca"), os.path.join(self.dir.name, "node-1")
+        made = self.run_cli("certs", "ca", "--out", ca, key="")
+        self.assertEqual(made.returncode, 0, made.stderr)
+        node = ["certs", "node", "node-1", "--ca", ca, "--hive", "h1", "--address", "127.0.0.1", "--address", "localhost", "--out", out]
+        made = self.run_cli(*node, key="")
+        self.assertEqual(made.returncode, 0, made.stderr)
+        self.assertIn("cluster.link.certificate_file=" + out + "/node-1.pem", made.stdout)
+        self.assertEqual(sorted(os.listdir(ca)), ["ca.key", "ca.pem"])
+        self.assertEqual(sorted(os.listdir(out)), ["ca.pem", "node-1.key", "node-1.pem"])
+        for folder in (ca, out):
+            for name in os.listdir(folder):
+                self.assertEqual(os.stat(os.path.join(folder, name)).st_mode & 0o777, 0o600, name)
+        verified = subprocess.run(["openssl", "verify", "-CAfile", ca + "/ca.pem", out + "/node-1.pem"], capture_output=True, text=True)
+        self.assertEqual(verified.returncode, 0, verified.stderr)
+        text = subprocess.run(["openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", out + "/node-1.pem"], capture_output=True, text=True).stdout
+        self.assertIn("URI:hive://h1/node/node-1", text)
+
+        def certificate():
+            with open(out + "/node-1.pem", encoding="ascii") as f:
+                return f.read()
+
+        before = certificate()
+        again = self.run_cli(*node, key="")
+        self.assertEqual(again.returncode, 2)
+        self.assertIn("node-1.key is there already", again.stderr)
+        self.assertIn("--force", again.stderr)
+        self.assertEqual(certificate(), before)
+        forced = self.run_cli(*node, "--force", "-o", "json", key="")
+        self.assertEqual(forced.returncode, 0, forced.stderr)
+        self.assertEqual(len(json.loads(forced.stdout)["files"]), 3)
+        self.assertNotEqual(certificate(), before)
+        self.assertEqual(self.run_cli("certs", "ca", "--out", ca, key="").returncode, 2)
+
+    def test_certs_names_what_is_wrong(self):
+        ca = os.path.join(self.dir.name, "ca")
+        self.assertEqual(self.run_cli("certs", "ca", "--out", ca, key="").returncode, 0)
+        common = ["--out", self.dir.name, "--hive"]
+        for arguments, word in [(["a/b", "--ca", ca, *common, "h"], "NAME"), (["a", "--ca", ca, *common, "h i"], "--hive"),
+                                (["a", "--ca", ca, *common, "h", "--address", "10.0.0.1:7072"], "--address"),
+                                (["a", "--ca", ca + "/no", *common, "h"], "--ca"), (["a", "--ca", ca, *common, "h", "--days", "0"], "--days"),
+                                (["a", "--ca", ca, "--out", ca], "--hive")]:
+            wrong = self.run_cli("certs", "node", *arguments, key="")
+            self.assertEqual(wrong.returncode, 2, wrong.stderr)
+            self.assertIn(word, wrong.stderr)
+
     def test_apply_sends_the_manifest_and_shows_changes(self):
         self.hive.answers["POST", "/v1/apply"] = (200, {"created": 1, "entities": [
             {"kind": "agent", "name": "a", "change": "created", "revision": 1}]})

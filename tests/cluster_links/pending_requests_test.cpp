@@ -1,0 +1,59 @@
+#include "cluster/links/pending_requests.hpp"
+
+#include <gtest/gtest.h>
+
+namespace hive::cluster::links {
+namespace {
+
+constexpr steady_time at(int ms) { return steady_time{milliseconds{ms}}; }
+
+class PendingRequestsTest : public ::testing::Test {
+protected:
+  void add(std::uint64_t correlation, int deadline) {
+    answer_handler done = [](result<std::string>) {};
+    pending.add(correlation, at(deadline), done);
+  }
+  pending_requests pending{3};
+};
+
+TEST_F(PendingRequestsTest, AnswerIsTakenOnce) {
+  add(1, 10);
+  EXPECT_TRUE(pending.take(1));
+  EXPECT_FALSE(pending.take(1));
+  EXPECT_FALSE(pending.take(99));
+  EXPECT_TRUE(pending.take_expired(at(1000)).empty());
+}
+
+TEST_F(PendingRequestsTest, FullAtItsBound) {
+  for (std::uint64_t i = 1; i <= 3; ++i) {
+    EXPECT_FALSE(pending.full());
+    add(i, 10);
+  }
+  EXPECT_TRUE(pending.full());
+}
+
+TEST_F(PendingRequestsTest, OnlyWhatIsLateExpires) {
+  add(1, 30);
+  add(2, 10);
+  add(3, 20);
+  EXPECT_TRUE(pending.take_expired(at(9)).empty());
+  EXPECT_EQ(pending.take_expired(at(20)).size(), 2U);
+  EXPECT_TRUE(pending.waits(1));
+  EXPECT_FALSE(pending.waits(2));
+}
+
+TEST_F(PendingRequestsTest, OnlyWhatWasSentMayHaveHappened) {
+  add(1, 10);
+  add(2, 10);
+  pending.mark_sent(2);
+  const auto all = pending.take_all();
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_EQ(lost(all[0], "b", "link_lost").code, errc::unavailable);
+  EXPECT_EQ(lost(all[1], "b", "link_lost").code, errc::unknown);
+  EXPECT_EQ(lost(all[1], "b", "peer_replaced").reason, "peer_replaced");
+  EXPECT_EQ(expired(all[0], "b").code, errc::rejected);
+  EXPECT_EQ(expired(all[1], "b").code, errc::unknown);
+}
+
+} // namespace
+} // namespace hive::cluster::links
