@@ -86,17 +86,17 @@ public:
   void set_limits(const collection_limits& limits) { limits_ = limits; }
 
 private:
-  struct place {
-    std::size_t entry;
-    std::uint32_t row;
-  };
-  std::optional<place> find_place(std::string_view id) const;
-  std::optional<place> find_duplicate(const item& i, std::uint64_t hash, std::span<const float> vector, wall_time now) const;
-  const item& at(place p) const { return *state_.entries_[p.entry].rows->items()[p.row]; }
+  using place = view::place;
+  std::optional<place> find_duplicate(const item& i, std::span<const float> vector, wall_time now, std::string_view except) const;
+  std::string free_id(const item& i, std::span<const float> vector) const;
   void append(item_ptr content, std::span<const float> vector);
+  void extend(view_entry& entry, const item& by);
   void bury(place p);
-  void tidy(std::size_t entry);
-  void changed() { ++state_.version_, published_.reset(); }
+  /// Moves what is left of segments that are mostly dead to the tail.
+  void tidy();
+  void seal_tail();
+  void changed();
+  void end_validity(place old, const std::string& successor, wall_time at);
 
   view state_; ///< What `publish` copies.
   std::shared_ptr<segment> tail_; ///< The last entry while it has room; otherwise null.

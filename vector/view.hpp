@@ -23,6 +23,9 @@ struct view_entry {
   std::uint32_t live = 0;
   std::shared_ptr<const row_set> dead; ///< Null: none.
   std::shared_ptr<const tail_terms> words; ///< While the segment grows; null: it is sealed.
+  wall_time latest_from = always;    ///< No row begins to be valid after this,
+  wall_time earliest_end = never;    ///< none ends or expires before this,
+  wall_time earliest_expiry = never; ///< and none expires before this. Dead rows may count.
 };
 
 /// An item and its vector as they are stored.
@@ -54,18 +57,23 @@ public:
 
   /// The query's vector by the built-in hashing embedder, weighted by how rare its words are in this view.
   /// @returns `failed_precondition` when the collection's embedder is another one.
-  result<std::vector<float>> embed_query(std::string_view text) const;
+  result<std::vector<float>> embed_query(std::string_view text, wall_time now) const;
 
-  /// Items, alive at `now`, that have the word (as the tokenizer hashes it).
-  std::uint32_t document_frequency(std::uint64_t term, wall_time now) const;
-
-  /// Builds what the first lexical or filtered search would otherwise build (some 10 ms at 10,000 items).
+  /// Builds what the first lexical or filtered search would otherwise build.
   void warm() const;
 
   const std::vector<view_entry>& entries() const noexcept { return entries_; }
 
 private:
   friend class collection;
+  struct place {
+    std::size_t entry;
+    std::uint32_t row;
+  };
+  std::optional<place> find_place(std::string_view id) const;
+  const item_ptr& at(place p) const { return entries_[p.entry].rows->items()[p.row]; }
+  std::span<const float> vector_at(place p) const { return entries_[p.entry].rows->vector(p.row); }
+
   vector::space space_;
   std::vector<view_entry> entries_;
   std::uint64_t version_ = 0;
