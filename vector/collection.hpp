@@ -61,7 +61,8 @@ public:
 
   /// Removes up to `count_max` expired items. @returns their ids: their rows must be deleted.
   std::vector<std::string> purge(wall_time now, std::uint32_t count_max);
-  /// When the next item expires (or expired); `never` when none will.
+  /// Not later than the next item expires (or expired); `never` when none will. May be early, when that item has gone: a `purge` then
+  /// removes nothing and mends it.
   wall_time next_expiry() const;
 
   /// The item's durable form, as it is now. @pre it is stored

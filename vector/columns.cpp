@@ -44,19 +44,19 @@ public:
   }
 
 private:
-  struct under_way {
+  struct field_words {
     column made;
     std::vector<occurrence> words;
   };
 
-  under_way& open(std::string_view field) {
+  field_words& open(std::string_view field) {
     const auto at = fields_.find(field);
     if (at != fields_.end()) return at->second;
     const row_set none(count_);
-    return fields_.emplace(field, under_way{{none, none, none, none, {}, none, {}, {}, {}, {}}, {}}).first->second;
+    return fields_.emplace(field, field_words{{none, none, none, none, {}, none, {}, {}, {}, {}}, {}}).first->second;
   }
 
-  void add(under_way& to, std::uint32_t row, const value_ref& v) {
+  void add(field_words& to, std::uint32_t row, const value_ref& v) {
     column& c = to.made;
     switch (v.what) {
     case value_ref::type::boolean:
@@ -78,7 +78,7 @@ private:
   }
 
   /// Words come in order of rows; the dictionary is sorted, each row points into it.
-  void spell(under_way& from) {
+  void spell(field_words& from) {
     column& c = from.made;
     for (const auto& o : from.words) c.dictionary.push_back(o.word);
     std::sort(c.dictionary.begin(), c.dictionary.end());
@@ -96,7 +96,7 @@ private:
   }
 
   std::uint32_t count_;
-  std::map<std::string, under_way, std::less<>> fields_;
+  std::map<std::string, field_words, std::less<>> fields_;
 };
 
 /// Every item has another one: a column would be as large as the items.

@@ -29,11 +29,11 @@ mmr::mmr(std::span<const mmr_candidate> candidates, double diversity)
 
 std::optional<std::size_t> mmr::next() {
   std::optional<std::size_t> best;
-  double best_value = 0;
+  double best_worth = 0;
   for (std::size_t i = 0; i < relevance_.size(); ++i) {
     if (named_[i]) continue;
-    const double value = (1 - diversity_) * relevance_[i] - diversity_ * std::max(nearest_[i], 0.0);
-    if (!best || value > best_value) best = i, best_value = value;
+    const double worth = (1 - diversity_) * relevance_[i] - diversity_ * std::max(nearest_[i], 0.0);
+    if (!best || worth > best_worth) best = i, best_worth = worth;
   }
   if (!best) return std::nullopt;
   named_[*best] = true;
