@@ -1,0 +1,316 @@
+#include "vector/collection.hpp"
+
+#include "vector/embedding/hashing_embedder.hpp"
+#include "vector/lexical/terms.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+
+namespace hive::vector {
+namespace {
+
+/// A growing segment's capacity follows the size of the collection, so that a small one stays small.
+constexpr std::uint32_t tail_rows_min = 16;
+constexpr std::uint32_t tail_rows_max = 256;
+
+bool same_vector(std::span<const float> a, std::span<const float> b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+}
+
+/// Equal but for what the collection itself sets.
+bool same_content(const item& a, const item& b) {
+  item x = a;
+  x.version = b.version;
+  x.created = b.created;
+  return x == b;
+}
+
+error conflict(std::string field, std::string message) { return {errc::conflict, "version_conflict", std::move(message), std::move(field), {}}; }
+
+} // namespace
+
+collection::collection(vector::space space, collection_limits limits) : limits_(limits) { state_.space_ = std::move(space); }
+
+result<put_outcome> collection::put(item fresh, std::vector<float> raw, const put_options& how, wall_time now) {
+  if (auto good = validate(fresh, limits_); !good) return good.error();
+  if (fresh.expired(now)) return invalid("expires_at", "expires_at has passed already");
+  if (raw.empty()) {
+    if (state_.space_.embedder != hashing_embedder::name)
+      return invalid("vector", "vector is missing; this collection does not make it from the text");
+    auto made = hashing_embedder(state_.space_.dimension).document(fresh.text);
+    if (!made) return made.error();
+    raw = *std::move(made);
+  }
+  auto prepared = prepare(state_.space_, std::move(raw), "vector");
+  if (!prepared) return prepared.error();
+  const std::vector<float>& vector = *prepared;
+
+  std::optional<place> old;
+  if (!fresh.id.empty()) old = state_.find_place(fresh.id);
+  const bool taken = old && !state_.at(*old)->expired(now);
+  if (how.expected_version && *how.expected_version != (taken ? state_.at(*old)->version : 0))
+    return conflict("expected_version", "the item has version " + std::to_string(taken ? state_.at(*old)->version : 0) + ", not " +
+                                          std::to_string(*how.expected_version) + "; read it again");
+  std::optional<place> superseded;
+  wall_time turning = now;
+  if (!how.supersedes.empty()) {
+    superseded = state_.find_place(how.supersedes);
+    if (!superseded || state_.at(*superseded)->expired(now))
+      return error{errc::not_found, "not_found", "there is no item \"" + how.supersedes + "\" to supersede", "supersedes", {}};
+    if (how.supersedes == fresh.id) return invalid("supersedes", "an item cannot supersede itself");
+    const item& before = *state_.at(*superseded);
+    if (!before.superseded_by.empty())
+      return conflict("supersedes", "the item is superseded already, by \"" + before.superseded_by + "\"");
+    if (fresh.valid_from == always) fresh.valid_from = now;
+    turning = fresh.valid_from;
+    if (turning <= before.valid_from) return invalid("valid_from", "valid_from must be later than that of the superseded item");
+    if (fresh.valid_from >= fresh.valid_to) return invalid("valid_to", "valid_to must be later than valid_from");
+  }
+  if (!taken && !how.allow_duplicate) {
+    if (const auto twin = find_duplicate(fresh, vector, now, how.supersedes)) {
+      const item& stored = *state_.at(*twin);
+      put_outcome out{put_status::duplicate, stored.id, stored.version, {}};
+      if (superseded) {
+        out.changed.push_back(how.supersedes);
+        end_validity(*superseded, out.id, turning);
+        tidy();
+      }
+      return out;
+    }
+  }
+  if (!taken && state_.live_ >= limits_.items && !old)
+    return error{errc::resource_exhausted, "collection_full",
+                 "the collection has " + std::to_string(state_.live_) + " items, as many as it may have; delete some or raise its limit", "items", {}};
+
+  fresh.superseded_by.clear();
+  fresh.version = old ? state_.at(*old)->version + 1 : 1;
+  if (fresh.id.empty()) fresh.id = free_id(fresh, vector);
+  put_outcome out{taken ? put_status::updated : put_status::created, fresh.id, fresh.version, {}};
+  if (taken && same_content(fresh, *state_.at(*old)) && same_vector(vector, state_.vector_at(*old))) {
+    out.status = put_status::unchanged;
+    out.version = state_.at(*old)->version;
+    if (!superseded) return out;
+  } else {
+    fresh.created = taken ? state_.at(*old)->created : fresh.created == wall_time{} ? now : fresh.created;
+    if (old) bury(*old);
+    out.changed.push_back(fresh.id);
+    append(std::make_shared<const item>(std::move(fresh)), vector);
+  }
+  if (superseded) {
+    out.changed.push_back(how.supersedes);
+    end_validity(*superseded, out.id, turning);
+  }
+  tidy();
+  return out;
+}
+
+std::optional<collection::place> collection::find_duplicate(const item& i, std::span<const float> vector, wall_time now, std::string_view except) const {
+  const std::uint64_t hash = content_hash(i, vector);
+  for (std::size_t e = 0; e < state_.entries_.size(); ++e) {
+    const view_entry& entry = state_.entries_[e];
+    std::optional<place> found;
+    entry.rows->find_content(hash, entry.count, [&](std::uint32_t row) {
+      if (entry.dead && entry.dead->test(row)) return false;
+      const item& other = *entry.rows->items()[row];
+      if (other.id == except || other.kind != i.kind || other.text != i.text || !other.superseded_by.empty()) return false;
+      if (other.expired(now) || !other.valid(now)) return false;
+      if (i.text.empty() && !same_vector(vector, entry.rows->vector(row))) return false;
+      found = place{e, row};
+      return true;
+    });
+    if (found) return found;
+  }
+  return std::nullopt;
+}
+
+std::string collection::free_id(const item& i, std::span<const float> vector) const {
+  char name[24];
+  std::snprintf(name, sizeof name, "m%016llx", static_cast<unsigned long long>(content_hash(i, vector)));
+  std::string id = name;
+  for (int n = 2; state_.find_place(id); ++n) id = std::string{name} + "-" + std::to_string(n);
+  return id;
+}
+
+void collection::end_validity(place old, const std::string& successor, wall_time at) {
+  item ended = *state_.at(old);
+  ended.valid_to = std::min(ended.valid_to, at);
+  ended.superseded_by = successor;
+  ++ended.version;
+  const auto stored = state_.vector_at(old);
+  const std::vector<float> vector(stored.begin(), stored.end());
+  bury(old);
+  append(std::make_shared<const item>(std::move(ended)), vector);
+}
+
+result<bool> collection::remove(std::string_view id, std::optional<std::uint64_t> expected_version, wall_time now) {
+  const auto p = state_.find_place(id);
+  if (!p || state_.at(*p)->expired(now)) {
+    if (expected_version && *expected_version != 0) return conflict("expected_version", "there is no such item any more");
+    return false;
+  }
+  if (expected_version && *expected_version != state_.at(*p)->version)
+    return conflict("expected_version", "the item has version " + std::to_string(state_.at(*p)->version) + ", not " + std::to_string(*expected_version));
+  bury(*p);
+  tidy();
+  return true;
+}
+
+std::vector<std::string> collection::purge(wall_time now, std::uint32_t count_max) {
+  std::vector<std::string> gone;
+  for (std::size_t e = 0; e < state_.entries_.size() && gone.size() < count_max; ++e) {
+    if (state_.entries_[e].earliest_expiry > now) continue;
+    wall_time next = never;
+    for (std::uint32_t row = 0; row < state_.entries_[e].count; ++row) {
+      const view_entry& entry = state_.entries_[e];
+      if (entry.dead && entry.dead->test(row)) continue;
+      const wall_time expiry = entry.rows->expiry(row);
+      if (expiry <= now && gone.size() < count_max) {
+        gone.push_back(entry.rows->items()[row]->id);
+        bury({e, row});
+      } else {
+        next = std::min(next, expiry);
+      }
+    }
+    state_.entries_[e].earliest_expiry = next;
+  }
+  if (!gone.empty()) tidy();
+  return gone;
+}
+
+wall_time collection::next_expiry() const {
+  wall_time next = never;
+  for (const auto& e : state_.entries_) next = std::min(next, e.earliest_expiry);
+  return next;
+}
+
+std::string collection::row(std::string_view id) const {
+  const auto p = state_.find_place(id);
+  assert(p);
+  return p ? encode(*state_.at(*p), state_.vector_at(*p)) : std::string{};
+}
+
+item_ptr collection::find(std::string_view id) const {
+  const auto p = state_.find_place(id);
+  return p ? state_.at(*p) : nullptr;
+}
+
+void collection::changed() {
+  ++state_.version_;
+  published_.reset();
+}
+
+void collection::extend(view_entry& entry, const item& by) {
+  ++entry.count;
+  ++entry.live;
+  ++state_.live_;
+  entry.latest_from = std::max(entry.latest_from, by.valid_from);
+  entry.earliest_end = std::min({entry.earliest_end, by.valid_to, by.expires_at});
+  entry.earliest_expiry = std::min(entry.earliest_expiry, by.expires_at);
+}
+
+void collection::append(item_ptr content, std::span<const float> vector) {
+  changed();
+  if (!tail_) {
+    tail_ = std::make_shared<segment>(state_.space_, std::clamp(state_.live_, tail_rows_min, tail_rows_max), true);
+    view_entry entry;
+    entry.rows = tail_;
+    entry.words = tail_->words();
+    state_.entries_.push_back(std::move(entry));
+  }
+  const item& by = *content;
+  tail_->append(std::move(content), vector);
+  extend(state_.entries_.back(), by);
+  if (tail_->rows() == tail_->capacity()) seal_tail();
+}
+
+void collection::seal_tail() {
+  if (!tail_) return;
+  state_.entries_.back().words.reset();
+  tail_->seal();
+  tail_.reset();
+}
+
+void collection::bury(place p) {
+  changed();
+  view_entry& entry = state_.entries_[p.entry];
+  // Published views may hold the old set.
+  auto dead = entry.dead ? std::make_shared<row_set>(*entry.dead) : std::make_shared<row_set>(entry.rows->capacity());
+  dead->set(p.row);
+  entry.dead = std::move(dead);
+  --entry.live;
+  --state_.live_;
+}
+
+void collection::tidy() {
+  auto& entries = state_.entries_;
+  for (std::size_t e = 0; e < entries.size();) {
+    const bool growing = tail_ && e + 1 == entries.size();
+    if (growing || entries[e].live * 2 >= entries[e].count) {
+      ++e;
+      continue;
+    }
+    const view_entry sparse = std::move(entries[e]);
+    entries.erase(entries.begin() + static_cast<std::ptrdiff_t>(e));
+    state_.live_ -= sparse.live;
+    changed();
+    for (std::uint32_t row = 0; row < sparse.count; ++row)
+      if (!sparse.dead || !sparse.dead->test(row)) append(sparse.rows->items()[row], sparse.rows->vector(row));
+  }
+}
+
+void collection::expect(std::uint64_t rows) { state_.expected_ = rows; }
+
+result<void> collection::load(const std::vector<std::string_view>& rows) {
+  seal_tail();
+  std::shared_ptr<segment> to;
+  std::optional<error> first_error;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    auto decoded = decode(rows[i]);
+    bool good = decoded.has_value();
+    if (good) good = decoded->vector.size() == state_.space_.dimension && std::all_of(decoded->vector.begin(), decoded->vector.end(), [](float x) { return std::isfinite(x); });
+    if (!good) {
+      if (!first_error)
+        first_error = decoded ? error{errc::internal, "damaged_item", "the row of item \"" + decoded->content.id + "\" has a damaged vector", {}, {}}
+                              : decoded.error();
+      continue;
+    }
+    if (!to || to->rows() == to->capacity()) {
+      to = std::make_shared<segment>(state_.space_, static_cast<std::uint32_t>(std::min<std::size_t>(rows.size() - i, segment::rows_max)), false);
+      view_entry entry;
+      entry.rows = to;
+      state_.entries_.push_back(std::move(entry));
+    }
+    changed();
+    auto content = std::make_shared<const item>(std::move(decoded->content));
+    const item& by = *content;
+    to->append(std::move(content), decoded->vector);
+    extend(state_.entries_.back(), by);
+  }
+  if (first_error) return *first_error;
+  return {};
+}
+
+void collection::loaded() {
+  state_.expected_ = 0;
+  changed();
+}
+
+view_ptr collection::publish() {
+  if (!published_) published_ = std::make_shared<const view>(state_);
+  return published_;
+}
+
+void collection::rewind(const view_ptr& to) {
+  const std::uint64_t version = state_.version_;
+  state_ = *to;
+  state_.version_ = version;
+  // Rows beyond that view's count may be read by views published since: only when there are none may the tail go on.
+  const bool same_tail = tail_ && !state_.entries_.empty() && state_.entries_.back().rows == tail_ && state_.entries_.back().count == tail_->rows();
+  if (!same_tail) tail_.reset();
+  changed();
+}
+
+} // namespace hive::vector

@@ -1,0 +1,126 @@
+#include "vector/metadata.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cmath>
+
+namespace hive::vector {
+namespace {
+
+using nlohmann::json;
+
+auto place_of(const metadata& in, std::string_view key) {
+  return std::lower_bound(in.begin(), in.end(), key, [](const auto& entry, std::string_view k) { return entry.first < k; });
+}
+
+std::size_t heap_bytes(const std::string& s) noexcept { return s.capacity() > 15 ? s.capacity() + 1 : 0; }
+
+constexpr int depth_max = 16;
+
+result<void> flatten(const json& object, const std::string& prefix, const std::string& field, int depth, metadata& out) {
+  if (depth > depth_max) return invalid(field, field + " is nested deeper than " + std::to_string(depth_max) + " objects");
+  for (const auto& [key, v] : object.items()) {
+    const std::string here = field + "." + key;
+    const std::string name = prefix + key;
+    switch (v.type()) {
+    case json::value_t::null: continue;
+    case json::value_t::boolean: set(out, name, v.get<bool>()); break;
+    case json::value_t::string: set(out, name, v.get<std::string>()); break;
+    case json::value_t::number_float: set(out, name, v.get<double>()); break;
+    case json::value_t::number_integer: set(out, name, v.get<std::int64_t>()); break;
+    case json::value_t::number_unsigned:
+      if (v.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
+        return invalid(here, here + " is above 2^63 - 1");
+      set(out, name, v.get<std::int64_t>());
+      break;
+    case json::value_t::array: {
+      std::vector<std::string> words;
+      for (const auto& w : v) {
+        if (!w.is_string()) return invalid(here, here + " is a list that does not hold strings only");
+        words.push_back(w.get<std::string>());
+      }
+      set(out, name, std::move(words));
+      break;
+    }
+    case json::value_t::object:
+      if (auto inner = flatten(v, name + ".", here, depth + 1, out); !inner) return inner;
+      break;
+    default: return invalid(here, here + " has a type that metadata cannot hold");
+    }
+  }
+  return {};
+}
+
+} // namespace
+
+const value* find(const metadata& in, std::string_view key) noexcept {
+  const auto at = place_of(in, key);
+  return at != in.end() && at->first == key ? &at->second : nullptr;
+}
+
+void set(metadata& in, std::string key, value v) {
+  const auto at = in.begin() + (place_of(in, key) - in.begin());
+  if (at != in.end() && at->first == key)
+    at->second = std::move(v);
+  else
+    in.emplace(at, std::move(key), std::move(v));
+}
+
+result<metadata> metadata_from_json(std::string_view text, std::string_view field) {
+  const json parsed = json::parse(text, nullptr, false);
+  const std::string name{field};
+  if (parsed.is_discarded()) return invalid(name, name + " is not JSON");
+  if (!parsed.is_object()) return invalid(name, name + " is not a JSON object");
+  metadata out;
+  if (auto done = flatten(parsed, "", name, 1, out); !done) return done.error();
+  return out;
+}
+
+std::string to_json(const metadata& m) {
+  json out = json::object();
+  for (const auto& [key, v] : m) std::visit([&, &k = key](const auto& x) { out[k] = x; }, v);
+  return out.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+result<void> validate(const metadata& m, const collection_limits& limits, std::string_view field) {
+  const std::string name{field};
+  if (m.size() > limits.metadata_keys)
+    return invalid(name, name + " has " + std::to_string(m.size()) + " keys; allowed: " + std::to_string(limits.metadata_keys));
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < m.size(); ++i) {
+    const auto& [key, v] = m[i];
+    const std::string at = name + "." + key;
+    if (key.empty() || key[0] == '$' || key[0] == '@') return invalid(at, at + ": a key may not be empty or start with $ or @");
+    if (i > 0 && !(m[i - 1].first < key)) return invalid(at, at + ": keys must be sorted and unique");
+    bytes += key.size();
+    if (const auto* number = std::get_if<double>(&v)) {
+      if (!std::isfinite(*number)) return invalid(at, at + " is not a finite number");
+      bytes += sizeof(double);
+    } else if (const auto* text = std::get_if<std::string>(&v)) {
+      bytes += text->size();
+    } else if (const auto* words = std::get_if<std::vector<std::string>>(&v)) {
+      for (const auto& w : *words) bytes += w.size() + 1;
+    } else {
+      bytes += sizeof(std::int64_t);
+    }
+  }
+  if (bytes > limits.metadata_bytes)
+    return invalid(name, name + " has " + std::to_string(bytes) + " bytes; allowed: " + std::to_string(limits.metadata_bytes));
+  return {};
+}
+
+std::size_t heap_bytes(const metadata& m) noexcept {
+  std::size_t bytes = m.capacity() * sizeof(metadata::value_type);
+  for (const auto& [key, v] : m) {
+    bytes += heap_bytes(key);
+    if (const auto* text = std::get_if<std::string>(&v)) bytes += heap_bytes(*text);
+    if (const auto* words = std::get_if<std::vector<std::string>>(&v)) {
+      bytes += words->capacity() * sizeof(std::string);
+      for (const auto& w : *words) bytes += heap_bytes(w);
+    }
+  }
+  return bytes;
+}
+
+} // namespace hive::vector
