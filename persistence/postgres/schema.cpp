@@ -238,6 +238,7 @@ end $$;
 --   hive.shards       shards that the node recovers: work queues only, to read
 --   hive.api_key      the id of one key that a caller showed: that row only, to read
 --   hive.trim_before  rows that old, of tables that are trimmed: to read and delete
+-- (`is true` keeps the scope out of index conditions: an index would be searched once for each tenant of the scope.)
 do $$
 declare
   own constant text := '(select nullif(current_setting(''hive.tenants'', true), '''')::integer[])::integer[]';
@@ -249,14 +250,14 @@ begin
                               'api_key', 'audit', 'event', 'event_floor', 'dead_letter'] loop
     execute format('alter table hive.%I enable row level security', name);
     execute format('alter table hive.%I force row level security', name);
-    execute format('create policy own on hive.%I using (tenant_id = any(%s)) with check (tenant_id = any(%s))', name, own, own);
+    execute format('create policy own on hive.%I using ((tenant_id = any(%s)) is true) with check ((tenant_id = any(%s)) is true)', name, own, own);
   end loop;
   foreach name in array array['outbox', 'waiting', 'step', 'timer'] loop
-    execute format('create policy recovered on hive.%I for select using (shard = any(%s))', name, recovered);
+    execute format('create policy recovered on hive.%I for select using ((shard = any(%s)) is true)', name, recovered);
   end loop;
   foreach name in array array['journal', 'event', 'audit', 'dead_letter'] loop
-    execute format('create policy old_seen on hive.%I for select using (at < %s)', name, old);
-    execute format('create policy old on hive.%I for delete using (at < %s)', name, old);
+    execute format('create policy old_seen on hive.%I for select using ((at < %s) is true)', name, old);
+    execute format('create policy old on hive.%I for delete using ((at < %s) is true)', name, old);
   end loop;
   execute format('create policy old on hive.event_floor using (%s is not null) with check (%s is not null)', old, old);
   execute 'create policy shown on hive.api_key for select using (id = (select nullif(current_setting(''hive.api_key'', true), '''')))';
