@@ -278,8 +278,9 @@ private:
   /// Waits for whatever went before on this generation's behalf, or shuts it out; and looks whether all that was
   /// acknowledged is there.
   void take_session() {
+    const std::string own = name_of(generation_);
     arguments name;
-    name.text(name_of(generation_));
+    name.text(own);
     // A connection that died with half a batch sent holds its locks until the server notices. It waits for its client.
     on_->query("select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = $1 and pid <> "
                "pg_backend_pid()"
@@ -327,8 +328,9 @@ private:
                "writer.session + 1",
                who);
     const auto now = on_->query("select session, batch from hive.writer where generation = $1", who);
+    const std::string own = name_of(generation);
     arguments name;
-    name.text(name_of(generation));
+    name.text(own);
     on_->query("select set_config('application_name', $1, false)", name);
     generation_ = generation;
     session_ = now.bits(0, 0);

@@ -62,6 +62,9 @@ public:
   arguments& number(std::uint64_t value) { return number(static_cast<std::int64_t>(value)); }
   arguments& text(std::string_view value) { return add(type::text, value); }
   arguments& bytes(std::string_view value) { return add(type::bytea, value); }
+  arguments& text(const char* literal) { return text(std::string_view(literal)); }
+  arguments& text(std::string&&) = delete; // would be gone
+  arguments& bytes(std::string&&) = delete;
   arguments& array(column& value) { return add(value.array_type(), value.wire()); }
 
   int count() const noexcept { return static_cast<int>(values_.size()); }
