@@ -195,6 +195,16 @@ const std::vector<entry>& table() {
     integer("supervisor.intensity", &settings::supervisor, &supervisor_defaults::intensity, 0, 1000),
     duration("supervisor.period", &settings::supervisor, &supervisor_defaults::period, 1, day),
     integer("supervisor.root_intensity", &settings::supervisor, &supervisor_defaults::root_intensity, 0, 1'000'000),
+    text("store.kind", &settings::store, &store_settings::kind, {"sqlite", "postgres"}),
+    text("store.postgres.url", &settings::store, &store_settings::url),
+    text("store.postgres.readers_url", &settings::store, &store_settings::readers_url),
+    text("store.postgres.admin", &settings::store, &store_settings::admin),
+    text("store.postgres.durability", &settings::store, &store_settings::durability, {"replicated", "local"}),
+    integer("store.postgres.readers", &settings::store, &store_settings::readers, 1, 256),
+    duration("store.postgres.read_wait", &settings::store, &store_settings::read_wait, 100, 60 * second),
+    duration("store.postgres.connect_wait", &settings::store, &store_settings::connect_wait, second, 60 * second),
+    duration("store.postgres.backoff", &settings::store, &store_settings::backoff, 10, 10 * second),
+    duration("store.postgres.backoff_max", &settings::store, &store_settings::backoff_max, 10, 60 * second),
     paths("files.read_roots", &file_access::read_roots),
     paths("files.write_roots", &file_access::write_roots),
     paths("files.programs", &file_access::programs),
@@ -217,7 +227,17 @@ result<void> set(settings& s, const std::string& name, const YAML::Node& value) 
   return invalid(name, "there is no setting named " + name + "; `hived --help-settings` lists them");
 }
 
-/// The file's shape is two levels: slice, then name.
+/// The file's shape is that of the names: slice, then name, or a map of more names.
+result<void> read_map(settings& s, const std::string& prefix, const YAML::Node& map) {
+  if (!map.IsMap()) return invalid(prefix, prefix + " is not a map of settings");
+  for (const auto& item : map) {
+    const std::string name = prefix + "." + scalar(item.first);
+    auto done = item.second.IsMap() ? read_map(s, name, item.second) : set(s, name, item.second);
+    if (!done) return done;
+  }
+  return {};
+}
+
 result<void> read_file(settings& s, const std::string& path) {
   YAML::Node root;
   try {
@@ -228,10 +248,7 @@ result<void> read_file(settings& s, const std::string& path) {
   if (root.IsNull()) return {};
   if (!root.IsMap()) return invalid("--config", path + " is not a map of settings");
   for (const auto& slice : root) {
-    const auto prefix = scalar(slice.first);
-    if (!slice.second.IsMap()) return invalid(prefix, prefix + " is not a map of settings");
-    for (const auto& item : slice.second)
-      if (auto done = set(s, prefix + "." + scalar(item.first), item.second); !done) return done;
+    if (auto done = read_map(s, scalar(slice.first), slice.second); !done) return done;
   }
   return {};
 }
@@ -249,6 +266,9 @@ result<settings> load(const std::string& yaml_file, const std::vector<std::strin
   }
   if (s.api.ask_deadline > s.api.ask_deadline_max)
     return invalid("api.ask_deadline", "api.ask_deadline is above api.ask_deadline_max");
+  if (s.store.kind == "postgres" && s.store.url.empty())
+    return invalid("store.postgres.url", "store.kind is postgres, so store.postgres.url must name the database: postgres://ROLE:PASSWORD@HOST/DATABASE");
+  if (s.store.backoff > s.store.backoff_max) return invalid("store.postgres.backoff", "store.postgres.backoff is above store.postgres.backoff_max");
   return s;
 }
 
