@@ -330,7 +330,7 @@ TEST_P(OwnershipContract, RacingNodesNeverShareAShard) {
     EXPECT_EQ(std::adjacent_find(epochs.begin(), epochs.end()), epochs.end()) << "one epoch, one owner";
     EXPECT_EQ(shard(id.value()).fence, epochs.back());
   }
-  EXPECT_GT(changes, 100u);
+  EXPECT_GT(changes, 16u) << "they never met: the test shows nothing";
 }
 
 TEST_P(OwnershipContract, TheDeadAreForgottenWhenTheyOwnNothing) {

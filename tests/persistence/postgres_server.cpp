@@ -27,8 +27,9 @@ int free_port() {
   return ntohs(at.sin_port);
 }
 
-/// PostgreSQL does not run as root; and it ends when the test does, however that ends.
-pid_t spawn(std::vector<std::string> command, const std::string& log) {
+} // namespace
+
+pid_t start_as_postgres(std::vector<std::string> command, const std::string& log) {
   if (::geteuid() == 0) {
     const std::vector<std::string> as{
         "setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--pdeathsig", "QUIT", "--"};
@@ -47,11 +48,9 @@ pid_t spawn(std::vector<std::string> command, const std::string& log) {
   ::_exit(127);
 }
 
-} // namespace
-
 void run_as_postgres(const std::vector<std::string>& command) {
   int status = 0;
-  const pid_t pid = spawn(command, "/dev/null");
+  const pid_t pid = start_as_postgres(command, "/dev/null");
   if (pid < 0 || ::waitpid(pid, &status, 0) != pid || status != 0)
     throw std::runtime_error(command.front() + " failed with " + std::to_string(WEXITSTATUS(status)));
 }
@@ -91,7 +90,7 @@ postgres_server& postgres_server::shared() {
 }
 
 void postgres_server::start() {
-  pid_ = spawn({programs + "postgres", "-D", dir_.path() / "data"}, dir_.path() / "log");
+  pid_ = start_as_postgres({programs + "postgres", "-D", dir_.path() / "data"}, dir_.path() / "log");
   wait_until_ready();
 }
 

@@ -10,8 +10,10 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
+#include <fstream>
 #include <future>
 #include <set>
+#include <sys/wait.h>
 
 namespace hive::test {
 namespace {
@@ -844,6 +846,54 @@ TEST_F(PostgresServerFaults, ASynchronousStandbyHoldsWhatWasAcknowledged) {
   EXPECT_LT(took, 5s);
   EXPECT_EQ(loaded(ann).version, 2u);
   EXPECT_EQ(loaded(bob).version, 21u);
+}
+
+TEST_F(PostgresStore, ReadsGoThroughPgBouncerInTransactionMode) {
+  temp_dir dir;
+  std::filesystem::permissions(dir.path(), std::filesystem::perms::all);
+  const int port = server.port() == 65535 ? 65534 : server.port() + 1;
+  const auto ini = dir.path() / "pgbouncer.ini";
+  std::ofstream(dir.path() / "users") << "\"hive_app\" \"\"\n";
+  std::ofstream(ini) << "[databases]\n* = host=127.0.0.1 port=" << server.port()
+                     << "\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = " << port
+                     << "\nunix_socket_dir =\nauth_type = trust\nauth_file = " << (dir.path() / "users").string()
+                     << "\npool_mode = transaction\ndefault_pool_size = 1\nmax_client_conn = 50\n";
+  const pid_t bouncer = start_as_postgres({"/usr/sbin/pgbouncer", ini}, dir.path() / "log");
+  auto options = server.options(database);
+  options.readers_url = postgres_server::url_at("127.0.0.1:" + std::to_string(port), "hive_app", database);
+  open_store(options);
+  ASSERT_EQ(write(*store, full_turn(*make, ann, "ann"), full_turn(*make, eve, "eve")).what, batch_result::kind::done);
+  {
+    auto first = std::move(store->reader()).value();
+    for (int i = 0; i < 100 && !first->totals(); ++i) std::this_thread::sleep_for(50ms); // until it listens
+  }
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      const actor& a = t % 2 == 0 ? ann : eve;
+      const auto who = context_of(a.id.tenant().value());
+      auto reader = std::move(store->reader()).value();
+      for (int i = 0; i < 50; ++i) {
+        const auto row = reader->load_entity(who, a.id);
+        const auto ops = reader->read_log(who, a.id, "ops", a.log_tail, 0, 10);
+        const auto keys = reader->keys(who, a.id, a.last_keyed, 10, at_ms(0));
+        if (!row || row->state != std::string("secret of ") + (t % 2 == 0 ? "ann" : "eve") || !ops ||
+            ops->size() != 1 || !keys || keys->size() != 1)
+          ++wrong;
+      }
+    });
+  }
+  for (auto& t : threads) t.join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(server
+                .run(database, "select count(*) from pg_stat_activity where application_name = 'hive reader' and "
+                               "datname = current_database()")
+                .number(0, 0),
+            1)
+      << "four readers, one server connection";
+  ::kill(bouncer, SIGINT);
+  ::waitpid(bouncer, nullptr, 0);
 }
 
 TEST_F(PostgresStore, AnUnsafePositionIsNeverAllottedAfterAClaim) {
