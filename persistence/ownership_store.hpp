@@ -59,6 +59,8 @@ struct ownership_view {
   std::vector<node_row> nodes;   ///< Ordered by generation. Dead and left ones stay until `forget`.
   std::vector<shard_row> shards; ///< Every shard, ordered by number. `owner` 0: nobody has it, nor ever had.
   std::chrono::milliseconds grace_left{}; ///< Until then `change_owners` takes nothing over; 0: now.
+  std::uint64_t timeline = 0; ///< Of the store; another one after a replica was promoted. Then some node may have lost what the
+                              ///< store had acknowledged: each asks its own `turn_store` ("store_lost_commits").
 };
 
 /// The answer to a renewal. The node counts its lease from before it *sent* the renewal.
@@ -66,6 +68,7 @@ struct node_lease {
   std::uint64_t renewal = 0;
   std::uint64_t version = 0; ///< Of the view: when it is another than the known one, `read` again.
   std::chrono::milliseconds grace_left{};
+  std::uint64_t timeline = 0;
 };
 
 /// One shard's change of owner: done if owner and epoch are still those of `from`.

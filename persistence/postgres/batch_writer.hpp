@@ -9,6 +9,7 @@
 
 #include "persistence/payload_codec.hpp"
 #include "persistence/postgres/connection.hpp"
+#include "persistence/turn_rules.hpp"
 #include "persistence/turn_store.hpp"
 
 #include <deque>
@@ -18,11 +19,6 @@
 #include <unordered_map>
 
 namespace hive::persistence::postgres {
-
-/// Thrown for a row that can never be written: the batch is `refused`.
-struct refusal {
-  error why;
-};
 
 /// In whose name a batch is written.
 struct writer_name {

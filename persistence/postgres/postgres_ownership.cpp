@@ -113,10 +113,12 @@ public:
           " g as (update hive.cluster set grace_end = clock_timestamp() + $2 * interval '1 millisecond', ttl = $2"
           "  where id = 1 and exists (select from n) and (select was from outage) returning grace_end)"
           " select n.renewal, c.version, " HIVE_LEFT(
-              "coalesce((select grace_end from g), c.grace_end)") " from n, hive.cluster c where c.id = 1",
+              "coalesce((select grace_end from g), c.grace_end)") ", (" HIVE_TIMELINE
+                                                                  ") from n, hive.cluster c where c.id = 1",
           with);
       if (r.size() == 0) return fenced(generation, "has ended, or the store does not know it");
-      return node_lease{r.bits(0, 0), r.bits(0, 1), milliseconds{std::max<std::int64_t>(0, r.number(0, 2))}};
+      return node_lease{r.bits(0, 0), r.bits(0, 1), milliseconds{std::max<std::int64_t>(0, r.number(0, 2))},
+                        r.bits(0, 3)};
     });
   }
 
@@ -192,7 +194,7 @@ public:
   result<ownership_view> read() override {
     return again<ownership_view>([&](connection& on) -> result<ownership_view> {
       on.send("begin isolation level repeatable read read only");
-      on.send("select version, " HIVE_LEFT("grace_end") " from hive.cluster where id = 1");
+      on.send("select version, " HIVE_LEFT("grace_end") ", (" HIVE_TIMELINE ") from hive.cluster where id = 1");
       on.send("select generation, name, link, http, grpc, pool, zone, version, capacity, state, renewal, " HIVE_LEFT(
           "lease_end") ", reason from hive.node order by generation");
       on.send("select id, owner, epoch from hive.shard order by id");
@@ -200,6 +202,7 @@ public:
       const auto answers = on.finish(clock::now() + wait_);
       ownership_view view;
       view.version = answers[1].bits(0, 0);
+      view.timeline = answers[1].bits(0, 2);
       view.grace_left = milliseconds{std::max<std::int64_t>(0, answers[1].number(0, 1))};
       const rows& n = answers[2];
       for (std::size_t i = 0; i < n.size(); ++i) {

@@ -151,6 +151,7 @@ TEST_P(OwnershipContract, RenewalsAreCountedAndLeaveTheViewsVersion) {
     EXPECT_EQ(lease->renewal, i);
     EXPECT_EQ(lease->version, version);
     EXPECT_EQ(lease->grace_left, 0ms);
+    EXPECT_EQ(lease->timeline, view().timeline);
   }
   EXPECT_GT(row_of(g).lease_left, 5s);
   EXPECT_EQ(store->renew(node_generation{g.value() + 9}, 5s).error().code, errc::fenced);
