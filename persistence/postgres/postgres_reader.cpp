@@ -481,6 +481,14 @@ public:
         });
   }
 
+  result<std::uint64_t> count_timers(shard_id shard) override {
+    arguments with;
+    with.number(std::int64_t{shard.value()});
+    auto found = pool_.read({.tenants = {}, .shards = "{" + std::to_string(shard.value()) + "}", .api_key = {}},
+                            "select count(*) from hive.timer where shard = $1", with);
+    return guarded<std::uint64_t>(found, [](const rows& r) { return r.bits(0, 0); });
+  }
+
   result<std::vector<shard_id>> shards_with_timers() override {
     return shards(
         "select id from hive.shard s where exists (select 1 from hive.timer t where t.shard = s.id) order by id");
