@@ -723,7 +723,12 @@ TEST_F(PostgresServerFaults, AwayMeansUnavailableAtOnceAndReadsSaySo) {
   }
   EXPECT_THAT(done.outcomes, testing::ElementsAre(turn_outcome::committed));
   EXPECT_TRUE(store->probe());
-  EXPECT_TRUE(reader->load_entity(context_of(3), ann.id));
+  auto again = reader->load_entity(context_of(3), ann.id);
+  for (int i = 0; i < 40 && !again; ++i) { // readers leave a server alone for 200 ms when it could not be reached
+    std::this_thread::sleep_for(50ms);
+    again = reader->load_entity(context_of(3), ann.id);
+  }
+  EXPECT_TRUE(again) << to_string(again.error());
 }
 
 TEST_F(PostgresServerFaults, AServerWithoutFsyncIsRefused) {
