@@ -224,6 +224,16 @@ const std::vector<entry>& table() {
     duration("cluster.link.connect_timeout", &settings::link, &l::connect_timeout, 100, 60 * second),
     duration("cluster.link.backoff_min", &settings::link, &l::backoff_min, 1, 60 * second),
     duration("cluster.link.backoff_max", &settings::link, &l::backoff_max, 1, 600 * second),
+    text("store.kind", &settings::store, &store_settings::kind, {"sqlite", "postgres"}),
+    text("store.postgres.url", &settings::store, &store_settings::url),
+    text("store.postgres.readers_url", &settings::store, &store_settings::readers_url),
+    text("store.postgres.admin", &settings::store, &store_settings::admin),
+    text("store.postgres.durability", &settings::store, &store_settings::durability, {"replicated", "local"}),
+    integer("store.postgres.readers", &settings::store, &store_settings::readers, 1, 256),
+    duration("store.postgres.read_wait", &settings::store, &store_settings::read_wait, 100, 60 * second),
+    duration("store.postgres.connect_wait", &settings::store, &store_settings::connect_wait, second, 60 * second),
+    duration("store.postgres.backoff", &settings::store, &store_settings::backoff, 10, 10 * second),
+    duration("store.postgres.backoff_max", &settings::store, &store_settings::backoff_max, 10, 60 * second),
     paths("files.read_roots", &file_access::read_roots),
     paths("files.write_roots", &file_access::write_roots),
     paths("files.programs", &file_access::programs),
@@ -310,6 +320,9 @@ result<settings> load(const std::string& yaml_file, const std::vector<std::strin
   if (s.api.ask_deadline > s.api.ask_deadline_max)
     return invalid("api.ask_deadline", "api.ask_deadline is above api.ask_deadline_max");
   if (auto done = check_link(s); !done) return done.error();
+  if (s.store.kind == "postgres" && s.store.url.empty())
+    return invalid("store.postgres.url", "store.kind is postgres, so store.postgres.url must name the database: postgres://ROLE:PASSWORD@HOST/DATABASE");
+  if (s.store.backoff > s.store.backoff_max) return invalid("store.postgres.backoff", "store.postgres.backoff is above store.postgres.backoff_max");
   return s;
 }
 

@@ -139,6 +139,20 @@ struct file_access {
   std::vector<std::string> programs;            // absolute paths that the `process` step may run
 };
 
+/// Where the truth is kept. Read by `node`.
+struct store_settings {
+  std::string kind = "sqlite";                  // sqlite (in the data directory), postgres (shared by nodes)
+  std::string url;                              // of the application's role: postgres://ROLE:PASSWORD@HOST,HOST/DATABASE
+  std::string readers_url;                      // the same database for reads, e.g. through PgBouncer; empty: as `url`
+  std::string admin;                            // of the tables' owner, to make and migrate them; empty: they must be up to date
+  std::string durability = "replicated";        // replicated (standbys must be synchronous), local (a failover may lose work)
+  std::uint32_t readers = 8;                    // 1..256: connections for reading
+  milliseconds read_wait{5'000};                // 100 ms..1 min: for a free connection, and for an answer
+  milliseconds connect_wait{3'000};             // 1 s..1 min: each host
+  milliseconds backoff{100};                    // 10 ms..10 s: between attempts to reconnect; doubled up to `backoff_max`
+  milliseconds backoff_max{2'000};              // 10 ms..1 min
+};
+
 struct log_settings {
   std::string file;                             // empty: standard error
   bool json = true;
@@ -156,6 +170,7 @@ struct settings {
   supervisor_defaults supervisor;
   link_settings link;
   file_access files;
+  store_settings store;
   log_settings log;
 };
 

@@ -181,6 +181,14 @@ public:
   /// A position for a record of `shard`, higher than every one allotted before for the same entity. Any thread.
   virtual journal_position allot(shard_id shard) noexcept = 0;
 
+  /// Commits in the name of `generation` from here on, which an `ownership_store` of the same database gave to this node;
+  /// instead of `claim_all`. Commit thread, or before it runs. `unimplemented` by stores of a single node.
+  virtual result<void> adopt(node_generation) {
+    return error{errc::unimplemented, "single_node", "this store knows no other nodes: call claim_all", {}, {}};
+  }
+  /// Positions are allotted at or above `first` from here on. Any thread. @see changed_shard::first
+  virtual void begin_at(journal_position) noexcept {}
+
   /// Takes every shard for a new generation of this node: owner set, epoch raised. Commit thread, or before it runs.
   virtual result<std::vector<shard_row>> claim_all() = 0;
   /// Takes one shard away from its owner, as another node would. For tests of the fence.

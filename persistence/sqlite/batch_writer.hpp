@@ -4,17 +4,13 @@
 
 #include "persistence/payload_codec.hpp"
 #include "persistence/sqlite/database.hpp"
+#include "persistence/turn_rules.hpp"
 #include "persistence/turn_store.hpp"
 
 #include <deque>
 #include <span>
 
 namespace hive::persistence::sqlite {
-
-/// Thrown for a row that can never be written: the batch is `refused`.
-struct refusal {
-  error why;
-};
 
 /// What a batch changed besides its rows; taken over only when it is committed.
 struct batch_tally {

@@ -3,6 +3,7 @@
 #include "actors/behaviours/builtin.hpp"
 #include "actors/executors/builtin.hpp"
 #include "config/base/log.hpp"
+#include "persistence/postgres/postgres_store.hpp"
 #include "persistence/sqlite/sqlite_store.hpp"
 #include "runtime/security/admin_key.hpp"
 
@@ -21,12 +22,7 @@ node::~node() { stop(); }
 
 result<void> node::start() {
   const auto began = clock_.steady_now();
-  persistence::sqlite_options where;
-  where.directory = settings_.data_dir;
-  where.shard_count = settings_.node.shards;
-  auto store = persistence::open_sqlite(where);
-  if (!store) return store.error();
-  store_ = std::move(*store);
+  if (auto opened = open_store(); !opened) return opened;
 
   std::random_device entropy;
   host_ = std::make_unique<actors::node_host>(actors::node_host_parts{
@@ -50,6 +46,37 @@ result<void> node::start() {
   return {};
 }
 
+result<void> node::open_store() {
+  if (settings_.store.kind == "sqlite") {
+    persistence::sqlite_options where;
+    where.directory = settings_.data_dir;
+    where.shard_count = settings_.node.shards;
+    auto store = persistence::open_sqlite(where);
+    if (!store) return store.error();
+    store_ = std::move(*store);
+    return {};
+  }
+  auto lock = persistence::sqlite::directory_lock::take(settings_.data_dir); // the embedded store takes it by itself
+  if (!lock) return lock.error();
+  data_lock_.emplace(std::move(*lock));
+  const auto& s = settings_.store;
+  persistence::postgres_options where;
+  where.url = s.url;
+  where.readers_url = s.readers_url;
+  where.admin = s.admin;
+  where.shard_count = settings_.node.shards;
+  where.durable = s.durability == "local" ? persistence::durability::local : persistence::durability::replicated;
+  where.readers = s.readers;
+  where.read_wait = s.read_wait;
+  where.connect_wait = s.connect_wait;
+  where.backoff = s.backoff;
+  where.backoff_max = s.backoff_max;
+  auto store = persistence::open_postgres(where);
+  if (!store) return store.error();
+  store_ = std::move(*store);
+  return {};
+}
+
 void node::stop() {
   if (!host_ && !store_) return;
   log::info("stopping");
@@ -58,6 +85,7 @@ void node::stop() {
   metrics_.reset();
   host_.reset();
   store_.reset();
+  data_lock_.reset();
   log::info("stopped");
   log::flush();
 }

@@ -4,6 +4,7 @@
 
 #include "actors/node_host.hpp"
 #include "config/settings.hpp"
+#include "persistence/sqlite/directory_lock.hpp"
 #include "runtime/api/gateway.hpp"
 #include "runtime/ops/metrics.hpp"
 #include "runtime/security/authenticator.hpp"
@@ -31,6 +32,7 @@ public:
   security::authenticator& authenticator() noexcept { return authenticator_; }
 
 private:
+  result<void> open_store();
   void forget_changed(const persistence::turn_record& r);
 
   config::settings settings_;
@@ -38,6 +40,7 @@ private:
   security::authenticator authenticator_;
   actors::behaviour_registry behaviours_;
   actors::executor_registry executors_;
+  std::optional<persistence::sqlite::directory_lock> data_lock_; ///< When the store is elsewhere.
   std::unique_ptr<persistence::turn_store> store_;
   std::unique_ptr<actors::node_host> host_;
   std::unique_ptr<ops::metrics> metrics_;

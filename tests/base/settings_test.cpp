@@ -67,5 +67,25 @@ TEST(SettingsTest, NamesOfSeveralPartsNestInTheFile) {
   EXPECT_EQ(misspelt.error().field, "cluster.link.hartbeat");
 }
 
+TEST(SettingsTest, TheStoreIsChosenByKindAndNestedNamesAreRead) {
+  EXPECT_EQ(load("", {})->store.kind, "sqlite");
+  EXPECT_EQ(load("", {"store.kind=mysql"}).error().field, "store.kind");
+  EXPECT_EQ(load("", {"store.kind=postgres"}).error().field, "store.postgres.url");
+  EXPECT_EQ(load("", {"store.postgres.durability=maybe"}).error().field, "store.postgres.durability");
+  EXPECT_EQ(load("", {"store.postgres.readers=0"}).error().field, "store.postgres.readers");
+  EXPECT_EQ(load("", {"store.postgres.backoff=5s"}).error().field, "store.postgres.backoff");
+
+  const std::string path = ::testing::TempDir() + "hive_settings_store_test.yaml";
+  std::ofstream(path) << "store:\n  kind: postgres\n  postgres:\n    url: postgres://a:b=c@h1,h2/d\n    readers: 3\n";
+  const auto s = load(path, {"store.postgres.admin=postgres://o@h1/d?x=1"});
+  ASSERT_TRUE(s) << to_string(s.error());
+  EXPECT_EQ(s->store.url, "postgres://a:b=c@h1,h2/d");
+  EXPECT_EQ(s->store.admin, "postgres://o@h1/d?x=1");
+  EXPECT_EQ(s->store.readers, 3U);
+  std::ofstream(path) << "store:\n  postgres:\n    deep:\n      er: 1\n";
+  EXPECT_EQ(load(path, {}).error().field, "store.postgres.deep.er");
+  std::remove(path.c_str());
+}
+
 } // namespace
 } // namespace hive::config
