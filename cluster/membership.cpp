@@ -179,11 +179,11 @@ commands membership::epoch_raised(shard_id shard, epoch fence, boot_time now) {
   });
 }
 
-commands membership::store_forgot(const std::string& what, boot_time now) {
+commands membership::store_forgot(const std::string& lost, boot_time now) {
   return step(now, [&] {
     if (self_.value() == 0) return;
-    emit(report{"store_lost_commits", what});
-    end_generation("the store lost commits: " + what);
+    if (!lost.empty()) emit(report{"store_lost_commits", lost});
+    end_generation(lost.empty() ? "the store is another copy of itself" : "the store lost commits: " + lost);
   });
 }
 

@@ -42,8 +42,10 @@ public:
   commands quiet(shard_id shard, boot_time now);
   /// The commit thread raised the epoch of an own shard, to find out about a commit.
   commands epoch_raised(shard_id shard, epoch fence, boot_time now);
-  /// The commit thread reached a store that lacks something it had acknowledged, or is on another timeline.
-  commands store_forgot(const std::string& what, boot_time now);
+  /// The commit thread reached a store on another timeline than before. @param lost what this node had acknowledged and the
+  /// store lacks, for people; empty: nothing that it knows of. Either way a new generation begins: epochs and sequences of
+  /// the old timeline do not compare.
+  commands store_forgot(const std::string& lost, boot_time now);
   /// How busy each shard is, any unit, by number: hot ones move last.
   void heated(std::vector<std::uint64_t> heat) { heat_ = std::move(heat); }
 
