@@ -26,6 +26,12 @@ constexpr microseconds resend_every{400'000};
 constexpr microseconds silent_after{1'500'000};
 constexpr std::size_t buffered_messages = 1'000;
 
+/// The defect is the whole grace: the store's, and the one that a node gives the others after an outage that it saw.
+scenario without_calm(scenario s, mutation defect) {
+  if (defect == mutation::no_grace) s.cluster.outage_after = seconds{60};
+  return s;
+}
+
 } // namespace
 
 struct sim_hive::running_turn {
@@ -87,6 +93,7 @@ struct sim_hive::process {
   std::uint64_t last_answered = 0;
   std::uint64_t finding = 0; // attempt
   std::uint32_t timeline = 0;
+  std::uint64_t connected = 0; // to which life of the store's server
 };
 
 struct sim_hive::node {
@@ -107,7 +114,7 @@ struct sim_hive::node {
 };
 
 sim_hive::sim_hive(std::uint64_t seed, const scenario& s, mutation defect)
-  : world_(seed), scenario_(s), defect_(defect),
+  : world_(seed), scenario_(without_calm(s, defect)), defect_(defect),
     store_(world_, s.shards, s.cluster.lease_ttl, s.times, defect), directory_(tenant_id{9}, 1) {
   if (s.forgets_at) store_.remember();
   for (std::uint64_t i = 0; i < s.asks.entities; ++i)
@@ -185,8 +192,10 @@ void sim_hive::post(node& n, microseconds delay, std::function<void(process&)> w
 
 void sim_hive::tick(process& p) {
   post(p.home, tick_every, [this](process& q) {
-    obey(q, q.member.tick(q.home.clock(world_.now())));
-    if (q.home.running.get() == &q) tick(q);
+    node& n = q.home; // the process may end here
+    const auto life = q.life;
+    obey(q, q.member.tick(n.clock(world_.now())));
+    if (n.running && n.running->life == life) tick(*n.running);
   });
 }
 
@@ -203,7 +212,11 @@ void sim_hive::obey(process& p, commands&& orders) {
       });
     } else if (const auto* peers = std::get_if<set_peers>(&order)) {
       std::set<node_generation> named;
-      for (const auto& row : peers->peers) named.insert(row.generation);
+      for (const auto& row : peers->peers) {
+        named.insert(row.generation);
+        for (const auto& other : nodes_)
+          if (other->name == row.facts.name) generations_[row.generation] = other->index;
+      }
       std::erase_if(p.links, [&](const auto& l) { return !named.contains(l.first); });
       for (const auto g : named) {
         if (!p.links.contains(g)) p.links[g].version = next_serial_++;
@@ -274,14 +287,16 @@ void sim_hive::obey(process& p, const call_store& c) {
     if (!n.running || n.running->life != life || n.no_store) return;
     post(n, microseconds{0}, [this, number, said = std::move(said)](process& q) {
       if (q.calls.erase(number) == 0) return;
+      node& home = q.home; // the process may end here
       const auto before = q.member.self();
       if (const auto* j = std::get_if<joined>(&said)) {
         q.home.former = j->generation;
         q.timeline = store_.timeline();
+        q.connected = store_.boot();
         generations_[j->generation] = q.home.index;
       }
-      obey(q, q.member.answered(number, said, q.home.clock(world_.now())));
-      if (q.home.running.get() == &q && q.member.self() != before) look_at_links(q.home);
+      obey(q, q.member.answered(number, said, home.clock(world_.now())));
+      if (home.running && home.running->member.self() != before) look_at_links(home);
     });
   });
 }
@@ -326,6 +341,7 @@ void sim_hive::drop_all(process& p) {
   p.pipeline = std::make_unique<persistence::commit_pipeline>(p.limits_of_batch);
   ++p.pipeline_number;
   p.batch_out = false;
+  p.finding = 0;
   p.last_answered = 0;
 }
 
@@ -489,7 +505,6 @@ bool sim_hive::handle(process& p, activation& a, message m) {
     writes = true;
     if (op.kind == ask_kind::call) {
       e->accepted.push_back({m.op, p.member.self()});
-      a.waiters[m.op].push_back(m);
       break;
     }
     e->append.push_back(work_of(m.op, main_work));
@@ -593,6 +608,10 @@ void sim_hive::pump(process& p) {
       if (current() && q.batch_out && q.finding == 0) batch_unknown(q);
     });
   };
+  if (p.connected != store_.boot()) { // the connection broke when nobody used it: first look what is on the other side
+    world_.after(world_.between(microseconds{100}, milliseconds{1}), lost);
+    return;
+  }
   if (p.home.no_store) { // nothing arrives, and after a while the connection is given up
     world_.after(milliseconds{500}, lost);
     return;
@@ -650,6 +669,7 @@ void sim_hive::batch_unknown(process& p) {
         return;
       }
       q.finding = 0;
+      q.connected = found.boot;
       for (const auto& row : found.raised) {
         if (const auto s = q.shards.find(row.shard); s != q.shards.end()) s->second.fence = std::max(s->second.fence, row.fence);
         obey(q, q.member.epoch_raised(row.shard, row.fence, q.home.clock(world_.now())));
@@ -671,6 +691,7 @@ void sim_hive::batch_unknown(process& p) {
 void sim_hive::settle(process& p, const settlement& s) {
   const auto& record = static_cast<const sim_turn&>(*s.record);
   world_.trace(s.what == settlement::kind::committed ? word::committed : word::not_committed, record.serial);
+  if (s.what != settlement::kind::committed && record.writes) denied_.push_back(record.serial);
   const auto found = p.entities.find(record.entity);
   if (found == p.entities.end() || found->second.number != record.activation) return; // dropped: its askers ask again
   auto& a = found->second;
@@ -696,7 +717,9 @@ void sim_hive::settle(process& p, const settlement& s) {
     break;
   case settlement::kind::unavailable:
     a.failed = true;
-    answer(p, t.in, outcome::refused, {});
+    // "Refused" says that nothing happened. Who asked for what had happened before, or is yet to be read, is not told so.
+    if (t.writes) answer(p, t.in, outcome::refused, {});
+    else a.returned.push_back(t.in);
     break;
   }
   if (a.failed && a.running.empty()) start_over(p, a);
@@ -707,7 +730,10 @@ void sim_hive::settle(process& p, const settlement& s) {
 void sim_hive::turn_committed(process& p, activation& a, const running_turn& t) {
   for (const auto& sent : t.what->send) a.committed_sent = std::max(a.committed_sent, sent.sequence);
   for (const auto& timer : t.what->timers) arm_timer(p, a, timer);
-  for (const auto& call : t.what->accepted) make_call(p, a.id, call.op);
+  for (const auto& call : t.what->accepted) {
+    a.waiters[call.op].push_back(t.in);
+    make_call(p, a.id, call.op);
+  }
   for (const auto op : t.what->ended) {
     for (const auto& m : a.waiters[op]) answer(p, m, outcome::ok, {});
     a.waiters.erase(op);
@@ -826,24 +852,31 @@ void sim_hive::tell_call_ended(process& p, entity_id id, std::uint64_t op) {
   post(p.home, resend_every, [this, id, op](process& q) { tell_call_ended(q, id, op); });
 }
 
-/// Turns that wait for a call: when the node that made it is gone, it is made again with the same key.
+/// Turns that wait for a call: whoever is said to make it is asked whether it does (its own turn may have been committed
+/// and dropped before it began); when it does not, or is gone, the call is made here, with the same key.
 void sim_hive::look_after_calls(process& p, activation& a) {
   bool again = false;
   for (const auto& [op, w] : a.data.waiting) {
-    const bool here = p.executing.contains(op) || p.ended_calls.contains(op);
+    if (p.executing.contains(op) || (p.ended_calls.contains(op) && defect_ != mutation::calls_again)) continue;
     const auto* row = p.member.known() ? p.member.known()->find(w.executor) : nullptr;
     const bool lives = row != nullptr && !row->ended() && w.executor != p.member.self();
-    if (defect_ == mutation::calls_again ? p.executing.contains(op) : here || lives) {
-      again = true;
+    if (!lives || defect_ == mutation::calls_again) {
+      make_call(p, a.id, op);
       continue;
     }
-    make_call(p, a.id, op);
+    again = true;
+    send(p, w.executor, [this, op = op, id = a.id, asker = p.member.self()](process& q) {
+      if (q.executing.contains(op) || q.ended_calls.contains(op)) return; // its result will come
+      send(q, asker, [this, op, id](process& r) {
+        const auto found = r.entities.find(id);
+        if (found != r.entities.end() && found->second.loaded && found->second.data.waiting.contains(op)) make_call(r, id, op);
+      });
+    });
   }
   if (again)
     post(p.home, seconds{1}, [this, id = a.id, number = a.number](process& q) {
       const auto found = q.entities.find(id);
-      if (found != q.entities.end() && found->second.number == number && found->second.loaded && defect_ != mutation::calls_again)
-        look_after_calls(q, found->second);
+      if (found != q.entities.end() && found->second.number == number && found->second.loaded) look_after_calls(q, found->second);
     });
 }
 
@@ -937,7 +970,9 @@ void sim_hive::answered(std::uint64_t id, unsigned attempt, outcome end, const s
     return;
   }
   const auto entity = op.kind == ask_kind::recreate ? directory_ : op.entity;
-  acknowledged_[entity].push_back(work_of(id, op.kind == ask_kind::call ? call_work : main_work));
+  const auto work = work_of(id, op.kind == ask_kind::call ? call_work : main_work);
+  acknowledged_[entity].push_back(work);
+  if (op.era != store_.era() && forgotten_.contains(work)) lost_.insert(work); // the answer was on its way
 }
 
 /// A read sees everything that was acknowledged before it was asked.
@@ -1065,6 +1100,7 @@ void sim_hive::forget() {
   store_.forget(world_.between(milliseconds{100}, milliseconds{700}));
   for (const auto& [id, e] : store_.entities())
     for (const auto w : e.ledger) before.erase(w);
+  for (const auto& [w, there] : before) forgotten_.insert(w);
   for (const auto& [entity, all] : acknowledged_)
     for (const auto w : all)
       if (before.contains(w)) lost_.insert(w);
@@ -1093,6 +1129,24 @@ std::optional<std::string> sim_hive::not_served() const {
   return std::nullopt;
 }
 
+/// For a failure's message: where an entity stands at the end.
+std::string sim_hive::describe(entity_id id) const {
+  std::string text = to_string(id);
+  const auto shard = shard_of(id, scenario_.shards);
+  for (const auto& n : nodes_) {
+    if (!n->running) continue;
+    const auto s = n->running->shards.find(shard);
+    const auto a = n->running->entities.find(id);
+    if (s == n->running->shards.end() && a == n->running->entities.end()) continue;
+    text += ", " + n->name + (s == n->running->shards.end() ? " does not serve it" : s->second.closing ? " is handing it off" : " serves it");
+    if (a == n->running->entities.end()) text += ", not active";
+    else
+      text += std::string(a->second.loaded ? ", loaded" : ", loading") + (a->second.failed ? ", failed" : "") + ", " +
+              std::to_string(a->second.running.size()) + " turns under way, " + std::to_string(a->second.lane.size()) + " messages wait";
+  }
+  return text;
+}
+
 void sim_hive::check_end() {
   if (const auto what = not_served()) return fail("long after the trouble: " + *what);
   std::map<std::uint64_t, unsigned> times;
@@ -1105,11 +1159,13 @@ void sim_hive::check_end() {
         where[w] = id;
         ledgers[id].insert(w);
       }
-    if (!e.deleted && !e.outbox.empty()) return fail("messages of " + to_string(id) + " were never delivered");
-    if (!e.waiting.empty()) return fail("a turn of " + to_string(id) + " waits for ever");
+    if (!e.deleted && !e.outbox.empty()) return fail("messages were never delivered: " + describe(id));
+    if (!e.waiting.empty()) return fail("a turn waits for ever: " + describe(id));
     for (const auto& [op, t] : e.timers)
-      if (t.due + seconds{3} < world_.now()) return fail("a timer of " + to_string(id) + " never fired");
+      if (t.due + seconds{3} < world_.now()) return fail("a timer never fired: " + describe(id));
   }
+  for (const auto serial : denied_)
+    if (store_.has(serial)) return fail("turn " + std::to_string(serial) + " was reported as not committed, and is there");
   for (const auto& [w, n] : times)
     if (n > 1) return fail("operation " + std::to_string(w / 8) + " was applied " + std::to_string(n) + " times");
   for (const auto& [entity, all] : acknowledged_)

@@ -172,6 +172,7 @@ private:
   void watch_recovery();
   std::optional<std::string> not_served() const;
   void check_end();
+  std::string describe(entity_id id) const;
   void fail(std::string what);
 
   world world_;
@@ -183,7 +184,9 @@ private:
   std::vector<operation> operations_;
   std::map<entity_id, std::vector<std::uint64_t>> acknowledged_;
   std::map<entity_id, std::set<std::uint64_t>> seen_;
+  std::vector<std::uint64_t> denied_;         // turns that were reported as not committed
   std::set<std::uint64_t> lost_;              // acknowledged, and forgotten by the store
+  std::set<std::uint64_t> forgotten_;         // by the store, acknowledged or not
   std::map<std::uint64_t, unsigned> calls_;   // made, by operation
   std::map<std::uint64_t, entity_id> meant_for_; // derived work -> the entity it was meant for
   std::uint64_t next_serial_ = 1;

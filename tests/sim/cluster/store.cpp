@@ -392,6 +392,7 @@ void store::find_out(node_generation by, std::uint64_t last_answered, std::vecto
           if (boot != boot_) return;
           found_out r;
           r.timeline = timeline_;
+          r.boot = boot_;
           const auto last = last_batch_.find(by);
           r.lost = last_answered != 0 && (last == last_batch_.end() || last->second < last_answered);
           const auto* n = find(by);

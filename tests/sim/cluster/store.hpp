@@ -104,6 +104,7 @@ public:
     std::vector<cluster::shard_owner> raised;
     std::vector<bool> there;           // of the turns asked about
     std::uint32_t timeline = 1;
+    std::uint64_t boot = 0;
     bool lost = false;                 // a batch that had been answered is not there
   };
   void find_out(node_generation by, std::uint64_t last_answered, std::vector<statement_turn> batch, std::function<void(found_out)> done);
@@ -132,6 +133,8 @@ public:
   // -- for the checks
   const cluster::tables& rows() const noexcept { return tables_; }
   std::uint32_t timeline() const noexcept { return timeline_; }
+  std::uint64_t boot() const noexcept { return boot_; }    // rises when the server ends: connections do not live on
+  bool has(std::uint64_t serial) const { return serials_.contains(serial); }
   const std::map<entity_id, entity_data>& entities() const noexcept { return entities_; }
   const std::vector<std::string>& wrong() const noexcept { return wrong_; }
   std::uint64_t batches() const noexcept { return batches_; }
