@@ -167,6 +167,7 @@ void holds(const scenario& s, std::uint64_t seeds) {
     if (h.time().keep_lines)
       for (const auto& line : h.time().lines) std::puts(line.c_str());
     ASSERT_FALSE(wrong) << s.name << ", HIVE_SIM_SEED=" << seed << ": " << *wrong;
+    ASSERT_LE(h.counted().served_again, seconds{8}) << s.name << ", HIVE_SIM_SEED=" << seed << ": shards stayed without an owner for long";
     ASSERT_GT(h.counted().ok, 50U) << s.name << ", HIVE_SIM_SEED=" << seed << ": hardly anything was answered";
   }
 }
@@ -198,6 +199,25 @@ TEST(ClusterSim, TheSameSeedGivesTheSameTrace) {
   one.run();
   other.run();
   EXPECT_NE(one.time().trace_number(), other.time().trace_number());
+}
+
+/// Many nodes, many shards: nodes die, freeze and are cut off, and the rest takes over.
+TEST(ClusterSim, TwoHundredNodes) {
+  scenario s;
+  s.name = "two hundred nodes";
+  s.nodes = 200;
+  s.shards = 1'024;
+  s.asks.entities = 400;
+  s.faults = {.kill = 4, .pause = 3, .cut_pair = 2, .cut_peers = 1};
+  s.faults.every = milliseconds{300};
+  sim_hive h(from_environment("HIVE_SIM_SEED", 1), s, mutation::none);
+  const auto wrong = h.run();
+  EXPECT_FALSE(wrong) << *wrong;
+  EXPECT_GT(h.counted().ok, 200U);
+  EXPECT_GT(h.counted().crashes, 3U);
+  std::printf("  %llu events, %llu asks answered, every shard served %lld ms after the trouble\n",
+              static_cast<unsigned long long>(h.time().events()), static_cast<unsigned long long>(h.counted().ok),
+              static_cast<long long>(h.counted().served_again.count() / 1000));
 }
 
 struct named {

@@ -146,7 +146,7 @@ void sim_hive::start(node& n) {
   node_facts facts;
   facts.name = n.name;
   const std::uint64_t life = next_life_++;
-  const persistence::batch_limits limits{1 + world_.chance.below(40), 1'000 + world_.chance.below(20'000)};
+  const persistence::batch_limits limits{8 + world_.chance.below(40), 2'000 + world_.chance.below(20'000)};
   n.running = std::make_unique<process>(n, life, scenario_.shards, facts, n.former, scenario_.cluster, world_.chance.next(), limits);
   world_.trace(word::start, n.index, life);
   obey(*n.running, n.running->member.start(n.clock(world_.now())));
@@ -957,7 +957,6 @@ void sim_hive::answered(std::uint64_t id, unsigned attempt, outcome end, const s
   // "Refused" and "failed" speak of one attempt: they are the end only when there was no other one that may have worked.
   const bool only_one = op.attempts == 1 && attempt == 1 && !op.twice;
   if (end == outcome::refused && !only_one) return; // the next attempt tells
-  if (end == outcome::failed && !only_one && op.kind != ask_kind::poison) end = outcome::failed;
   world_.trace(word::answered, id, static_cast<std::uint64_t>(end));
   op.end = end;
   counts_.longest = std::max(counts_.longest, world_.now() - op.asked);
@@ -1153,12 +1152,11 @@ void sim_hive::check_end() {
   std::map<std::uint64_t, entity_id> where;
   std::map<entity_id, std::set<std::uint64_t>> ledgers;
   for (const auto& [id, e] : store_.entities()) {
-    if (e.ledger.size() + 0 > 0)
-      for (const auto w : e.ledger) {
-        ++times[w];
-        where[w] = id;
-        ledgers[id].insert(w);
-      }
+    for (const auto w : e.ledger) {
+      ++times[w];
+      where[w] = id;
+      ledgers[id].insert(w);
+    }
     if (!e.deleted && !e.outbox.empty()) return fail("messages were never delivered: " + describe(id));
     if (!e.waiting.empty()) return fail("a turn waits for ever: " + describe(id));
     for (const auto& [op, t] : e.timers)
@@ -1193,7 +1191,7 @@ void sim_hive::check_end() {
   for (const auto& [w, meant] : meant_for_)
     if (const auto at = where.find(w); at != where.end() && at->second != meant)
       return fail("work for " + to_string(meant) + " reached " + to_string(at->second));
-  if (!lost_.empty() && counts_.reports_lost == 0 && counts_.crashes == 0) return fail("the store lost commits, and nobody said so");
+  if (!lost_.empty() && counts_.reports_lost == 0 && counts_.crashes == 0 && defect_ != mutation::keep_after_forgetting) return fail("the store lost commits, and nobody said so");
   if (scenario_.owners_stay)
     for (const auto& [shard, history] : store_.owners())
       for (const auto& [when, who] : history)

@@ -73,8 +73,8 @@ void store::lock_next(std::uint64_t id) {
   ++t.got;
   wake(shard); // those behind may share it
   if (times_.lock_step_high.count() == 0) return lock_next(id);
-  world_.after(world_.between(microseconds{0}, times_.lock_step_high), [this, id, boot = boot_] {
-    if (boot == boot_) lock_next(id);
+  world_.after(world_.between(microseconds{0}, times_.lock_step_high), [this, id, got = t.got, boot = boot_] {
+    if (const auto still = transactions_.find(id); boot == boot_ && still != transactions_.end() && still->second.got == got) lock_next(id);
   });
 }
 
@@ -122,8 +122,10 @@ void store::end(std::uint64_t id) {
 void store::wake(shard_id shard) {
   const auto& row = locks_[shard];
   if (row.waiters.empty()) return;
-  world_.after(microseconds{1}, [this, id = row.waiters.front(), boot = boot_] {
-    if (boot == boot_) lock_next(id);
+  world_.after(microseconds{1}, [this, shard, boot = boot_] {
+    if (boot != boot_) return;
+    const auto& again = locks_[shard];
+    if (!again.waiters.empty()) lock_next(again.waiters.front());
   });
 }
 
