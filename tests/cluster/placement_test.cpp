@@ -119,7 +119,9 @@ TEST_F(PlacementTest, OnlyTheShardsOfADeadNodeMove) {
   const auto its = orphans().size();
   EXPECT_EQ(place_all(), its);
   for (std::size_t i = 0; i < before.size(); ++i)
-    if (before[i].owner != node_generation{3}) EXPECT_EQ(t.shards[i].owner, before[i].owner);
+    if (before[i].owner != node_generation{3}) {
+      EXPECT_EQ(t.shards[i].owner, before[i].owner);
+    }
   expect_even();
   EXPECT_EQ(settle(), 0U);
 }
@@ -132,7 +134,9 @@ TEST_F(PlacementTest, ANewNodeGetsItsShareAndNothingElseMoves) {
   const auto moves = settle();
   EXPECT_LE(moves, 256U / 5 + 1) << "no more than its share";
   for (std::size_t i = 0; i < before.size(); ++i)
-    if (t.shards[i].owner != before[i].owner) EXPECT_EQ(t.shards[i].owner, joined);
+    if (t.shards[i].owner != before[i].owner) {
+      EXPECT_EQ(t.shards[i].owner, joined);
+    }
   expect_even();
 }
 
@@ -186,7 +190,9 @@ TEST_F(PlacementTest, RandomHistoriesStayEvenAndMoveLittle) {
       EXPECT_TRUE(orphans().empty());
       expect_even();
       for (auto& n : t.nodes)
-        if (n.state == node_state::draining) EXPECT_EQ(loads()[n.generation], 0);
+        if (n.state == node_state::draining) {
+          EXPECT_EQ(loads()[n.generation], 0);
+        }
     }
   }
 }
@@ -203,7 +209,9 @@ TEST_F(PlacementTest, OrphansLeaveTheZoneThatFails) {
   EXPECT_GE(in_b, placed.size() / 2) << "as many as there is room for";
   const placement p(t, {});
   for (const auto& s : t.shards)
-    if (s.owner == node_generation{1}) EXPECT_EQ(p.standby_of(s.shard), node_generation{3});
+    if (s.owner == node_generation{1}) {
+      EXPECT_EQ(p.standby_of(s.shard), node_generation{3});
+    }
 }
 
 TEST_F(PlacementTest, TheStandbyGetsTheShard) {
