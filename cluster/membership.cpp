@@ -73,7 +73,10 @@ commands membership::tick(boot_time now) {
     for (auto s = suspicions_.begin(); s != suspicions_.end();) s = now_ >= s->second.until ? suspicions_.erase(s) : std::next(s);
     if (now_ >= next_votes_ && tables_) {
       next_votes_ = now_ + settings_.reconcile_every;
-      tell_all(votes{unreachable_peers()});
+      auto unreachable = unreachable_peers();
+      const bool say = voted_ || !unreachable.empty();
+      voted_ = !unreachable.empty();
+      if (say) tell_all(votes{std::move(unreachable)});
     }
     start_hand_offs();
     hand_over_ready();
@@ -238,6 +241,7 @@ void membership::end_generation(const std::string& why) {
   emit(drop_everything{why});
   std::fill(shards_.begin(), shards_.end(), shard_state{});
   calls_.clear();
+  voted_ = false;
   peers_.clear();
   told_peers_.clear();
   suspicions_.clear();

@@ -178,6 +178,7 @@ private:
   boot_time next_renew_{};
   boot_time next_read_{};
   boot_time next_votes_{};
+  bool voted_ = false;                        // the last round named somebody: the next one is said even if it does not
   boot_time next_forget_{};
   bool read_again_ = false;                   // something changed while a read was under way
   std::optional<boot_time> name_taken_since_;

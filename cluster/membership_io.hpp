@@ -116,7 +116,8 @@ struct look_again {};
 struct shards_moved {
   std::vector<shard_owner> rows;
 };
-/// The peers that the sender has not reached for `unreachable_after`: its votes, each `reconcile_every`. Sorted.
+/// The peers that the sender has not reached for `unreachable_after`: its votes. Each `reconcile_every` while there
+/// are any, and once when there are none any more. Sorted.
 struct votes {
   std::vector<node_generation> unreachable;
 };

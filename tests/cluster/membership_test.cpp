@@ -116,6 +116,7 @@ struct MembershipTest : testing::Test {
     for (const auto o : others) row(node_generation{o});
     read();
     for (const auto o : others) take(m->linked(node_generation{o}, link_state::up, now));
+    while (!asked<change_owners_call>().empty()) answer<change_owners_call>(owners_changed{}); // of shards that nobody has
     clear();
   }
   void dead(std::uint64_t who) {
@@ -461,16 +462,23 @@ TEST_F(MembershipTest, TheTablesAreReadWhenALeaseMustHaveRunOut) {
 
 TEST_F(MembershipTest, InTheGraceNothingIsTakenFromAnyone) {
   member({5});
-  for (std::uint16_t i = 0; i < 6; ++i) own(i, node_generation{5}, 1);
+  for (std::uint16_t i = 1; i < 6; ++i) own(i, node_generation{5}, 1); // and 0 is nobody's
   row(node_generation{5}).lease_left = milliseconds{0};
   t.grace_left = milliseconds{3'000};
   read();
   EXPECT_TRUE(asked<declare_dead_call>().empty());
-  row(node_generation{5}).state = node_state::dead;
-  own(0, node_generation{0}, 0);
-  read();
   ASSERT_EQ(asked<change_owners_call>().size(), 1U);
   EXPECT_EQ(asked<change_owners_call>()[0].second.shards.size(), 1U) << "only what nobody ever had";
+  answer<change_owners_call>(owners_changed{});
+  row(node_generation{5}).state = node_state::dead;
+  read();
+  ASSERT_EQ(asked<change_owners_call>().size(), 1U);
+  EXPECT_EQ(asked<change_owners_call>()[0].second.shards.size(), 1U);
+  answer<change_owners_call>(owners_changed{});
+  t.grace_left = milliseconds{0};
+  read();
+  ASSERT_EQ(asked<change_owners_call>().size(), 1U);
+  EXPECT_EQ(asked<change_owners_call>()[0].second.shards.size(), 6U);
 }
 
 TEST_F(MembershipTest, AfterAnOutageTheOthersGetOneLeaseToComeBack) {

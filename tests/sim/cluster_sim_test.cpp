@@ -208,6 +208,9 @@ TEST(ClusterSim, TwoHundredNodes) {
   s.nodes = 200;
   s.shards = 1'024;
   s.asks.entities = 400;
+  s.trouble_to = seconds{8};
+  s.load_to = seconds{9};
+  s.end = seconds{15};
   s.faults = {.kill = 4, .pause = 3, .cut_pair = 2, .cut_peers = 1};
   s.faults.every = milliseconds{300};
   sim_hive h(from_environment("HIVE_SIM_SEED", 1), s, mutation::none);
