@@ -140,6 +140,7 @@ const std::vector<entry>& table() {
   using n = node_limits;
   using a = api_limits;
   using l = link_settings;
+  using c = cluster_settings;
   static const std::vector<entry> entries{
     integer("entity.state_bytes", &settings::entity, &e::state_bytes, KiB, 16 * MiB),
     integer("entity.payload_bytes", &settings::entity, &e::payload_bytes, KiB, 64 * MiB),
@@ -234,6 +235,25 @@ const std::vector<entry>& table() {
     duration("store.postgres.connect_wait", &settings::store, &store_settings::connect_wait, second, 60 * second),
     duration("store.postgres.backoff", &settings::store, &store_settings::backoff, 10, 10 * second),
     duration("store.postgres.backoff_max", &settings::store, &store_settings::backoff_max, 10, 60 * second),
+    integer("cluster.capacity", &settings::cluster, &c::capacity, 1, 1'000'000),
+    text("cluster.pool", &settings::cluster, &c::pool),
+    text("cluster.zone", &settings::cluster, &c::zone),
+    duration("cluster.lease_ttl", &settings::cluster, &c::lease_ttl, second, 60 * second),
+    duration("cluster.renew_every", &settings::cluster, &c::renew_every, 100, 20 * second),
+    duration("cluster.lease_margin", &settings::cluster, &c::lease_margin, 50, 10 * second),
+    duration("cluster.reconcile_every", &settings::cluster, &c::reconcile_every, 100, 60 * second),
+    duration("cluster.store_timeout", &settings::cluster, &c::store_timeout, 50, 30 * second),
+    duration("cluster.outage_after", &settings::cluster, &c::outage_after, 200, 60 * second),
+    duration("cluster.agreement_window", &settings::cluster, &c::agreement_window, 10, 5 * second),
+    duration("cluster.unreachable_after", &settings::cluster, &c::unreachable_after, 500, 600 * second),
+    duration("cluster.rejoin_after", &settings::cluster, &c::rejoin_after, 100, 600 * second),
+    duration("cluster.orphan_patience", &settings::cluster, &c::orphan_patience, 100, 60 * second),
+    duration("cluster.hand_off_grace", &settings::cluster, &c::hand_off_grace, 0, 600 * second),
+    integer("cluster.hand_offs", &settings::cluster, &c::hand_offs, 1, 1024),
+    integer("cluster.moves_per_second", &settings::cluster, &c::moves_per_second, 1, 10'000),
+    integer("cluster.balance_tolerance", &settings::cluster, &c::balance_tolerance, 1, 50),
+    duration("cluster.drain_timeout", &settings::cluster, &c::drain_timeout, 100, day),
+    duration("cluster.forget_after", &settings::cluster, &c::forget_after, 60 * second, 365 * day),
     paths("files.read_roots", &file_access::read_roots),
     paths("files.write_roots", &file_access::write_roots),
     paths("files.programs", &file_access::programs),
@@ -306,6 +326,18 @@ result<void> check_link(const settings& s) {
   return {};
 }
 
+/// Times of the cluster that only make sense together.
+result<void> check_cluster(const cluster_settings& c) {
+  const auto ms = [](milliseconds t) { return std::to_string(t.count()) + "ms"; };
+  if (c.renew_every * 3 > c.lease_ttl)
+    return out_of_range("cluster.renew_every", ms(c.renew_every), "a third of cluster.lease_ttl (" + ms(c.lease_ttl) + ") at most");
+  if (c.lease_margin * 3 > c.lease_ttl)
+    return out_of_range("cluster.lease_margin", ms(c.lease_margin), "a third of cluster.lease_ttl (" + ms(c.lease_ttl) + ") at most");
+  if (c.outage_after < c.renew_every * 2)
+    return out_of_range("cluster.outage_after", ms(c.outage_after), "twice cluster.renew_every (" + ms(c.renew_every) + ") at least");
+  return {};
+}
+
 } // namespace
 
 result<settings> load(const std::string& yaml_file, const std::vector<std::string>& overrides) {
@@ -323,6 +355,7 @@ result<settings> load(const std::string& yaml_file, const std::vector<std::strin
   if (s.store.kind == "postgres" && s.store.url.empty())
     return invalid("store.postgres.url", "store.kind is postgres, so store.postgres.url must name the database: postgres://ROLE:PASSWORD@HOST/DATABASE");
   if (s.store.backoff > s.store.backoff_max) return invalid("store.postgres.backoff", "store.postgres.backoff is above store.postgres.backoff_max");
+  if (auto done = check_cluster(s.cluster); !done) return done.error();
   return s;
 }
 

@@ -132,6 +132,32 @@ struct link_settings {
   milliseconds backoff_max{5'000};              // 1 ms..10 min
 };
 
+/// Membership and ownership in a hive of many nodes. Read by `cluster::membership`.
+struct cluster_settings {
+  std::uint32_t capacity = 100;                 // 1..1,000,000: this node's weight in placement
+  std::string pool = "default";                 // nodes of one pool share the shards of a cell
+  std::string zone;                             // what fails together: a rack, a data centre
+  milliseconds lease_ttl{3'000};                // 1 s..60 s: a node that nobody hears of is replaced after this; three
+                                                // times renew_every at least
+  milliseconds renew_every{1'000};              // 100 ms..20 s
+  milliseconds lease_margin{500};               // 50 ms..10 s: a node stops this long before its lease can have run out; a
+                                                // third of lease_ttl at most
+  milliseconds reconcile_every{1'000};          // 100 ms..60 s: the tables are read, and every shard is looked after
+  milliseconds store_timeout{1'000};            // 50 ms..30 s: for one call of the membership to the store
+  milliseconds outage_after{2'000};             // 200 ms..60 s: a node that could not renew for this long gives the others
+                                                // one lease_ttl to come back before it replaces any
+  milliseconds agreement_window{200};           // 10 ms..5 s: within which all peers must agree that one is dead
+  milliseconds unreachable_after{5'000};        // 500 ms..10 min: then a peer votes against a node; most votes drain it
+  milliseconds rejoin_after{5'000};             // 100 ms..10 min: such a node is reached again for this long: it is active again
+  milliseconds orphan_patience{2'000};          // 100 ms..60 s: a shard that its chosen node does not take goes to the next
+  milliseconds hand_off_grace{2'000};           // 0 ms..10 min: for a running turn to end; then the hand-off goes on without it
+  std::uint32_t hand_offs = 8;                  // 1..1,024: of one node at a time
+  std::uint32_t moves_per_second = 20;          // 1..10,000: of one node
+  std::uint32_t balance_tolerance = 10;         // 1..50: percent of its share that a node may be off and nothing moves
+  milliseconds drain_timeout{60'000};           // 100 ms..24 h: a node that leaves waits this long for its hand-offs
+  milliseconds forget_after{24 * 3600 * 1000};  // 1 min..365 d: rows of nodes that ended
+};
+
 /// What steps may touch on this machine. Nothing by default.
 struct file_access {
   std::vector<std::string> read_roots;          // absolute directories that agents may read below
@@ -169,6 +195,7 @@ struct settings {
   task_limits tasks;
   supervisor_defaults supervisor;
   link_settings link;
+  cluster_settings cluster;
   file_access files;
   store_settings store;
   log_settings log;
