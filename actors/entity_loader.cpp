@@ -44,7 +44,7 @@ result<loaded_entity> entity_loader::load(persistence::store_reader& reader, ent
     spec.significant = parsed->significant;
     spec.shutdown = parsed->shutdown;
     spec.group = std::move(*parsed);
-  }
+  } else if (dir->kind == entity_kind::context) spec.config = json::parse(dir->spec);
   // Only running entities activate, and below a supervisor that is stopped or quarantined nothing runs.
   std::string above_name = dir->supervisor;
   for (int depth = 0; depth < 64 && !above_name.empty() && !found.above_down; ++depth) {

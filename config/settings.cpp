@@ -139,6 +139,7 @@ const std::vector<entry>& table() {
   using e = entity_limits;
   using n = node_limits;
   using a = api_limits;
+  using c = context_limits;
   static const std::vector<entry> entries{
     integer("entity.state_bytes", &settings::entity, &e::state_bytes, KiB, 16 * MiB),
     integer("entity.payload_bytes", &settings::entity, &e::payload_bytes, KiB, 64 * MiB),
@@ -192,6 +193,16 @@ const std::vector<entry>& table() {
     integer("api.subscribers", &settings::api, &a::subscribers, 1, 100'000),
     integer("api.manifest_entities", &settings::api, &a::manifest_entities, 1, 1'000'000),
     integer("api.tenant_series", &settings::api, &a::tenant_series, 1, 100'000),
+    integer("context.items", &settings::context, &c::items, 1, 1'000'000),
+    integer("context.batch_items", &settings::context, &c::batch_items, 1, 10'000),
+    integer("context.batch_bytes", &settings::context, &c::batch_bytes, 64 * KiB, 64 * MiB),
+    integer("context.text_bytes", &settings::context, &c::text_bytes, KiB, MiB),
+    integer("context.metadata_bytes", &settings::context, &c::metadata_bytes, KiB, MiB),
+    integer("context.k", &settings::context, &c::k, 1, 10'000),
+    integer("context.pack_tokens", &settings::context, &c::pack_tokens, 100, 10'000'000),
+    integer("context.search_threads", &settings::context, &c::search_threads, 1, 256),
+    integer("context.searches_waiting", &settings::context, &c::searches_waiting, 1, 1'000'000),
+    integer("context.memory_bytes", &settings::context, &c::memory_bytes, MiB, 1024 * GiB),
     integer("supervisor.intensity", &settings::supervisor, &supervisor_defaults::intensity, 0, 1000),
     duration("supervisor.period", &settings::supervisor, &supervisor_defaults::period, 1, day),
     integer("supervisor.root_intensity", &settings::supervisor, &supervisor_defaults::root_intensity, 0, 1'000'000),
