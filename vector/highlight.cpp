@@ -29,6 +29,7 @@ span_of_text best_window(std::string_view text, const std::vector<span_of_text>&
     if (last - first > most) most = last - first, begin = spans[first].begin;
   }
   // A quarter of it before the first span, for the sake of the reader; then to borders of words (or at least of characters).
+  const std::uint32_t wanted = begin;
   std::uint32_t needed = begin;
   for (const auto& s : spans)
     if (s.begin >= begin && s.end <= begin + bytes_max) needed = s.end;
@@ -37,11 +38,10 @@ span_of_text best_window(std::string_view text, const std::vector<span_of_text>&
   std::uint32_t end = begin + bytes_max;
   const auto inside = [&](std::uint32_t at) { return at > 0 && at < size && (static_cast<unsigned char>(text[at]) & 0xC0U) == 0x80U; };
   const auto space = [&](std::uint32_t at) { return text[at] == ' ' || text[at] == '\n' || text[at] == '\t'; };
-  const std::uint32_t first_span = most > 0 ? needed : begin;
   if (begin > 0) {
     std::uint32_t at = begin;
-    while (at < first_span && at < begin + 32 && !space(at)) ++at;
-    if (at < size && space(at)) begin = at + 1;
+    while (at < wanted && at < begin + 32 && !space(at)) ++at;
+    if (at < wanted && space(at)) begin = at + 1;
     while (begin < end && inside(begin)) ++begin;
   }
   if (end < size) {

@@ -34,7 +34,7 @@ struct search_request {
   std::optional<wall_time> as_of; ///< What was true at that time, superseded items included; otherwise at `now`.
   std::optional<double> min_score; ///< On `hit::score`, whose meaning depends on the mode.
   std::optional<double> diversity; ///< 0..1: MMR; 0 only relevance, 1 only difference. Reorders a pool of 4k, at least 50.
-  double dense_weight = 1;   ///< Of the fusion, >= 0, not both 0.
+  double dense_weight = 0.6; ///< Of the fusion, >= 0, not both 0. Chosen for the built-in embedder (bench/search_quality_bench).
   double lexical_weight = 1;
   std::uint32_t hops = 0;    ///< Follow links from the hits this far, into `search_answer::related`.
   bool highlights = true;    ///< Mark the words of `text` in hits.

@@ -64,7 +64,11 @@ void segment::append(item_ptr content, std::span<const float> vector) {
   valid_to_[row] = content->valid_to;
   expires_[row] = content->expires_at;
   std::size_t grown = heap_bytes(*content);
-  if (words_) grown += words_->put(row, content->text);
+  if (words_) {
+    const std::size_t taken = words_->put(row, content->text);
+    words_bytes_ += taken;
+    grown += taken;
+  }
   items_[row] = std::move(content);
   const auto enter = [&](std::vector<std::atomic<std::uint32_t>>& table, std::uint64_t hash) {
     std::size_t at = hash & table_mask_;
@@ -75,6 +79,12 @@ void segment::append(item_ptr content, std::span<const float> vector) {
   enter(by_content_, content_hashes_[row]);
   bytes_.fetch_add(grown, std::memory_order_relaxed);
   ++rows_;
+}
+
+void segment::seal() noexcept {
+  if (!words_) return;
+  bytes_.fetch_sub(words_bytes_, std::memory_order_relaxed);
+  words_.reset();
 }
 
 std::optional<std::uint32_t> segment::find_id(std::string_view id, std::uint64_t hash, std::uint32_t count, const row_set* dead) const noexcept {

@@ -70,7 +70,7 @@ public:
   /// Null when made without words.
   const std::shared_ptr<tail_terms>& words() const noexcept { return words_; }
   /// Nothing will be appended any more.
-  void seal() noexcept { words_.reset(); }
+  void seal() noexcept;
 
   // -- any thread, for rows below the count of its view
 
@@ -121,6 +121,7 @@ private:
   /// Open addressing, row + 1 or 0. Atomic because readers walk past rows that are being added; those are above their count.
   std::vector<std::atomic<std::uint32_t>> by_id_, by_content_;
   std::shared_ptr<tail_terms> words_;
+  std::size_t words_bytes_ = 0;
   mutable std::atomic<std::size_t> bytes_;
   mutable std::once_flag terms_once_, columns_once_;
   mutable std::unique_ptr<term_index> terms_;

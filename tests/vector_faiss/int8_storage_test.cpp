@@ -14,8 +14,8 @@ namespace {
 
 constexpr int dimension = 96;
 constexpr int count = 3000;
-constexpr int queries = 50;
-constexpr int k = 10;
+constexpr std::size_t queries = 50;
+constexpr std::size_t k = 10;
 
 class Int8StorageTest : public testing::TestWithParam<faiss::MetricType> {
 protected:
@@ -34,29 +34,29 @@ protected:
       }
     };
     draw(base_, count);
-    draw(asked_, queries);
+    draw(asked_, static_cast<int>(queries));
     faiss::IndexFlat flat(dimension, GetParam());
     flat.add(count, base_.data());
     truth_.resize(queries * k);
     std::vector<float> distances(truth_.size());
-    flat.search(queries, asked_.data(), k, distances.data(), truth_.data());
+    flat.search(static_cast<faiss::Index::idx_t>(queries), asked_.data(), static_cast<faiss::Index::idx_t>(k), distances.data(), truth_.data());
     best_ = distances[0];
   }
 
   double recall(const faiss::Index& index) const {
-    std::vector<faiss::idx_t> found(queries * k);
+    std::vector<faiss::Index::idx_t> found(queries * k);
     std::vector<float> distances(found.size());
-    index.search(queries, asked_.data(), k, distances.data(), found.data());
+    index.search(static_cast<faiss::Index::idx_t>(queries), asked_.data(), static_cast<faiss::Index::idx_t>(k), distances.data(), found.data());
     std::size_t same = 0;
     for (std::size_t q = 0; q < queries; ++q) {
-      const std::set<faiss::idx_t> right(truth_.begin() + static_cast<std::ptrdiff_t>(q * k), truth_.begin() + static_cast<std::ptrdiff_t>((q + 1) * k));
+      const std::set<faiss::Index::idx_t> right(truth_.begin() + static_cast<std::ptrdiff_t>(q * k), truth_.begin() + static_cast<std::ptrdiff_t>((q + 1) * k));
       for (std::size_t i = 0; i < k; ++i) same += right.count(found[q * k + i]);
     }
     return static_cast<double>(same) / static_cast<double>(truth_.size());
   }
 
   std::vector<float> base_, asked_;
-  std::vector<faiss::idx_t> truth_;
+  std::vector<faiss::Index::idx_t> truth_;
   float best_ = 0;
 };
 
@@ -81,12 +81,12 @@ TEST_P(Int8StorageTest, CodesKeepDistancesAndComeBack) {
   storage.reconstruct(7, back.data());
   for (int j = 0; j < dimension; ++j) EXPECT_NEAR(back[static_cast<std::size_t>(j)], base_[static_cast<std::size_t>(7 * dimension + j)], 0.005);
   std::vector<float> distance(1);
-  std::vector<faiss::idx_t> label(1);
+  std::vector<faiss::Index::idx_t> label(1);
   storage.search(1, asked_.data(), 1, distance.data(), label.data());
   EXPECT_NEAR(distance[0], best_, 0.02);
   const std::unique_ptr<faiss::DistanceComputer> computer{storage.get_distance_computer()};
   computer->set_query(base_.data() + 5 * dimension);
-  for (faiss::idx_t i = 0; i < 50; ++i) EXPECT_NEAR((*computer)(i), computer->symmetric_dis(5, i), 0.02);
+  for (faiss::Index::idx_t i = 0; i < 50; ++i) EXPECT_NEAR((*computer)(i), computer->symmetric_dis(5, i), 0.02);
 }
 
 TEST_P(Int8StorageTest, SelectorsHold) {
@@ -96,8 +96,8 @@ TEST_P(Int8StorageTest, SelectorsHold) {
   faiss::SearchParameters parameters;
   parameters.sel = &few;
   std::vector<float> distances(k);
-  std::vector<faiss::idx_t> labels(k);
-  storage.search(1, asked_.data(), k, distances.data(), labels.data(), &parameters);
+  std::vector<faiss::Index::idx_t> labels(k);
+  storage.search(1, asked_.data(), static_cast<faiss::Index::idx_t>(k), distances.data(), labels.data(), &parameters);
   for (std::size_t i = 0; i < k; ++i) EXPECT_EQ(labels[i] == -1, i >= 5);
 }
 

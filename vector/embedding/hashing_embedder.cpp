@@ -7,58 +7,92 @@
 #include <absl/container/flat_hash_map.h>
 
 #include <cmath>
+#include <optional>
 #include <string>
 
 namespace hive::vector {
 namespace {
 
-/// How much a feature of each kind counts beside a whole word.
+/// How much a feature of each kind counts beside a whole word. Chosen on the `tune` half of bench/search_quality_bench: n-grams see
+/// what BM25 does not, which is worth more in hybrid search than being good alone.
 constexpr double word_weight = 1.0;
-constexpr double pair_weight = 0.5;
-constexpr double gram_weight = 0.35;
+constexpr double pair_weight = 0.1;
+constexpr double gram_weight = 1.5; // shared by the n-grams of a word
 /// Character n-grams of these lengths, of "<word>": they bring "configure" near "configuration".
 constexpr std::size_t gram_min = 3, gram_max = 4;
 /// Components that each feature adds to: with several of random sign, collisions of two features cancel out rather than add up.
-constexpr int components = 4;
+constexpr int components = 8;
 
 struct feature {
+  std::uint64_t key = 0;
   double count = 0;
   double weight = 0; ///< Of its kind, and of how rare its word is.
 };
 
+/// Features in the order in which they first came: sums of doubles depend on it.
+class feature_list {
+public:
+  void add(std::uint64_t key, double count, double weight) {
+    const auto [at, fresh] = places_.try_emplace(key, static_cast<std::uint32_t>(all_.size()));
+    if (fresh) return all_.push_back({key, count, weight});
+    feature& f = all_[at->second];
+    f.count += count;
+    f.weight = std::max(f.weight, weight);
+  }
+  const std::vector<feature>& all() const noexcept { return all_; }
+  void clear() {
+    places_.clear();
+    all_.clear();
+  }
+
+private:
+  absl::flat_hash_map<std::uint64_t, std::uint32_t> places_;
+  std::vector<feature> all_;
+};
+
 class features {
 public:
-  explicit features(const term_statistics* statistics) : statistics_(statistics) {}
+  explicit features(const term_statistics* statistics) : statistics_(statistics) {
+    list_.clear();
+    words_.clear();
+    places_.clear();
+  }
 
   void read(std::string_view text) {
-    tokenizer words(text);
-    std::uint64_t before = 0;
-    double before_rarity = 0;
-    std::string framed;
-    for (token t; words.next(t);) {
-      const double rarity = rarity_of(t.term);
-      add(t.term, word_weight * rarity);
-      if (before != 0) add(before * 0x9E3779B97F4A7C15ULL ^ t.term, pair_weight * std::sqrt(rarity * before_rarity));
-      before = t.term;
-      before_rarity = rarity;
-      framed.assign(1, '<').append(t.folded).append(1, '>');
+    // Words first, so that the n-grams of a word that comes ten times are cut once.
+    tokenizer reader(text);
+    std::optional<std::uint32_t> previous;
+    for (token t; reader.next(t);) {
+      const auto [at, fresh] = places_.try_emplace(t.term, static_cast<std::uint32_t>(words_.size()));
+      if (fresh) words_.push_back({t.term, rarity_of(t.term), 0, '<' + std::string{t.folded} + '>'});
+      word& now = words_[at->second];
+      if (previous) {
+        const word& last = words_[*previous];
+        list_.add((last.term * 0x9E3779B97F4A7C15ULL) ^ now.term, 1, pair_weight * std::sqrt(last.rarity * now.rarity));
+      }
+      now.count += 1;
+      previous = at->second;
+    }
+    for (const word& w : words_) {
+      list_.add(w.term, w.count, word_weight * w.rarity);
+      const std::string_view framed = w.framed;
+      const double weight = gram_weight * w.rarity / std::sqrt(static_cast<double>(framed.size()));
       for (std::size_t n = gram_min; n <= gram_max; ++n)
-        for (std::size_t i = 0; i + n <= framed.size(); ++i)
-          add(hash_of(std::string_view{framed}.substr(i, n)) + n, gram_weight * rarity / std::sqrt(static_cast<double>(framed.size())));
+        for (std::size_t i = 0; i + n <= framed.size(); ++i) list_.add(hash_of(framed.substr(i, n)) + n, w.count, weight);
     }
     // Nothing but punctuation is still a text: its bytes stand for it.
-    if (seen_.empty() && !text.empty()) add(hash_of(text), 1);
+    if (words_.empty() && !text.empty()) list_.add(hash_of(text), 1, 1);
   }
 
   result<std::vector<float>> vector(std::uint32_t dimension) const {
     std::vector<double> sums(dimension);
-    for (const std::uint64_t key : order_) {
-      const feature& f = seen_.find(key)->second;
-      const double weight = f.weight * (1 + std::log(f.count));
-      random_source chance(key);
+    for (const feature& f : list_.all()) {
+      const double weight = f.count > 1 ? f.weight * (1 + std::log(f.count)) : f.weight;
+      random_source chance(f.key);
       for (int i = 0; i < components; ++i) {
         const std::uint64_t draw = chance.next();
-        sums[(draw >> 1U) % dimension] += draw & 1U ? weight : -weight;
+        const auto component = static_cast<std::size_t>(((draw >> 32U) * dimension) >> 32U);
+        sums[component] += draw & 1U ? weight : -weight;
       }
     }
     double squares = 0;
@@ -71,23 +105,29 @@ public:
   }
 
 private:
+  struct word {
+    std::uint64_t term;
+    double rarity;
+    double count;
+    std::string framed;
+  };
+
   double rarity_of(std::uint64_t term) const {
     if (!statistics_ || !statistics_->frequency || statistics_->items == 0) return 1;
     const double frequency = statistics_->frequency(term);
     return std::log(1 + (static_cast<double>(statistics_->items) + 1) / (frequency + 1));
   }
 
-  void add(std::uint64_t key, double weight) {
-    const auto [at, fresh] = seen_.try_emplace(key);
-    if (fresh) order_.push_back(key);
-    at->second.count += 1;
-    at->second.weight = std::max(at->second.weight, weight);
-  }
-
   const term_statistics* statistics_;
-  absl::flat_hash_map<std::uint64_t, feature> seen_;
-  std::vector<std::uint64_t> order_; ///< As they came: sums of doubles depend on their order.
+  // Memory that each thread keeps for its next text; only one of these lives at a time.
+  static thread_local feature_list list_;
+  static thread_local std::vector<word> words_;
+  static thread_local absl::flat_hash_map<std::uint64_t, std::uint32_t> places_;
 };
+
+thread_local feature_list features::list_;
+thread_local std::vector<features::word> features::words_;
+thread_local absl::flat_hash_map<std::uint64_t, std::uint32_t> features::places_;
 
 } // namespace
 

@@ -45,7 +45,7 @@ public:
     return l2_ ? query_->square() + h.square - 2 * dot : dot;
   }
 
-  float symmetric_dis(faiss::idx_t i, faiss::idx_t j) override {
+  float symmetric_dis(faiss::Index::idx_t i, faiss::Index::idx_t j) override {
     const std::uint8_t* a = codes + static_cast<std::size_t>(i) * code_size;
     const std::uint8_t* b = codes + static_cast<std::size_t>(j) * code_size;
     if (i != shifted_of_) {
@@ -69,20 +69,20 @@ private:
   bool l2_;
   std::optional<int8_query_code> query_;
   aligned_vector<std::uint8_t> shifted_;
-  faiss::idx_t shifted_of_ = -1;
+  faiss::Index::idx_t shifted_of_ = -1;
 };
 
 } // namespace
 
-int8_storage::int8_storage(faiss::idx_t dimension, faiss::MetricType metric)
+int8_storage::int8_storage(faiss::Index::idx_t dimension, faiss::MetricType metric)
   : IndexFlatCodes(sizeof(header) + padded(static_cast<std::size_t>(dimension), kernels::code_block), dimension, metric) {
   FAISS_THROW_IF_NOT(metric == faiss::METRIC_L2 || metric == faiss::METRIC_INNER_PRODUCT);
   is_trained = true;
 }
 
-void int8_storage::sa_encode(faiss::idx_t n, const float* x, std::uint8_t* bytes) const {
+void int8_storage::sa_encode(faiss::Index::idx_t n, const float* x, std::uint8_t* bytes) const {
   const auto dimension = static_cast<std::size_t>(d);
-  for (faiss::idx_t i = 0; i < n; ++i) {
+  for (faiss::Index::idx_t i = 0; i < n; ++i) {
     std::uint8_t* to = bytes + static_cast<std::size_t>(i) * code_size;
     const auto code = encode_int8({x + static_cast<std::size_t>(i) * dimension, dimension},
                                   {reinterpret_cast<std::int8_t*>(to + sizeof(header)), code_size - sizeof(header)});
@@ -91,26 +91,26 @@ void int8_storage::sa_encode(faiss::idx_t n, const float* x, std::uint8_t* bytes
   }
 }
 
-void int8_storage::sa_decode(faiss::idx_t n, const std::uint8_t* bytes, float* x) const {
-  for (faiss::idx_t i = 0; i < n; ++i) {
+void int8_storage::sa_decode(faiss::Index::idx_t n, const std::uint8_t* bytes, float* x) const {
+  for (faiss::Index::idx_t i = 0; i < n; ++i) {
     const std::uint8_t* from = bytes + static_cast<std::size_t>(i) * code_size;
     const float scale = header_of(from).scale;
-    for (faiss::idx_t j = 0; j < d; ++j) x[i * d + j] = scale * static_cast<float>(components_of(from)[j]);
+    for (faiss::Index::idx_t j = 0; j < d; ++j) x[i * d + j] = scale * static_cast<float>(components_of(from)[j]);
   }
 }
 
 faiss::FlatCodesDistanceComputer* int8_storage::get_FlatCodesDistanceComputer() const { return new computer(*this); }
 
-void int8_storage::search(faiss::idx_t n, const float* x, faiss::idx_t k, float* distances, faiss::idx_t* labels,
+void int8_storage::search(faiss::Index::idx_t n, const float* x, faiss::Index::idx_t k, float* distances, faiss::Index::idx_t* labels,
                           const faiss::SearchParameters* params) const {
   const faiss::IDSelector* keep = params ? params->sel : nullptr;
   const bool l2 = metric_type == faiss::METRIC_L2;
   const std::unique_ptr<faiss::FlatCodesDistanceComputer> to{get_FlatCodesDistanceComputer()};
-  std::vector<std::pair<float, faiss::idx_t>> found; // smaller is nearer
-  for (faiss::idx_t q = 0; q < n; ++q) {
+  std::vector<std::pair<float, faiss::Index::idx_t>> found; // smaller is nearer
+  for (faiss::Index::idx_t q = 0; q < n; ++q) {
     to->set_query(x + q * d);
     found.clear();
-    for (faiss::idx_t i = 0; i < ntotal; ++i) {
+    for (faiss::Index::idx_t i = 0; i < ntotal; ++i) {
       if (keep && !keep->is_member(i)) continue;
       const float distance = (*to)(i);
       found.emplace_back(l2 ? distance : -distance, i);
