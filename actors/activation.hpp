@@ -61,6 +61,7 @@ struct supervision {
   supervisor_core core;
   std::optional<steady_time> armed;   ///< Its timer.
   std::uint64_t start_ticket = 0;     ///< Of its own start, answered when its children have started.
+  std::uint64_t counted = 0;          ///< Of its restarts, in `activation::restarts`.
 };
 
 /// A stop under way: by the entity's supervisor, or by a person.
@@ -72,6 +73,12 @@ struct stop_under_way {
   bool restart = false;               ///< A new life follows,
   bool reset = false;                 ///< with an empty state.
   std::unique_ptr<shard_op> next;     ///< A start that came before the end.
+};
+
+/// Why an entity is down that wants to run: a supervisor above it does not.
+struct down_cause {
+  std::string supervisor;             ///< The name of the nearest one.
+  persistence::desired_state state = persistence::desired_state::stopped; ///< Stopped or quarantined.
 };
 
 /// A message that did harm: counted on disk before it runs again.
@@ -138,7 +145,8 @@ struct activation_extra {
   std::unique_ptr<stop_under_way> stop;
   std::vector<std::unique_ptr<shard_op>> after_load;          ///< Orders, exits and answers that wait for the entity's load.
   bool above_down = false;                                    ///< A supervisor above is stopped or quarantined, and so is this one:
-  persistence::desired_state own_desired{};                   ///< its own desired state.
+  persistence::desired_state own_desired{};                   ///< its own desired state,
+  down_cause above;                                           ///< and which one.
   std::vector<std::uint64_t> unended;                         ///< Waiting turns whose rows are to go, and did not.
   bool pause_after_reload = false;                            ///< The store was away: do not try again at once.
   std::unique_ptr<entity_memory> memory;
@@ -178,7 +186,7 @@ struct activation {
   journal_position log_tail{};
   activation* newer = nullptr;       ///< In order of last use as the last sweep saw it, per shard.
   activation* older = nullptr;
-  std::uint32_t restarts = 0;
+  std::uint32_t restarts = 0;        ///< Since the node started: new lives; of a supervisor, restarts that it carried out.
   incarnation life{};
   incarnation stored_life{};         ///< As the last record says.
 

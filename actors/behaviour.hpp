@@ -20,7 +20,7 @@
 /// (GCC 12 destroys a lambda or a braced aggregate twice when it is a temporary inside a `co_await` expression. Name such
 /// arguments first, as the behaviours here do.)
 ///
-/// A turn may wait only in a **step**: `ask`, `sleep`, `run`. What a step gave is remembered, so that after a crash the
+/// A turn may wait only in a **step**: `ask`, `task`, `sleep`, `run`. What a step gave is remembered, so that after a crash the
 /// turn runs again from the state it began with and the finished steps answer at once. Therefore a turn must be
 /// deterministic between steps: take time and chance from `now()` and `random()`, nothing from the machine.
 #pragma once
@@ -171,6 +171,8 @@ public:
   void tell(std::string_view agent, std::string_view type, payload body);
   /// Durable: handled exactly once, in order of sending, across crashes of either side.
   void send(std::string_view agent, std::string_view type, payload body);
+  /// Submits tasks as `task` does and does not wait: they are in the queue once this turn is committed.
+  void submit(json what);
   /// Answers the ask or task. Without it the answer is JSON null. The last call counts.
   void reply(payload answer);
   /// Answers with an application error. The turn's other effects are committed; to drop them, throw.
@@ -197,6 +199,11 @@ public:
 
   // -- steps: the only places where a turn waits for anything but its own rows
   step_wait ask(std::string_view agent, std::string_view type, payload body, step_options options = {});
+  /// Has a task done by whoever it names or can do it, and waits for its end. `what` is what `POST .../tasks` takes: an
+  /// agent or a capability, type, payload, retry ..., or several tasks with a policy. Gives the task's result; of several,
+  /// {"id","state","tasks":[{"id","name","state","result"|"error"}]}. It belongs to the task that this turn works on, and is
+  /// cancelled with it; it ends at the step's deadline, unless it has one of its own.
+  step_wait task(json what, step_options options = {});
   sleep_wait sleep(std::chrono::milliseconds duration);
   /// Stores items in a collection of the tenant (context/items.hpp says what an item is): a durable ask. They are
   /// believed as an agent's and come from this agent, unless they say less, or another source. Gives {"results","position"}.

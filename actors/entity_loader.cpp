@@ -1,5 +1,6 @@
 #include "actors/entity_loader.hpp"
 
+#include "actors/stored_status.hpp"
 #include "actors/system/system_turn.hpp"
 
 namespace hive::actors {
@@ -7,7 +8,8 @@ namespace hive::actors {
 result<loaded_entity> entity_loader::load(persistence::store_reader& reader, entity_id id, tenant_context who) {
   auto row = reader.load_entity(who, id);
   if (!row) return row.error();
-  loaded_entity found{std::move(*row), nullptr, {}};
+  loaded_entity found;
+  found.row = std::move(*row);
   loaded_spec spec;
   if (const char* own = system_behaviour_of(id)) {
     if (id.tenant() != system_tenant)
@@ -46,19 +48,14 @@ result<loaded_entity> entity_loader::load(persistence::store_reader& reader, ent
     spec.group = std::move(*parsed);
   } else if (dir->kind == entity_kind::context) spec.config = json::parse(dir->spec);
   // Only running entities activate, and below a supervisor that is stopped or quarantined nothing runs.
-  std::string above_name = dir->supervisor;
-  for (int depth = 0; depth < 64 && !above_name.empty() && !found.above_down; ++depth) {
-    auto above = reader.find(who, entity_kind::supervisor, above_name);
-    if (!above) break;
-    auto its = reader.load_entity(who, above->id);
-    if (!its) return its.error();
-    found.above_down = its->desired != persistence::desired_state::running;
-    above_name = above->supervisor;
-  }
+  known_downs known;
+  auto above = down_above(reader, who, dir->supervisor, known);
+  if (!above) return above.error();
+  found.above = std::move(*above);
   if (!dir->supervisor.empty())
-    if (auto above = names_.lookup(reader, who, entity_kind::supervisor, dir->supervisor)) {
-      spec.supervisor = *above;
-      text += "#" + to_string(*above);
+    if (auto supervisor = names_.lookup(reader, who, entity_kind::supervisor, dir->supervisor)) {
+      spec.supervisor = *supervisor;
+      text += "#" + to_string(*supervisor);
     }
   found.spec = shared(std::move(text), std::move(spec));
   return found;

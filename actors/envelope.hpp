@@ -102,6 +102,8 @@ std::unique_ptr<envelope> decode_message(std::string_view bytes, tenant_context 
 
 std::string encode(const reply_address& address);
 std::optional<reply_address> decode_reply_address(std::string_view bytes);
+/// As `turn::defer_reply` gives it.
+std::string token_of(const reply_address& address);
 
 /// Makes the message that an outbox row stands for.
 std::unique_ptr<envelope> envelope_of(const persistence::outbox_row& row, tenant_context who);

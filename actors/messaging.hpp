@@ -59,6 +59,12 @@ struct published_event {
   std::string data;                        ///< JSON.
 };
 
+/// An entity whose status is wanted. Its supervisor's name is not in its own row: empty is the tenant's root.
+struct status_subject {
+  entity_id id;
+  std::string supervisor;
+};
+
 /// What `explain` says about one entity: live facts from its shard and what the store knows.
 using explanation = nlohmann::json;
 
@@ -111,10 +117,13 @@ public:
 
   /// Live facts about one entity; `done` on any thread. `not_found` as usual.
   virtual void explain(tenant_context who, destination of, std::function<void(result<explanation>)> done) = 0;
+  /// The same about a task: where it is, what it waits for, and what its agent does. @param id as the queue gave it.
+  virtual void explain_task(tenant_context who, std::string id, std::function<void(result<explanation>)> done) = 0;
   /// Live status of many agents and supervisors by id: {"status": "idle|running|waiting|crashed|stopped...",
-  /// "incarnation": n, "restarts": n, "mailbox": n, "last_error": "..."}; of those not in
-  /// memory only what is stored ("inactive" when they would run); missing ones never ran.
-  virtual void statuses(tenant_context who, std::vector<entity_id> ids,
+  /// "incarnation": n, "restarts": n, "mailbox": n, "last_error": "...", "stopped_by": "supervisor/x" (a supervisor above
+  /// that is stopped or quarantined, with which it is down)}; of those not in memory what is stored ("inactive" when they
+  /// would run); missing ones never ran.
+  virtual void statuses(tenant_context who, std::vector<status_subject> of,
                         std::function<void(std::unordered_map<entity_id, nlohmann::json>)> done) = 0;
 
   /// Calls `each` for every event of the tenant committed from now on, on a reader thread, until the handle goes.

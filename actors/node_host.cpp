@@ -2,6 +2,8 @@
 
 #include "actors/context/query_executor.hpp"
 #include "actors/generated_key.hpp"
+#include "actors/stored_status.hpp"
+#include "actors/system/queue_explain.hpp"
 #include "actors/system/system_turn.hpp"
 #include "config/base/log.hpp"
 
@@ -16,16 +18,6 @@ namespace {
 constexpr std::size_t names_kept = 1'000'000;
 constexpr std::size_t feed_page = 500;
 constexpr std::size_t absent_statuses = 5'000;
-
-const char* stored_status(persistence::desired_state desired) noexcept {
-  switch (desired) {
-  case persistence::desired_state::running: return "inactive";
-  case persistence::desired_state::stopped: return "stopped";
-  case persistence::desired_state::quarantined: return "quarantined";
-  case persistence::desired_state::deleted: return "deleted";
-  }
-  return "inactive";
-}
 
 std::atomic<std::uint64_t> hosts_made{0};
 
@@ -71,6 +63,7 @@ result<void> node_host::start() {
   const auto& s = parts_.settings;
   auto claimed = parts_.store.claim_all();
   if (!claimed) return claimed.error();
+  if (!claimed->empty()) generation_ = claimed->front().owner;
   auto reader = parts_.store.reader();
   if (!reader) return reader.error();
   for (std::string after;;) { // only those with a weight of their own: a hive may have very many tenants
@@ -115,7 +108,11 @@ result<void> node_host::start() {
   }
   auto with_timers = (*reader)->shards_with_timers();
   if (!with_timers) return with_timers.error();
-  for (const auto shard : *with_timers) cores[shard.value()]->load_timers();
+  for (const auto shard : *with_timers) {
+    const auto count = (*reader)->count_timers(shard);
+    if (!count) return count.error();
+    cores[shard.value()]->load_timers(*count);
+  }
   shards_ = std::make_unique<shard_actors>(std::move(cores), s.node.workers);
   {
     std::lock_guard lock(early_guard_);
@@ -507,22 +504,69 @@ void node_host::read_feed(tenant_id tenant, store_reader& reader) {
 // -- what it tells
 
 void node_host::explain(tenant_context who, destination of, std::function<void(result<explanation>)> done) {
-  const auto on_shard = [this, done, of](entity_id id) {
-    post(id, std::make_unique<call_op>([id, done, of](shard_core& shard) {
-      shard.explain(id, [&](result<json> r) {
-        if (r) (*r)["address"] = name_of(of);
-        done(std::move(r));
-      });
-    }));
+  const auto look = [this, who, done, address = name_of(of)](entity_id id) {
+    explain_entity(who, id, address, [done](json e) { done(std::move(e)); });
   };
-  if (const auto id = fixed(who, of)) return on_shard(*id);
-  resolve(who, of.kind, of.name, [done, on_shard, of](result<entity_id> found) {
+  if (const auto id = fixed(who, of)) return look(*id);
+  resolve(who, of.kind, of.name, [done, look, of](result<entity_id> found) {
     if (!found) return done(found.error().code == errc::not_found ? error{errc::not_found, "not_found", "no " + name_of(of)} : found.error());
-    on_shard(*found);
+    look(*found);
   });
 }
 
-void node_host::statuses(tenant_context who, std::vector<entity_id> ids,
+/// What its shard knows; of what is not in memory, what the store knows.
+void node_host::explain_entity(tenant_context who, entity_id id, std::string address, std::function<void(json)> done) {
+  post(id, std::make_unique<call_op>([this, who, id, address = std::move(address), done = std::move(done)](shard_core& shard) {
+    json e;
+    shard.explain(id, [&](result<json> said) { e = std::move(*said); });
+    e["address"] = address;
+    e["owner"] = {{"generation", generation_.value()}};
+    if (const auto* memory = shard.memory_of(id); memory && id.serial() == default_queue_serial)
+      e["queue"] = explain_queue(static_cast<const queue_memory&>(*memory), parts_.clock.wall_now());
+    if (e["active"] == true) return done(std::move(e));
+    read(who.tenant(), [who, id, e = std::move(e), done](store_reader& reader) mutable {
+      add_stored_facts(reader, who, id, e);
+      done(std::move(e));
+    });
+  }));
+}
+
+/// Its rows, then what its queue has in memory, then its agent.
+void node_host::explain_task(tenant_context who, std::string id, std::function<void(result<explanation>)> done) {
+  const auto number = scheduling::task_id_from(id);
+  const error absent{errc::not_found, "task_not_found", "there is no task \"" + id + "\" in this tenant", "name"};
+  if (!number) return done(absent);
+  const entity_id queue{who.tenant(), default_queue_serial};
+  read(who.tenant(), [this, who, id, absent, queue, number = *number, done = std::move(done)](store_reader& reader) {
+    auto stored = scheduling::read_task(reader, who, queue, number);
+    if (!stored) return done(stored.error());
+    if (!*stored) return done(absent);
+    const bool over = scheduling::ended((*stored)->report.status.state);
+    const entity_id stored_agent = (*stored)->report.status.agent ? (*stored)->report.status.agent : (*stored)->record.spec.agent;
+    json e = scheduling::to_json(**stored);
+    for (const char* data : {"payload", "payload_type", "result", "result_type"}) e.erase(data); // `task get` shows them
+    e["address"] = "task/" + id;
+    if (over) return done(std::move(e));
+    post(queue, std::make_unique<call_op>([this, who, queue, number, e = std::move(e), stored_agent, done](shard_core& shard) mutable {
+      json of_queue;
+      shard.explain(queue, [&](result<json> said) { of_queue = std::move(*said); });
+      e["queue"] = {{"address", "queue/default"}, {"shard", of_queue["shard"]}, {"epoch", of_queue["epoch"]}, {"owner", {{"generation", generation_.value()}}},
+                    {"active", of_queue["active"]}};
+      entity_id agent = stored_agent;
+      const auto* memory = shard.memory_of(queue);
+      const auto live = memory ? actors::explain_task(static_cast<const queue_memory&>(*memory), number, parts_.clock.wall_now(), agent) : json();
+      if (!live.is_null()) e.update(live);
+      else e["waits"] = {{"for", "its queue, which is not in memory, or has just heard its end"}};
+      if (!agent) return done(std::move(e));
+      explain_entity(who, agent, "agent/" + e.value("agent", ""), [e = std::move(e), done](json its) mutable {
+        e["agent_now"] = std::move(its);
+        done(std::move(e));
+      });
+    }));
+  });
+}
+
+void node_host::statuses(tenant_context who, std::vector<status_subject> of,
                          std::function<void(std::unordered_map<entity_id, nlohmann::json>)> done) {
   struct gathering {
     std::mutex guard;
@@ -530,20 +574,19 @@ void node_host::statuses(tenant_context who, std::vector<entity_id> ids,
     std::size_t left = 0;
     std::function<void(std::unordered_map<entity_id, json>)> done;
   };
+  std::erase_if(of, [&](const status_subject& s) { return s.id.tenant() != who.tenant(); });
   std::unordered_map<shard_id, std::vector<entity_id>> by_shard;
-  for (const auto id : ids)
-    if (id.tenant() == who.tenant()) by_shard[shard_of(id, shard_count_)].push_back(id);
+  for (const auto& s : of) by_shard[shard_of(s.id, shard_count_)].push_back(s.id);
   auto g = std::make_shared<gathering>();
   g->left = by_shard.size();
-  g->done = [this, who, ids = std::move(ids), done = std::move(done)](std::unordered_map<entity_id, json> all) {
-    std::vector<entity_id> absent; // what is not in memory may still be stopped or quarantined
-    for (const auto id : ids)
-      if (id.tenant() == who.tenant() && !all.contains(id) && absent.size() < absent_statuses) absent.push_back(id);
-    if (absent.empty()) return done(std::move(all));
-    read(who.tenant(), [who, absent = std::move(absent), all = std::move(all), done](store_reader& reader) mutable {
-      for (const auto id : absent)
-        if (const auto row = reader.load_entity(who, id); row && row->version != 0)
-          all.emplace(id, json{{"status", stored_status(row->desired)}, {"incarnation", row->life.value()}});
+  g->done = [this, who, of = std::move(of), done = std::move(done)](std::unordered_map<entity_id, json> all) {
+    const bool complete = std::all_of(of.begin(), of.end(), [&](const status_subject& s) {
+      const auto live = all.find(s.id);
+      return live != all.end() && live->second.contains("status");
+    });
+    if (complete) return done(std::move(all));
+    read(who.tenant(), [who, of, all = std::move(all), done](store_reader& reader) mutable {
+      add_stored_statuses(reader, who, of, absent_statuses, all);
       done(std::move(all));
     });
   };

@@ -44,7 +44,8 @@ public:
   void read(tenant_id for_whom, std::function<void(persistence::store_reader&)> read) override;
   void collection(tenant_context who, std::string name, std::function<void(result<published_view>)> use) override;
   void explain(tenant_context who, destination of, std::function<void(result<explanation>)> done) override;
-  void statuses(tenant_context who, std::vector<entity_id> ids,
+  void explain_task(tenant_context who, std::string id, std::function<void(result<explanation>)> done) override;
+  void statuses(tenant_context who, std::vector<status_subject> of,
                 std::function<void(std::unordered_map<entity_id, nlohmann::json>)> done) override;
   std::shared_ptr<void> subscribe(tenant_context who, std::function<void(const published_event&)> each) override;
   struct gauges read_gauges() const override;
@@ -83,6 +84,7 @@ private:
   void settled(std::vector<persistence::settlement>&& batch) override;
   void availability(const error* why) override;
 
+  void explain_entity(tenant_context who, entity_id id, std::string address, std::function<void(json)> done);
   // collections.cpp
   void look_into(tenant_context who, std::string name, std::function<void(result<published_view>)> use, unsigned tries);
   void search_on(tenant_id tenant, published_view view, std::function<void(result<published_view>)> use);
@@ -113,6 +115,7 @@ private:
   entity_loader loader_;
   std::uint16_t shard_count_;
   std::uint64_t number_;                        // of this host in its process
+  node_generation generation_{};                // as the store knows this life of the node
 
   using gate = admission<std::unique_ptr<envelope>>;
   std::mutex gate_guard_;

@@ -136,6 +136,7 @@ activation& shard_core::find_or_make(entity_id id, tenant_context who) {
     if (now_ == steady_time{}) read_clock();
     touch(*place);
     make_newest(*place);
+    if (!kept_.empty()) take_facts(*place);
   }
   return *place;
 }
@@ -310,15 +311,16 @@ void shard_core::loaded(loaded_op& op) {
   }
   bytes_ += a->bytes() - before;
   a->doing = activity::idle;
-  if (found.above_down && a->desired == persistence::desired_state::running) {
+  if (found.above && a->desired == persistence::desired_state::running) {
     a->extra().above_down = true;
     a->extra().own_desired = a->desired;
+    a->extra().above = std::move(*found.above);
     a->desired = persistence::desired_state::stopped;
   } else if (a->more) a->more->above_down = false;
   if (a->more)
     for (const auto number : std::exchange(a->more->unended, {})) end_waiting(*a, a->who, number, nullptr);
   if (a->more)
-    for (auto& e : std::exchange(a->more->undeliverable, {})) dead_letter(*a, std::move(e), "refused_by_store", "{}");
+    for (auto& e : std::exchange(a->more->undeliverable, {})) dead_letter(*a, std::move(e), "refused_by_store", "the store refused what the receiver did with the message");
   if (a->more && std::exchange(a->more->pause_after_reload, false)) {
     a->doing = activity::paused;
     timers_.push({services_.clock().steady_now() + std::chrono::milliseconds{100}, a->id, 0, 0});
@@ -368,6 +370,29 @@ bool shard_core::may_passivate(const activation& a) const noexcept {
          a.more->awaiting_keys.empty() && a.more->lookups == 0 && a.more->returned.empty() && a.more->uncertain.empty();
 }
 
+void shard_core::keep_facts(const activation& a) {
+  constexpr std::size_t error_bytes = 256;
+  const std::size_t most = std::max<std::uint64_t>(1, settings_.passivation.activations / settings_.node.shards);
+  if (a.desired == persistence::desired_state::deleted || kept_.size() >= most) return;
+  kept_facts facts{a.restarts, {}, {}};
+  if (a.more) {
+    facts.last_error = a.more->last_error.substr(0, error_bytes);
+    facts.last_error_at = a.more->last_error_at;
+  }
+  kept_.insert_or_assign(a.id, std::move(facts));
+}
+
+void shard_core::take_facts(activation& a) {
+  const auto found = kept_.find(a.id);
+  if (found == kept_.end()) return;
+  a.restarts = found->second.restarts;
+  if (!found->second.last_error.empty()) {
+    a.extra().last_error = std::move(found->second.last_error);
+    a.more->last_error_at = found->second.last_error_at;
+  }
+  kept_.erase(found);
+}
+
 void shard_core::passivate_idle() {
   const auto now = static_cast<std::uint32_t>(
     std::chrono::duration_cast<std::chrono::milliseconds>(services_.clock().steady_now().time_since_epoch()).count() / 64);
@@ -399,6 +424,7 @@ void shard_core::passivate(activation& a) {
   unlink(a);
   bytes_ -= std::min(bytes_, static_cast<std::uint64_t>(a.bytes()));
   services_.gauges().activations.fetch_sub(1, std::memory_order_relaxed);
+  if (a.restarts != 0 || (a.more && !a.more->last_error.empty())) keep_facts(a);
   entities_.erase(a.id);
 }
 
@@ -441,8 +467,9 @@ void shard_core::tick(steady_time now) {
     else
       step_finished(*a, t.step, error{errc::unknown, "deadline_passed", "the step did not end within its deadline; it may have happened"});
   }
-  for (const auto id : std::exchange(to_flush_, {}))
-    if (auto* a = find(id)) flush_delivered(*a);
+  if (!to_flush_.empty() && now >= flush_at_)
+    for (const auto id : std::exchange(to_flush_, {}))
+      if (auto* a = find(id)) flush_delivered(*a);
   if (now >= next_sweep_) {
     next_sweep_ = now + std::min<std::chrono::milliseconds>(settings_.passivation.idle / 4 + std::chrono::milliseconds{50}, std::chrono::seconds{1});
     passivate_idle();
@@ -457,7 +484,7 @@ std::optional<steady_time> shard_core::next_due() const {
   if (!timers_.empty()) at_least(timers_.top().due);
   if (retry_timers_ != steady_time{}) at_least(retry_timers_);
   if (const auto alarm = alarms_.next(settings_.node.timers_in_flight)) at_least(services_.clock().steady_now() + (*alarm - services_.clock().wall_now()));
-  if (!to_flush_.empty()) at_least(services_.clock().steady_now() + std::chrono::milliseconds{20});
+  if (!to_flush_.empty()) at_least(flush_at_);
   if (stalled_until_ != steady_time{}) at_least(stalled_until_);
   if (!entities_.empty()) at_least(next_sweep_);
   return due;

@@ -6,7 +6,7 @@
 /// Confined to one thread at a time. Sources: shard_core.cpp (inbox, dispatch, loading, passivation), shard_keys.cpp
 /// (idempotency keys), shard_turns.cpp (running and ending turns), shard_steps.cpp (waiting), shard_commits.cpp (what became
 /// of records), shard_outbox.cpp (messages between entities), shard_supervision.cpp (supervisors and what they order),
-/// shard_system.cpp (desired states, deletion, poison, explain).
+/// shard_system.cpp (desired states, deletion, poison), shard_explain.cpp (what it tells).
 #pragma once
 
 #include "actors/activation.hpp"
@@ -32,7 +32,7 @@ struct loaded_entity {
   persistence::entity_row row;
   std::shared_ptr<const loaded_spec> spec;   ///< Null: no such entity (deleted, or never made).
   std::string name;
-  bool above_down = false;                   ///< A supervisor above it is stopped or quarantined.
+  std::optional<down_cause> above;           ///< A supervisor above it is stopped or quarantined.
 };
 
 struct loaded_op final : shard_op {
@@ -90,6 +90,7 @@ struct order_op final : shard_op {
   entity_id supervisor;
   std::optional<incarnation> life;
   std::uint64_t ticket;                      ///< 0: wants no answer.
+  down_cause cause{};                        ///< Of `down`.
   order_op(order o, entity_id c, entity_id s, std::optional<incarnation> l, std::uint64_t t)
     : shard_op(kind::order), what(o), child(c), supervisor(s), life(l), ticket(t) {}
 };
@@ -213,8 +214,8 @@ public:
   /// Unloads an idle entity now: its memory is wanted elsewhere.
   void unload(entity_id id);
 
-  /// There are timers in the store.
-  void load_timers();
+  /// There are so many timers in the store.
+  void load_timers(std::uint64_t count);
 
   std::size_t activations() const noexcept { return entities_.size(); }
   /// Nothing queued, nothing under way: for tests that wait for quiet.
@@ -228,6 +229,12 @@ public:
   std::unique_ptr<actor_record> make_record(const activation& a, tenant_context who);
 
   void explain(entity_id id, std::function<void(result<json>)> done);
+  /// What an entity of the hive's own has in memory; null: nothing.
+  const entity_memory* memory_of(entity_id id) {
+    const activation* a = find(id);
+    return a && a->more ? a->more->memory.get() : nullptr;
+  }
+  /// Null: it knows nothing of it. Without "status": it is not in memory.
   json status_of(entity_id id);
 
 private:
@@ -254,6 +261,8 @@ private:
   void make_newest(activation& a) noexcept;
   void unlink(activation& a) noexcept;
   bool may_passivate(const activation& a) const noexcept;
+  void keep_facts(const activation& a);
+  void take_facts(activation& a);
   void passivate_idle();
   void passivate(activation& a);
   void refuse(std::unique_ptr<envelope> e, error why);
@@ -283,7 +292,7 @@ private:
   void end_waiting(activation& a, tenant_context who, std::uint64_t number, std::unique_ptr<envelope> reply);
   void fire_again(activation& a, std::unique_ptr<envelope> e, std::uint64_t number, std::unique_ptr<envelope> reply);
   void refuse_sent(activation& a, std::unique_ptr<envelope> e, const error& why);
-  void dead_letter(activation& a, std::unique_ptr<envelope> e, std::string reason, std::string detail);
+  void dead_letter(activation& a, std::unique_ptr<envelope> e, std::string reason, std::string what, json detail = json::object());
   void add_reply(activation& a, actor_record& r, const envelope& to, payload answer, const error* failure);
   void submit(activation& a, std::unique_ptr<actor_record> r);
   bool resolve_sends(activation& a, std::unique_ptr<turn_host>& host);
@@ -321,6 +330,7 @@ private:
   void recall(activation& a, std::unique_ptr<envelope> e);
   void refuse_recalled(activation& a, std::unique_ptr<envelope> request);
   void forward_recall(activation& a, turn_host& host);
+  void recall_task(activation& a, turn_host& host);
   void end_recalled(activation& a);
 
   // shard_outbox.cpp
@@ -329,6 +339,7 @@ private:
   void pump(activation& a, outbound_link& link);
   void handled(handled_op& op);
   void acknowledge(entity_id sender, entity_id receiver, std::uint64_t sequence);
+  void flush_later(entity_id sender);
   void flush_delivered(activation& a);
 
   // shard_system.cpp
@@ -339,6 +350,12 @@ private:
   void record_event(activation& a, const char* what, json data);
   void suspect(activation& a, const suspect_op& op);
   void note(activation& a, note_op& op);
+
+  // shard_explain.cpp
+  json waits_of(const activation& a) const;
+  void remember_turn(const activation& a, const envelope& in, wall_time began, const char* how, std::string_view why = {});
+  json past_of(entity_id id) const;
+
   suspect_message& suspect_of(activation& a, std::uint64_t message);
   void forget_suspect(activation& a, actor_record& r, const envelope& e);
   const suspect_message* known_suspect(const activation& a, const envelope& e) const noexcept;
@@ -352,6 +369,7 @@ private:
   supervision& supervision_of(activation& a);
   void act(activation& a);
   void list_children(activation& a, std::function<void(shard_core&, std::vector<supervised_child>)> then);
+  void take_down(activation& a, down_cause why);
   void life_over(activation& a, const supervisor_command& c);
   void supervision_due(activation& a);
 
@@ -382,6 +400,23 @@ private:
   const config::settings& settings_;
   const config::entity_limits& limits_;
   absl::flat_hash_map<entity_id, std::unique_ptr<activation>, std::hash<entity_id>> entities_;
+  /// Of those that had trouble and were unloaded since, so that it is not forgotten: as many as may be in memory.
+  struct kept_facts {
+    std::uint32_t restarts = 0;
+    std::string last_error;
+    wall_time last_error_at{};
+  };
+  absl::flat_hash_map<entity_id, kept_facts, std::hash<entity_id>> kept_;
+  /// One of the shard's last turns, other than tells that wrote nothing.
+  struct past_turn {
+    static constexpr std::size_t text_bytes = 64;
+    entity_id entity;
+    wall_time began{}, ended{};
+    const char* how = "";
+    std::string type, why;
+  };
+  std::vector<past_turn> past_;                 // a ring
+  std::size_t next_past_ = 0;
   fair_queue<activation*> ready_;
   activation* newest_ = nullptr;
   activation* oldest_ = nullptr;
@@ -393,6 +428,7 @@ private:
   scheduling::timer_window alarms_{256};        // timers of entities
   steady_time retry_timers_{};                  // when a page of them could not be read
   std::unordered_set<entity_id> to_flush_;      // activations with delivered outbox rows to delete
+  steady_time flush_at_{};                      // when those go with records of their own
   std::uint32_t stops_ = 0;
   steady_time now_{};                           // read every few turns: a clock read costs as much as a small turn
   wall_time wall_now_{};

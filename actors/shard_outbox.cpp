@@ -55,16 +55,23 @@ void shard_core::handled(handled_op& op) {
   if (more.outbox_size > 0) more.outbox_size -= 1;
   services_.gauges().outbox.fetch_sub(1, std::memory_order_relaxed);
   more.delivered.push_back(op.sequence);
-  to_flush_.insert(op.sender);
+  flush_later(op.sender);
   pump(*a, link->second);
   if (waited.empty() && link->second.unsent.empty()) more.links.erase(link);
   make_ready(*a);
 }
 
+/// Handled rows mostly go with the sender's next turn: they wait for it a little, because a record of their own costs as
+/// much as a turn.
+void shard_core::flush_later(entity_id sender) {
+  if (to_flush_.empty()) flush_at_ = services_.clock().steady_now() + std::chrono::milliseconds{200};
+  to_flush_.insert(sender);
+}
+
 /// The sender was quiet since its messages were handled: their rows go with a record of their own.
 void shard_core::flush_delivered(activation& a) {
   if (!a.more || a.more->delivered.empty()) return;
-  if (a.doing == activity::reloading) return void(to_flush_.insert(a.id));
+  if (a.doing == activity::reloading) return flush_later(a.id);
   auto r = make_record(a, a.who);
   r->delivered = std::move(a.more->delivered);
   a.more->delivered.clear();

@@ -27,6 +27,7 @@ void shard_core::recall(activation& a, std::unique_ptr<envelope> e) {
     if (turn->waits == wait_kind::step && !turn->steps[turn->waiting_step].finished) {
       const auto& s = turn->steps[turn->waiting_step];
       if (s.what == step_state::kind::ask) return forward_recall(a, *turn);
+      if (s.what == step_state::kind::task) return recall_task(a, *turn);
       if (s.what == step_state::kind::run) return; // it cannot be taken out of its thread: its end is waited for
     }
     return end_recalled(a);
@@ -98,6 +99,19 @@ void shard_core::forward_recall(activation& a, turn_host& host) {
   extra.reply_to = {a.id, host.number, k, {}};
   extra.trace = host.in->trace;
   add_outbox(a, *r, *target, lane::system, "hive.task.cancel", {}, extra);
+  submit(a, std::move(r));
+}
+
+/// The queue ends the task that the turn waits for; that end comes as the step's answer.
+void shard_core::recall_task(activation& a, turn_host& host) {
+  const auto k = static_cast<std::uint32_t>(host.waiting_step);
+  if (!host.accepted) return end_recalled(a); // never sent
+  auto r = make_record(a, host.in->who);
+  r->writes = true;
+  r->position = services_.allot(id_);
+  envelope extra(host.in->who, {a.id.tenant(), default_queue_serial}, envelope::origin::send);
+  extra.trace = host.in->trace;
+  add_outbox(a, *r, extra.to, lane::user, "task.recall", {token_of({a.id, host.number, k, {}}), content_type::text}, extra);
   submit(a, std::move(r));
 }
 

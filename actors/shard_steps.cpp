@@ -139,16 +139,17 @@ void shard_core::begin_step(activation& a, turn_host& host) {
     }
   r->steps.push_back({number, k, encode_intent(s), s.due, std::nullopt});
   r->bytes += s.arguments.bytes.size();
-  if (s.what == step_state::kind::ask) {
-    const auto [agent, type] = split_target(s);
+  if (s.what == step_state::kind::ask || s.what == step_state::kind::task) {
+    const bool task = s.what == step_state::kind::task;
+    if (task) target = {a.id.tenant(), default_queue_serial};
     envelope extra(host.in->who, target, envelope::origin::send);
     extra.reply_to = {a.id, number, k, {}};
     extra.chain = host.in->chain;
     extra.chain.push_back(a.id);
     extra.trace = host.in->trace;
-    extra.due = s.due;
+    if (!task) extra.due = s.due; // a queue takes it however late; the task has a deadline of its own
     extra.from = host.face.address();
-    add_outbox(a, *r, target, lane::user, std::string(type), s.arguments, extra);
+    add_outbox(a, *r, target, lane::user, task ? "task.run" : std::string(split_target(s).second), s.arguments, extra);
   }
   r->start_steps.push_back(k);
   submit(a, std::move(r));
@@ -159,7 +160,7 @@ void shard_core::start_step(activation& a, turn_host& host, std::uint32_t step) 
   auto& s = host.steps[step];
   const auto left = s.due - services_.clock().wall_now();
   timers_.push({services_.clock().steady_now() + std::max<std::chrono::milliseconds>(left, std::chrono::milliseconds{0}), a.id, host.number, step});
-  if (s.what != step_state::kind::run) return; // an ask leaves by the outbox, a sleep is its timer
+  if (s.what != step_state::kind::run) return; // an ask or a task leaves by the outbox, a sleep is its timer
   auto* runs = services_.executors().find(s.target);
   if (!runs) return step_finished(a, step, error{errc::failed_precondition, "unknown_executor", "no executor named \"" + s.target + "\" in this node"});
   const auto deadline = services_.clock().steady_now() + std::max<std::chrono::milliseconds>(left, std::chrono::milliseconds{0});

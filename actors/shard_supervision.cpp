@@ -110,7 +110,7 @@ supervision& shard_core::supervision_of(activation& a) {
       spec.intensity = settings_.supervisor.root_intensity;
       spec.period = settings_.supervisor.period;
     }
-    s = std::make_unique<supervision>(supervision{supervisor_core(std::move(spec), root, services_.new_seed()), {}, 0});
+    s = std::make_unique<supervision>(supervision{supervisor_core(std::move(spec), root, services_.new_seed()), {}, 0, 0});
   }
   return *s;
 }
@@ -143,6 +143,7 @@ void shard_core::supervise(activation& a, shard_op& op) {
 void shard_core::act(activation& a) {
   using kind = supervisor_command::kind;
   auto& s = *a.more->supervises;
+  a.restarts += static_cast<std::uint32_t>(s.core.restarts() - std::exchange(s.counted, s.core.restarts()));
   for (auto commands = s.core.take(); !commands.empty(); commands = s.core.take())
     for (const auto& c : commands) {
       const auto send = [&](order what) { services_.post(c.child, std::make_unique<order_op>(what, c.child, a.id, c.life, c.ticket)); };
@@ -195,6 +196,17 @@ void shard_core::list_children(activation& a, std::function<void(shard_core&, st
   });
 }
 
+/// What stands below it is down with it, or with one above it.
+void shard_core::take_down(activation& a, down_cause why) {
+  list_children(a, [id = a.id, why = std::move(why)](shard_core& shard, const std::vector<supervised_child>& children) {
+    for (const auto& c : children) {
+      auto down = std::make_unique<order_op>(order::down, c.id, id, std::nullopt, 0);
+      down->cause = why;
+      shard.services_.post(c.id, std::move(down));
+    }
+  });
+}
+
 /// All its children are stopped: the supervisor's life is over. Its parent decides, unless it was the parent's wish.
 void shard_core::life_over(activation& a, const supervisor_command& c) {
   if (c.wanted) return; // `try_stop` goes on from here
@@ -231,8 +243,10 @@ void shard_core::obey(activation& a, order_op& op) {
   const bool gone = !a.spec || own_desired(a) == desired_state::deleted;
   switch (op.what) {
   case order::stop:
-    if (gone || a.desired != desired_state::running) return say(news::stopped); // a person stopped it before, or it is down
+    if (gone || own_desired(a) != desired_state::running) return say(news::stopped); // a person stopped it before
     if (a.doing == activity::held) return say(news::stopped);
+    // Loaded when those above were down already: then nothing of an agent runs, but children of a supervisor may.
+    if (a.desired != desired_state::running && !is_supervisor(a)) return say(news::stopped);
     {
       auto stop = std::make_unique<stop_under_way>();
       stop->supervisor = op.supervisor;
@@ -274,15 +288,15 @@ void shard_core::obey(activation& a, order_op& op) {
     if (!gone && !stale) settle_down(a, desired_state::quarantined, "quarantined", false);
     return;
   case order::down:
-    if (gone || a.desired != desired_state::running) return;
-    a.extra().above_down = true;
-    a.more->own_desired = a.desired;
-    a.desired = desired_state::stopped;
+    if (gone || own_desired(a) != desired_state::running) return; // down by itself, and so is what stands below it
+    if (!a.extra().above_down) {
+      a.more->above_down = true;
+      a.more->own_desired = a.desired;
+      a.desired = desired_state::stopped;
+    }
+    a.more->above = op.cause;
     if (a.doing == activity::held || a.doing == activity::crashed) a.doing = activity::idle; // its messages are refused now
-    if (is_supervisor(a))
-      list_children(a, [id = a.id](shard_core& shard, const std::vector<supervised_child>& children) {
-        for (const auto& c : children) shard.services_.post(c.id, std::make_unique<order_op>(order::down, c.id, id, std::nullopt, 0));
-      });
+    if (is_supervisor(a)) take_down(a, op.cause);
     return;
   }
 }
@@ -317,10 +331,7 @@ void shard_core::try_stop(activation& a) {
   if (stop->by_person) {
     if (stop->restart) return stop->reset ? reset_then_begin(a) : begin_life(a, 0);
     a.doing = activity::idle; // its desired state refuses what comes
-    if (is_supervisor(a))
-      list_children(a, [id = a.id](shard_core& shard, const std::vector<supervised_child>& children) {
-        for (const auto& c : children) shard.services_.post(c.id, std::make_unique<order_op>(order::down, c.id, id, std::nullopt, 0));
-      });
+    if (is_supervisor(a)) take_down(a, {a.name, desired_state::stopped});
     return;
   }
   if (stop->next) obey(a, static_cast<order_op&>(*stop->next));
@@ -372,7 +383,7 @@ void shard_core::drop_turn(activation& a) {
 
 void shard_core::begin_life(activation& a, std::uint64_t ticket) {
   const bool after_crash = a.doing == activity::crashed;
-  a.restarts += 1;
+  if (!is_supervisor(a)) a.restarts += 1;
   a.life = incarnation{a.life.value() + 1};
   json data{{"incarnation", a.life.value()}};
   if (after_crash) data["error"] = a.extra().last_error;
@@ -450,10 +461,7 @@ void shard_core::settle_down(activation& a, desired_state as, const char* event,
   }
   submit(a, std::move(r));
   if (a.doing != activity::waiting) a.doing = activity::idle;
-  if (is_supervisor(a))
-    list_children(a, [id = a.id](shard_core& shard, const std::vector<supervised_child>& children) {
-      for (const auto& c : children) shard.services_.post(c.id, std::make_unique<order_op>(order::down, c.id, id, std::nullopt, 0));
-    });
+  if (is_supervisor(a)) take_down(a, {a.name, as});
 }
 
 } // namespace hive::actors

@@ -1,4 +1,4 @@
-// Desired states by a person's hand, deletion, and what a shard tells about its entities.
+// Desired states by a person's hand, deletion, and messages that do harm.
 #include "actors/shard_core.hpp"
 
 #include "config/base/log.hpp"
@@ -81,6 +81,7 @@ void shard_core::start_by_hand(activation& a, actor_record& r) {
   const entity_id supervisor = a.spec && a.spec->supervisor ? a.spec->supervisor : entity_id{a.id.tenant(), root_supervisor_serial};
   services_.post(supervisor, std::make_unique<answer_op>(answer_op::news::began, supervisor, supervised_child{a.id}, a.life, 0));
   if (!below_down) stop_by_hand(a, true, false);
+  else if (a.spec && a.spec->kind == entity_kind::supervisor) take_down(a, a.more->above); // no more with it, but with the one above
 }
 
 void shard_core::stop_by_hand(activation& a, bool restart, bool reset) {
@@ -212,76 +213,6 @@ void shard_core::note(activation& a, note_op& op) {
   r->position = services_.allot(id_);
   r->events.push_back(std::move(op.event));
   submit(a, std::move(r));
-}
-
-// -- what it tells
-
-namespace {
-const char* status_word(const activation& a) {
-  switch (a.desired) {
-  case desired_state::quarantined: return "quarantined";
-  case desired_state::stopped: return "stopped";
-  case desired_state::deleted: return "deleted";
-  case desired_state::running: break;
-  }
-  if (a.stopping) return "stopping";
-  if (!a.spec || a.spec->kind != entity_kind::supervisor) return to_string(a.doing);
-  if (a.doing == activity::crashed || a.doing == activity::held) return "restarting";
-  if (!a.more || !a.more->supervises) return "running";
-  switch (a.more->supervises->core.doing()) {
-  case supervisor_core::phase::running: return "running";
-  case supervisor_core::phase::restarting: return "restarting";
-  case supervisor_core::phase::ending: return "stopping";
-  case supervisor_core::phase::ended: return "stopped";
-  }
-  return "running";
-}
-} // namespace
-
-json shard_core::status_of(entity_id id) {
-  const activation* a = find(id);
-  if (!a) return nullptr;
-  json s{{"status", status_word(*a)},
-         {"incarnation", a->life.value()},
-         {"restarts", a->more && a->more->supervises ? a->more->supervises->core.restarts() : a->restarts},
-         {"mailbox", a->box.count()}};
-  if (a->more && !a->more->last_error.empty()) {
-    s["last_error"] = a->more->last_error;
-    s["last_error_at"] = a->more->last_error_at.time_since_epoch().count();
-  }
-  return s;
-}
-
-void shard_core::explain(entity_id id, std::function<void(result<json>)> done) {
-  json e{{"id", to_string(id)}, {"shard", id_.value()}, {"epoch", fence_.value()}};
-  const activation* a = find(id);
-  e["active"] = a != nullptr;
-  if (a) {
-    e.update(status_of(id));
-    e["version"] = a->version;
-    e["state_bytes"] = a->state.size();
-    e["lanes"] = {{"waiting_messages", a->box.count()}, {"waiting_bytes", a->box.bytes()}};
-    e["run_ahead"] = {{"turns", a->run_ahead}, {"bytes", a->run_ahead_bytes}};
-    json logs = json::object();
-    for (const auto& l : a->logs) logs[l.name] = l.size - l.floor;
-    e["logs"] = logs;
-    if (a->more) {
-      e["outbox"] = a->more->outbox_size;
-      if (a->more->turn) {
-        const auto& t = *a->more->turn;
-        json waits{{"message", t.in ? t.in->type : ""}, {"since", t.started.time_since_epoch().count()}, {"steps_done", t.next_step == 0 ? 0 : t.next_step - 1}};
-        if (t.waits == wait_kind::read) waits["for"] = "its own rows";
-        else if (t.waits == wait_kind::step) {
-          const auto& s = t.steps[t.waiting_step];
-          const auto target = s.target.substr(0, s.target.find('\n'));
-          waits["for"] = s.what == step_state::kind::ask ? "answer of agent/" + target : s.what == step_state::kind::run ? "executor " + target : "timer";
-          waits["until"] = s.due.time_since_epoch().count();
-        } else waits["for"] = "a name to be looked up";
-        e["waits"] = waits;
-      }
-    }
-  }
-  done(std::move(e));
 }
 
 } // namespace hive::actors

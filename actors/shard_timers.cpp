@@ -7,7 +7,8 @@ namespace hive::actors {
 
 using scheduling::timer_window;
 
-void shard_core::load_timers() {
+void shard_core::load_timers(std::uint64_t count) {
+  services_.gauges().timers.fetch_add(static_cast<std::int64_t>(count), std::memory_order_relaxed);
   alarms_.read_again();
   read_timers();
 }
@@ -72,12 +73,18 @@ void shard_core::stage_timers(activation& a, actor_record& r) {
     t.principal = std::string(r.who.principal());
     r.bytes += t.body.bytes.size() + t.type.size() + 64;
   }
-  for (const auto& t : r.timers_gone) alarms_.cancel({t.due, a.id, t.number});
+  for (const auto& t : r.timers_gone) {
+    const auto known = alarms_.size();
+    const bool fired = alarms_.cancel({t.due, a.id, t.number});
+    // One that is due, and neither in the window nor fired, was handled before: nothing goes with its cancellation.
+    if (fired || alarms_.size() != known || t.due > services_.clock().wall_now()) r.timers_ended += 1;
+  }
 }
 
 void shard_core::timers_committed(const actor_record& r) {
   for (const auto& t : r.timers_gone) alarms_.deleted({t.due, r.entity, t.number});
   for (const auto& t : r.timers) alarms_.set(t);
+  services_.gauges().timers.fetch_add(static_cast<std::int64_t>(r.timers.size()) - r.timers_ended, std::memory_order_relaxed);
   if (!r.timers_gone.empty()) fire_timers(); // one that waited for the limit may go now
   else read_timers();
 }

@@ -8,11 +8,21 @@ namespace {
 
 using persistence::desired_state;
 
+/// Why it takes no messages, by whose will, and what makes it take them again.
 error not_running(const activation& a) {
-  switch (a.desired) {
-  case desired_state::stopped: return {errc::failed_precondition, "stopped", "the entity is stopped"};
+  const std::string address = std::string(a.spec ? to_string(a.spec->kind) : "entity") + "/" + a.name;
+  const bool below_down = a.more && a.more->above_down && a.more->own_desired == desired_state::running;
+  if (below_down) {
+    const std::string above = "supervisor/" + a.more->above.supervisor;
+    const bool quarantined = a.more->above.state == desired_state::quarantined;
+    return {errc::failed_precondition, "stopped",
+            address + " is stopped, because " + above + " above it is " + (quarantined ? "quarantined after repeated crashes" : "stopped") +
+              "; `hivectl start " + above + "` starts it again"};
+  }
+  switch (a.more && a.more->above_down ? a.more->own_desired : a.desired) {
+  case desired_state::stopped: return {errc::failed_precondition, "stopped", address + " is stopped; `hivectl start " + address + "` starts it again"};
   case desired_state::quarantined:
-    return {errc::failed_precondition, "quarantined", "the entity is quarantined after repeated crashes; start it (hivectl start) to release it"};
+    return {errc::failed_precondition, "quarantined", address + " is quarantined after repeated crashes; `hivectl start " + address + "` releases it"};
   case desired_state::running:
   case desired_state::deleted: break;
   }
@@ -63,14 +73,16 @@ void shard_core::begin(activation& a, std::unique_ptr<envelope> e) {
     return refuse(std::move(e), late);
   }
   if (a.desired != desired_state::running) {
-    if (!e->lasting()) return refuse(std::move(e), not_running(a));
-    return dead_letter(a, std::move(e), a.desired == desired_state::deleted ? "receiver_deleted" : "receiver_stopped", "{}");
+    auto why = not_running(a);
+    if (!e->lasting()) return refuse(std::move(e), std::move(why));
+    if (a.desired == desired_state::deleted) return dead_letter(a, std::move(e), "receiver_deleted", "the receiver was deleted");
+    return dead_letter(a, std::move(e), "receiver_" + why.reason, std::move(why.message));
   }
   if (a.suspected) {
     if (const auto* known = known_suspect(a, *e)) e->attempts = std::max(e->attempts, static_cast<std::uint8_t>(std::min(known->crashes, 255U)));
   }
   if (a.suspected && poisonous(a, *e)) {
-    if (e->lasting()) return dead_letter(a, std::move(e), "poison", json{{"error", a.more->last_error}}.dump());
+    if (e->lasting()) return dead_letter(a, std::move(e), "poison", a.more->last_error);
     return refuse(std::move(e), {errc::failed_precondition, "poison", "the process died more than once while it ran this message; it is not run again", "idempotency_key"});
   }
   if (e->from_where == envelope::origin::ask && !e->key.empty() && settle_by_key(a, e)) return;
@@ -287,6 +299,7 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
     return;
   }
 
+  remember_turn(a, in, own.started, own.failure ? "failed" : "done", own.failure ? std::string_view(own.failure->reason) : std::string_view());
   const bool stops = own.stops;
   auto r = own.record ? std::move(own.record) : make_record(a, in.who);
   r->writes = durable;
@@ -339,6 +352,7 @@ void shard_core::submit(activation& a, std::unique_ptr<actor_record> r) {
   r->sent = a.sent;
   r->log_tail = a.log_tail;
   r->at = services_.clock().wall_now();
+  r->weight = services_.metrics(a.id.tenant()).weight.load(std::memory_order_relaxed);
   if (r->writes && a.more && !a.more->delivered.empty()) {
     r->delivered = std::move(a.more->delivered);
     a.more->delivered.clear();
@@ -361,6 +375,7 @@ void shard_core::refuse_turn(activation& a, std::unique_ptr<turn_host> host, err
   const bool accepted = host->accepted;
   const auto number = host->number;
   auto reply = std::move(host->reply);
+  remember_turn(a, *in, host->started, why.reason == "agent_crashed" ? "crashed" : "refused", why.reason == "agent_crashed" ? why.message : why.reason);
   if (a.more && (host->record || !host->out.empty())) a.more->memory.reset(); // it knows of effects that are dropped here
   host->reset();
   if (!spare_) spare_ = std::move(host);
@@ -381,7 +396,7 @@ void shard_core::refuse_turn(activation& a, std::unique_ptr<turn_host> host, err
     if (passing && accepted && in->from_where == envelope::origin::timer) return fire_again(a, std::move(in), number, std::move(reply));
     if (accepted) end_waiting(a, in->who, number, std::move(reply));
     if (passing) return retry_later(a, std::move(in));
-    return dead_letter(a, std::move(in), why.reason, json{{"error", why.message}}.dump());
+    return dead_letter(a, std::move(in), why.reason, why.message);
   }
   if (!accepted && in->from_where != envelope::origin::send) return refuse(std::move(in), std::move(why));
   auto r = make_record(a, in->who);
@@ -439,7 +454,8 @@ void shard_core::refuse_sent(activation& a, std::unique_ptr<envelope> e, const e
   submit(a, std::move(r));
 }
 
-void shard_core::dead_letter(activation& a, std::unique_ptr<envelope> e, std::string reason, std::string detail) {
+/// @param what for whoever waits for the end, and for people. `detail`, an object, has it as "error".
+void shard_core::dead_letter(activation& a, std::unique_ptr<envelope> e, std::string reason, std::string what, json detail) {
   add(services_.metrics(a.id.tenant()).mine().dead_letters);
   if (!e->lasting()) return;
   auto r = make_record(a, e->who);
@@ -448,11 +464,12 @@ void shard_core::dead_letter(activation& a, std::unique_ptr<envelope> e, std::st
   mark(a, *r, *e);
   r->events.push_back({"message.dead_letter", "agent/" + a.name, json{{"type", e->type}, {"from", e->from}, {"reason", reason}}.dump()});
   if (e->reply_to) {
-    const error why{errc::application, reason, "the receiver could not handle the message"};
+    const error why{errc::application, reason, what};
     add_reply(a, *r, *e, {}, &why);
   }
   if (a.suspected) forget_suspect(a, *r, *e);
-  r->dead_letters.push_back({std::move(reason), encode_message(*e), std::move(detail)});
+  detail["error"] = std::move(what);
+  r->dead_letters.push_back({std::move(reason), encode_message(*e), detail.dump(-1, ' ', false, json::error_handler_t::replace)});
   r->message = std::move(e);
   submit(a, std::move(r));
 }
@@ -475,6 +492,7 @@ void shard_core::crash(activation& a, std::unique_ptr<turn_host> host, std::stri
     const bool again = in->attempts < limits_.attempts;
     const auto number = host->number;
     auto reply = std::move(host->reply);
+    remember_turn(a, *in, host->started, "crashed", what);
     host->reset();
     if (!spare_) spare_ = std::move(host);
     if (again) suspect_of(a, message_of(*in)).crashes = in->attempts;
@@ -486,7 +504,7 @@ void shard_core::crash(activation& a, std::unique_ptr<turn_host> host, std::stri
     if (again) { // handled first when the entity is back: order is kept
       queued_change_ += 1;
       a.box.push_front(std::move(in));
-    } else dead_letter(a, std::move(in), "attempts_exhausted", json{{"error", what}, {"attempts", limits_.attempts}}.dump());
+    } else dead_letter(a, std::move(in), "attempts_exhausted", std::move(what), {{"attempts", limits_.attempts}});
   } else {
     host->in = std::move(in);
     refuse_turn(a, std::move(host), std::move(why));

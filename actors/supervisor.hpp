@@ -21,6 +21,7 @@
 #include "config/base/ids.hpp"
 #include "config/base/random.hpp"
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <optional>
@@ -88,11 +89,19 @@ public:
 
   enum class phase : std::uint8_t { running, restarting, ending, ended };
   phase doing() const noexcept;
-  /// Nothing of it would be lost with it, but for the count of its restarts.
+  /// Nothing of it would be lost with it, but for the count of its restarts, which its owner keeps.
   bool forgettable(steady_time now);
 
   const supervisor_spec& spec() const noexcept { return spec_; }
   std::uint64_t restarts() const noexcept { return restarts_; }
+  /// Those that count against its intensity now.
+  std::size_t recent_restarts(steady_time now) const noexcept {
+    return static_cast<std::size_t>(std::count_if(window_.begin(), window_.end(), [&](steady_time t) { return now - t <= spec_.period; }));
+  }
+  /// Children that crashed and wait for their next life.
+  std::size_t in_backoff() const noexcept {
+    return static_cast<std::size_t>(std::count_if(exits_.begin(), exits_.end(), [](const auto& e) { return e.second.due.has_value(); }));
+  }
 
 private:
   using kind = supervisor_command::kind;

@@ -241,15 +241,18 @@ void turn::fail(std::string reason, std::string text) {
 std::string turn::defer_reply() {
   if (!host_->in->reply_to) throw std::logic_error("only a task or an agent's ask can be answered later; a client's ask ends with its turn");
   host_->deferred = true;
-  return hex(encode(host_->in->reply_to));
+  return token_of(host_->in->reply_to);
 }
+
+std::string token_of(const reply_address& address) { return hex(encode(address)); }
 
 namespace {
 std::unique_ptr<envelope> reply_message(const turn_host& host, const reply_address& to, payload&& body, const error* failure) {
   auto e = outgoing_message(host, to.task.empty() ? envelope::origin::reply : envelope::origin::send,
                             to.task.empty() ? "reply" : "hive.task.done", std::move(body));
   e->reply_to = to;
-  if (!to.task.empty()) e->reply_to.asker = {}; // names the task; asks for no reply itself
+  if (to.task.empty()) e->on = lane::system; // it must reach a turn that waits
+  else e->reply_to.asker = {}; // names the task; asks for no reply itself
   if (failure) {
     e->failed = true;
     e->body = {encode_failure(*failure), content_type::binary};
@@ -332,6 +335,40 @@ step_wait turn::ask(std::string_view agent, std::string_view type, payload body,
   s.arguments = std::move(body);
   s.deadline = options.deadline;
   return reach_step(*host_, *this, std::move(s));
+}
+
+namespace {
+/// Where the tenant's tasks are.
+entity_id queue_of(const turn_host& host) { return {host.in->who.tenant(), default_queue_serial}; }
+
+/// A task belongs to the one that the turn works on, and ends with the step that waits for it.
+payload task_request(const turn_host& host, json&& what, std::chrono::milliseconds deadline) {
+  if (!what.is_object()) throw std::invalid_argument("a task is an object, as POST .../tasks takes it");
+  const auto complete = [&](json& t) {
+    if (!t.is_object()) return; // the queue refuses it
+    if (!host.in->reply_to.task.empty() && !t.contains("parent")) t["parent"] = host.in->reply_to.task;
+    if (deadline.count() != 0 && !t.contains("deadline_ms")) t["deadline_ms"] = deadline.count();
+  };
+  if (const auto several = what.find("tasks"); several != what.end() && several->is_array())
+    for (auto& t : *several) complete(t);
+  else complete(what);
+  return json_payload(what);
+}
+} // namespace
+
+step_wait turn::task(json what, step_options options) {
+  step_state s;
+  s.what = step_state::kind::task;
+  s.target = what.is_object() ? what.value("agent", what.value("capability", std::string("tasks"))) : std::string{};
+  s.arguments = task_request(*host_, std::move(what), options.deadline);
+  s.digest = digest_of("task", s.arguments);
+  s.deadline = options.deadline;
+  return reach_step(*host_, *this, std::move(s));
+}
+
+void turn::submit(json what) {
+  auto body = task_request(*host_, std::move(what), {});
+  host_->out.push_back({true, {}, queue_of(*host_), outgoing_message(*host_, envelope::origin::send, "task.submit", std::move(body))});
 }
 
 step_wait turn::run(std::string_view executor, payload arguments, step_options options) {

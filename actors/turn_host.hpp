@@ -27,6 +27,7 @@ struct actor_record final : persistence::turn_record {
   std::optional<error> failure;                ///< The same, when the answer is an error.
   std::vector<std::unique_ptr<envelope>> tells;
   std::vector<std::uint32_t> start_steps;      ///< Steps of the waiting turn to start once their intents are on disk.
+  std::int32_t timers_ended = 0;               ///< Of `timers_gone`: those that were there.
   std::uint64_t answered_key = 0;              ///< Key hash that `keyed` settles; repeats wait for it.
   std::shared_ptr<const vector::view> view;    ///< Of a context: what is searched once this is on disk, before the asker hears.
   bool accepts = false;                        ///< Only the acceptance of a turn that waits; the message stays with it.
@@ -37,9 +38,9 @@ enum class wait_kind : std::uint8_t { none, step, read };
 
 /// One step of a turn, finished or not.
 struct step_state {
-  enum class kind : std::uint8_t { ask = 0, sleep = 1, run = 2 };
+  enum class kind : std::uint8_t { ask = 0, sleep = 1, run = 2, task = 3 }; ///< Stored; never renumber.
   kind what = kind::ask;
-  std::string target;                          ///< Agent or executor.
+  std::string target;                          ///< Agent, executor, or whom a task is for.
   request_digest digest;                       ///< Of type and arguments: a replay must come to the same.
   payload arguments;
   std::chrono::milliseconds deadline{};

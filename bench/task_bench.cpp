@@ -147,15 +147,16 @@ double run(bench::local_hive& hive, tenant_context who, std::size_t agents, std:
 
 /// Asks to the same agents, as many in flight: what one turn costs beside the three of a task.
 double baseline(bench::local_hive& hive, tenant_context who, std::size_t agents, std::size_t in_flight) {
-  std::atomic<std::uint64_t> done{0};
+  std::atomic<std::uint64_t> done{0}, failed{0};
   std::atomic<std::size_t> running{in_flight};
   std::atomic<bool> stop{false};
   std::atomic<std::uint64_t> serial{0};
   std::function<void()> send = [&] {
     const auto n = serial.fetch_add(1);
     hive.host().ask(who, {{entity_kind::agent, "l" + std::to_string(n * 7919 % agents)}, "append", {R"({"op":")" + std::to_string(n) + "\"}", content_type::json}, {}, {}, false, {}},
-                    actors::on_reply([&](result<actors::ask_answer>) {
-                      done.fetch_add(1);
+                    actors::on_reply([&](result<actors::ask_answer> a) {
+                      if (a) done.fetch_add(1);
+                      else if (failed.fetch_add(1) == 0) std::fprintf(stderr, "failed: %s\n", to_string(a.error()).c_str());
                       if (stop) running.fetch_sub(1);
                       else send();
                     }));
@@ -168,7 +169,7 @@ double baseline(bench::local_hive& hive, tenant_context who, std::size_t agents,
   const double rate = static_cast<double>(done.load()) / std::chrono::duration<double>(bench::clock::now() - began).count();
   stop = true;
   while (running != 0) std::this_thread::sleep_for(std::chrono::milliseconds{1});
-  bench::report("baseline: durable asks, " + std::to_string(in_flight) + " in flight", rate, {}, {{"seed", bench::options::seed()}});
+  bench::report("baseline: durable asks, " + std::to_string(in_flight) + " in flight", rate, {}, {{"seed", bench::options::seed()}, {"failed", failed.load()}});
   return rate;
 }
 

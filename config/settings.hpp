@@ -47,6 +47,8 @@ struct node_limits {
   std::uint32_t asks_waiting = 10'000;          // 1..10,000,000: of one tenant, beyond that
   milliseconds turn_end{60'000};                   // 10 ms..24 h: one turn that runs this long ends the process likewise
   std::uint32_t timers_in_flight = 64;             // 1..10,000: fired in one shard and not yet handled, also after an outage
+  std::uint32_t memory_percent = 90;               // 1..100: of the machine's or the cgroup's memory; a turn that wants more
+                                                   // ends with std::bad_alloc, before the kernel ends the process
   std::uint32_t inbox_messages = 100'000;          // 100..10,000,000: accepted by a shard and not yet dispatched
 };
 
@@ -71,6 +73,8 @@ struct api_limits {
   std::uint64_t body_bytes = 8 * 1024 * 1024;   // 1 KiB..256 MiB
   std::uint32_t json_depth = 64;                // 4..512
   std::uint32_t connections = 10'000;           // 1..1,000,000
+  std::uint32_t connections_per_tenant = 2'500; // 1..1,000,000: a connection is the tenant's whose key it showed last; administrators' are not counted
+  std::uint32_t wrong_keys_per_minute = 100;    // 1..1,000,000: from one remote address
   std::uint32_t connections_in_flight = 4096;   // 1..1,000,000: requests being handled
   milliseconds header_timeout{10'000};          // 100 ms..10 min: to read a request
   milliseconds idle_timeout{300'000};           // 1 s..24 h: of a kept-alive connection

@@ -1,11 +1,12 @@
 #include "persistence/commit_pipeline.hpp"
 
+#include <algorithm>
 #include <cassert>
 
 namespace hive::persistence {
 namespace {
 
-constexpr std::uint64_t quantum_bytes = 32 * 1024; // what a tenant may add to a batch before the next one's turn
+constexpr std::uint64_t quantum_bytes = 32 * 1024; // what a tenant of weight 1 may add to a batch before the next one's turn
 constexpr std::size_t idle_lanes_kept = 1024;
 
 settlement::kind kind_of(turn_outcome outcome) noexcept {
@@ -23,6 +24,7 @@ void commit_pipeline::submit(std::unique_ptr<turn_record> record) {
   const tenant_id tenant = record->entity.tenant();
   lane& to = lanes_[tenant];
   if (to.records.empty()) ring_.push_back(tenant);
+  to.weight = std::max(record->weight, 1U);
   ++queued_;
   queued_bytes_ += record->bytes;
   to.records.push_back(std::move(record));
@@ -102,13 +104,14 @@ void commit_pipeline::fill_by_round_robin() {
   while (!ring_.empty()) {
     const tenant_id tenant = ring_.front();
     lane& from = lanes_[tenant];
-    from.deficit += quantum_bytes;
+    const std::uint64_t quantum = quantum_bytes * from.weight;
+    from.deficit += quantum;
     while (!from.records.empty()) {
       const std::uint64_t size = from.records.front()->bytes;
       const bool full = batch_.size() >= limits_.turns || (!batch_.empty() && batch_bytes_ + size > limits_.bytes);
       if (full) {
         // The tenant keeps its place and what is left of its turn; it does not gain a second quantum by waiting.
-        from.deficit -= std::min(from.deficit, quantum_bytes);
+        from.deficit -= std::min(from.deficit, quantum);
         return;
       }
       if (size > from.deficit && ring_.size() > 1) break;

@@ -4,7 +4,7 @@
 /// seed.
 ///
 /// - Takes whatever has queued, in order, up to the bounds of a batch; when more has queued than fits, tenants take
-///   turns (round robin by bytes), while the records of one entity always stay in order.
+///   turns (deficit round robin by bytes, times their weight), while the records of one entity always stay in order.
 /// - `refused`: halves the batch until the guilty turn is alone; only that one settles as `refused`. Turns that ran
 ///   ahead of it on the same entity then come back `stale` from the store, by their base version. Nothing that was
 ///   submitted later is written before the last half is settled.
@@ -60,6 +60,7 @@ private:
   struct lane { // one tenant's records, in order
     std::deque<std::unique_ptr<turn_record>> records;
     std::uint64_t deficit = 0;
+    std::uint32_t weight = 1;       // as its last record says
   };
 
   void fill_with_everything();

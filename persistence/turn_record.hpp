@@ -199,6 +199,7 @@ struct turn_record : mpsc_node {
   std::vector<std::uint64_t> letters_gone; ///< Numbers of the tenant's dead letters that were sent again or dropped.
 
   std::uint64_t bytes = 256;       ///< Rough size, for the bounds of run-ahead and batches; set before `submit`.
+  std::uint32_t weight = 1;        ///< Of its tenant, when more has queued than fits in a batch; set before `submit`.
 };
 
 } // namespace hive::persistence

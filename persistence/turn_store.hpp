@@ -136,6 +136,13 @@ public:
   /// matter). The callback returns false to stop.
   virtual result<void> timers_of(shard_id shard, const timer_row& after, const std::function<bool(timer_row&&)>& each) = 0;
   virtual result<std::vector<shard_id>> shards_with_timers() = 0;
+  /// How many there are. Backends that can count without reading the rows do.
+  virtual result<std::uint64_t> count_timers(shard_id shard) {
+    std::uint64_t n = 0;
+    const auto read = timers_of(shard, {}, [&n](timer_row&&) { return ++n, true; });
+    if (!read) return read.error();
+    return n;
+  }
   /// The shards that have outbox rows or waiting turns: all that needs a look after a start.
   virtual result<std::vector<shard_id>> shards_with_work() = 0;
   virtual result<store_totals> totals() = 0;

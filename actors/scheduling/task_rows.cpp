@@ -52,7 +52,7 @@ task_status read_status(byte_reader& in, tenant_id tenant) {
 }
 
 /// Optional members follow as (tag, value); an unknown tag ends the reading.
-enum class tag : std::uint8_t { end, parent, undo_of, capability, priority, deadline, retry, needs, undo, group, name, label, begun, parent_text, need_text, deadline_after };
+enum class tag : std::uint8_t { end, parent, undo_of, capability, priority, deadline, retry, needs, undo, group, name, label, begun, parent_text, need_text, deadline_after, waiter, chain };
 
 void write_record(byte_writer& out, const task_record& r) {
   const auto& s = r.spec;
@@ -74,6 +74,8 @@ void write_record(byte_writer& out, const task_record& r) {
   if (s.group != fan_in::none) put(tag::group).varint(static_cast<std::uint64_t>(s.group)).varint(s.quorum);
   if (!r.name.empty()) put(tag::name).text(r.name);
   for (const auto& [name, value] : r.labels) put(tag::label).text(name).text(value);
+  if (!r.waiter.empty()) put(tag::waiter).text(r.waiter);
+  for (const auto id : r.chain) put(tag::chain).varint(id.bits());
   if (r.begun.state != task_state::queued) write(put(tag::begun).varint(r.begun.agent.tenant().value()), r.begun);
 }
 
@@ -130,6 +132,8 @@ bool read_record(byte_reader& in, task_record& r, task_request* asked) {
       r.begun = read_status(in, tenant);
       break;
     }
+    case tag::waiter: r.waiter = std::string(in.text()); break;
+    case tag::chain: r.chain.emplace_back(in.varint()); break;
     case tag::parent_text: asked->parent = std::string(in.text()); break;
     case tag::need_text: asked->needs.emplace_back(in.text()); break;
     case tag::deadline_after: asked->deadline_millis = in.varint(); break;

@@ -40,6 +40,8 @@ struct task_record {
   std::string undo_agent;                        ///< Name.
   std::string undo_type;                         ///< Empty: it cannot be undone.
   payload undo_body;
+  std::string waiter;                            ///< Token of the step that waits for its end (`turn::task`); empty: none.
+  std::vector<entity_id> chain;                  ///< Entities that wait for its end, outermost first.
 };
 
 /// How far it is, as its second row says.

@@ -55,13 +55,16 @@ task<> queue_behaviour::handle(turn& self, message m) const {
   if (m.type == "hive.task.done") done(self, std::move(m.body));
   else if (m.type == "hive.task.progress") progress(self, m.parse());
   else if (m.type == "task.submit") co_await submit(self, std::move(m.body));
+  else if (m.type == "task.run") co_await run(self, std::move(m.body));
+  else if (m.type == "task.recall") recall(self, m.body);
   else if (m.type == "task.cancel") co_await cancel(self, m.parse());
   else if (m.type == "hive.queue.wake") {
     auto state = self.state<queue_state>();
     state.alarm.clear(); // it is this one
     self.set_state(state);
     co_await run_schedules(self);
-  } else if (m.type == "hive.agents_changed") agents_changed(self, m.parse());
+  } else if (m.type == "hive.task.answer") co_await answer_group(self, m.parse());
+  else if (m.type == "hive.agents_changed") agents_changed(self, m.parse());
   else if (m.type == "queue.control") co_await control(self, m.parse());
   else if (m.type == "schedule.put") co_await put_schedule(self, m.parse());
   else if (m.type == "schedule.delete") co_await delete_schedule(self, m.parse());
@@ -94,6 +97,7 @@ task<> queue_behaviour::load(turn& self) const {
     if (t.record.spec.agent) mem->core.agent(t.record.spec.agent, t.record.agent);
     if (t.record.spec.undo_agent) mem->core.agent(t.record.spec.undo_agent, t.record.undo_agent.empty() ? t.record.agent : t.record.undo_agent);
     if (t.report.status.agent) mem->core.agent(t.report.status.agent, t.report.agent);
+    if (!t.record.waiter.empty() && !ended(t.report.status.state)) mem->wait_for(t.record.spec.id, {t.record.waiter, t.record.spec.group != fan_in::none});
     if (t.report.progress) mem->progress[t.record.spec.id] = *t.report.progress;
     mem->core.restore(std::move(t.record.spec), std::move(t.report.status));
   }
@@ -128,20 +132,25 @@ void queue_behaviour::agents_changed(turn& self, const json& body) const {
 
 // -- tasks
 
-task<> queue_behaviour::submit(turn& self, payload body) const {
-  std::optional<submit_request> request;
+namespace {
+submit_request request_from(const payload& body) {
   if (body.type == content_type::binary) {
-    request = decode_submit(body.bytes);
+    auto request = decode_submit(body.bytes);
     if (!request) throw bad_message("", "the submission cannot be read");
     if (auto ok = scheduling::check(*request); !ok) throw bad_message(ok.error().field, ok.error().message);
-  } else {
-    auto parsed = submit_from_json(json::parse(body.bytes, nullptr, false));
-    if (!parsed) throw bad_message(parsed.error().field, parsed.error().message);
-    request = std::move(*parsed);
+    return std::move(*request);
   }
-  const auto count = request->tasks.size();
-  const bool many = count > 1 || request->group != fan_in::none;
-  const auto ids = co_await add(self, std::move(*request));
+  auto parsed = submit_from_json(json::parse(body.bytes, nullptr, false));
+  if (!parsed) throw bad_message(parsed.error().field, parsed.error().message);
+  return std::move(*parsed);
+}
+} // namespace
+
+task<> queue_behaviour::submit(turn& self, payload body) const {
+  auto request = request_from(body);
+  const auto count = request.tasks.size();
+  const bool many = count > 1 || request.group != fan_in::none;
+  const auto ids = co_await add(self, std::move(request));
   const auto* first = memory_of(self).core.find(ids.front());
   std::string answer = R"({"id":")" + to_text(ids.front()) + R"(","state":")" + (first ? to_string(first->state) : "cancelled") + "\"";
   if (many) {
@@ -155,8 +164,71 @@ task<> queue_behaviour::submit(turn& self, payload body) const {
     system_turn::send_to(self, system_turn::id(self), "hive.task.sweep", json_payload(json::object()));
 }
 
+/// `turn::task`: the answer is the end of what it submits.
+task<> queue_behaviour::run(turn& self, payload body) const {
+  auto request = request_from(body);
+  if (request.tasks.size() > 1 && request.group == fan_in::none)
+    throw bad_message("policy", "several tasks to wait for need a policy: all, first, quorum or best_effort");
+  auto token = self.defer_reply();
+  co_await add(self, std::move(request), std::move(token));
+}
+
+/// The step that waits for a task was taken back: so is the task. Its end is the step's answer, as always.
+void queue_behaviour::recall(turn& self, const payload& body) const {
+  auto& mem = memory_of(self);
+  if (const auto found = mem.waited.find(body.bytes); found != mem.waited.end()) mem.core.cancel(found->second, self.now(), self.random());
+}
+
+/// A group that a step waits for has ended, and the rows of its tasks are on disk.
+task<> queue_behaviour::answer_group(turn& self, json body) const {
+  const auto who = system_turn::host(self).of->who;
+  const auto queue = system_turn::id(self);
+  const auto group = task_id_from(body.value("id", ""));
+  if (!group) co_return;
+  using tasks = std::vector<stored_task>;
+  auto tasks_read = system_turn::read<tasks>(self, [who, queue, id = *group](auto& store) -> result<tasks> {
+    constexpr std::size_t page = 1000;
+    tasks found;
+    auto own = read_task(store, who, queue, id);
+    if (!own) return own.error();
+    if (!*own) return found;
+    found.push_back(std::move(**own));
+    for (task_id after = id;;) { // its tasks got their ids with it, one after the other
+      auto some = list_tasks(store, who, queue, after, page);
+      if (!some) return some.error();
+      for (auto& t : *some) {
+        after = t.record.spec.id;
+        if (t.record.spec.parent != id) return found;
+        if (t.record.spec.undo_of == task_id{}) found.push_back(std::move(t));
+      }
+      if (some->size() < page) return found;
+    }
+  });
+  const auto found = co_await tasks_read;
+  const auto token = body.value("token", "");
+  if (found.empty()) {
+    self.finish_failed(token, "not_found", "the group is older than keep.tasks");
+    co_return;
+  }
+  const auto& status = found.front().report.status;
+  if (status.state != task_state::succeeded) {
+    self.finish_failed(token, status.error.reason, status.error.message);
+    co_return;
+  }
+  json list = json::array();
+  for (std::size_t i = 1; i < found.size(); ++i) {
+    const auto whole = to_json(found[i]);
+    json one{{"id", whole.at("id")}, {"state", whole.at("state")}};
+    for (const char* member : {"name", "result", "error"})
+      if (whole.contains(member)) one[member] = whole.at(member);
+    list.push_back(std::move(one));
+  }
+  self.finish(token, json_payload({{"id", to_text(*group)}, {"state", to_string(status.state)}, {"tasks", std::move(list)}}));
+}
+
+/// @param waiter token of the step that waits for the end, when one does.
 /// @returns the new ids: the group's first, when there is one, then the tasks' in order.
-task<std::vector<task_id>> queue_behaviour::add(turn& self, submit_request request) const {
+task<std::vector<task_id>> queue_behaviour::add(turn& self, submit_request request, std::string waiter) const {
   auto& services = system_turn::services(self);
   const auto who = system_turn::host(self).of->who;
   const auto queue = system_turn::id(self);
@@ -208,6 +280,10 @@ task<std::vector<task_id>> queue_behaviour::add(turn& self, submit_request reque
     if (!t.undo_agent.empty() && !agents.at(t.undo_agent))
       refuse({errc::not_found, "not_found", "no agent named \"" + t.undo_agent + "\"", path(i, "undo.agent")});
   }
+  const auto chain = waiter.empty() ? std::vector<entity_id>{} : system_turn::incoming(self).chain;
+  for (const auto& [name, id] : agents)
+    if (std::find(chain.begin(), chain.end(), id) != chain.end())
+      refuse({errc::cycle, "cycle", "\"" + name + "\" waits for this task and cannot do it", "agent"});
   using states = std::unordered_map<task_id, task_state>;
   states outcome;
   if (!others.empty()) {
@@ -257,6 +333,8 @@ task<std::vector<task_id>> queue_behaviour::add(turn& self, submit_request reque
     r.spec.group = request.group;
     r.spec.quorum = request.quorum;
     if (const auto parent = task_id_from(request.tasks.front().parent)) r.spec.parent = *parent;
+    r.waiter = waiter;
+    if (!waiter.empty()) mem.wait_for(r.spec.id, {waiter, true});
     auto spec = r.spec;
     mem.born.emplace(r.spec.id, std::move(r));
     core.submit(std::move(spec), now, chance);
@@ -292,8 +370,13 @@ task<std::vector<task_id>> queue_behaviour::add(turn& self, submit_request reque
     }
     if (r.spec.agent) core.agent(r.spec.agent, r.agent);
     if (r.spec.undo_agent) core.agent(r.spec.undo_agent, r.undo_agent.empty() ? r.agent : r.undo_agent);
+    r.chain = chain;
+    if (!group && !waiter.empty()) {
+      r.waiter = waiter;
+      mem.wait_for(r.spec.id, {waiter, false});
+    }
     auto spec = r.spec;
-    mem.hold(spec.id, r.type, r.body, principal);
+    mem.hold(spec.id, {r.type, r.body, principal, chain});
     mem.born.emplace(spec.id, std::move(r));
     core.submit(std::move(spec), now, chance);
   }
@@ -511,23 +594,23 @@ task<> queue_behaviour::flush(turn& self) const {
       r.principal = sibling->second.principal;
     }
     r.spec = std::move(spec);
-    mem.hold(r.spec.id, r.type, r.body, r.principal);
+    mem.hold(r.spec.id, {r.type, r.body, r.principal, {}});
     mem.born.emplace(r.spec.id, std::move(r));
   }
   for (const auto& m : out.messages) {
     reply_address to{queue, m.attempt, 0, to_text(m.task)};
     if (m.recall) {
-      system_turn::send_attempt(self, tenant_who, m.agent, true, {}, {}, std::move(to));
+      system_turn::send_attempt(self, tenant_who, m.agent, true, {}, {}, std::move(to), {});
       continue;
     }
     auto work = mem.release(m.task);
     if (!work) {
       const auto row = read.find(m.task);
       if (row == read.end()) throw std::runtime_error("task " + to_text(m.task) + " has no row");
-      work = queue_memory::work{row->second.type, std::move(row->second.body), row->second.principal};
+      work = queue_memory::work{row->second.type, std::move(row->second.body), row->second.principal, row->second.chain};
     }
     const auto by = work->principal == self.caller().principal() ? self.caller() : system_turn::services(self).context_of(queue.tenant(), work->principal);
-    system_turn::send_attempt(self, by, m.agent, false, std::move(work->type), std::move(work->body), std::move(to));
+    system_turn::send_attempt(self, by, m.agent, false, std::move(work->type), std::move(work->body), std::move(to), std::move(work->chain));
   }
 
   const auto put_report = [&](task_id id, const task_status& status) {
@@ -547,6 +630,17 @@ task<> queue_behaviour::flush(turn& self) const {
     if (const auto born = mem.born.find(id); born != mem.born.end()) {
       put_born(born->second, {});
       mem.born.erase(born);
+    }
+    if (const auto waiter = mem.waiter_of(id)) {
+      if (waiter->group) { // its tasks' results are read from their rows, once those are on disk
+        system_turn::send_to(self, queue, "hive.task.answer", json_payload({{"id", to_text(id)}, {"token", waiter->token}}));
+      } else if (status.state != task_state::succeeded) {
+        self.finish_failed(waiter->token, status.error.reason, status.error.message);
+      } else {
+        payload answer{"null", content_type::json};
+        if (mem.result && mem.result->first == id) answer = mem.result->second;
+        self.finish(waiter->token, std::move(answer));
+      }
     }
     put_report(id, status);
     emit(self, to_string(status.state), id, event_data(id, agent_name(mem, status.agent), status.state, &status.error, nullptr));

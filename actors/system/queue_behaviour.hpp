@@ -17,7 +17,10 @@ private:
   task<> load(turn& self) const;
   task<> know_able(turn& self) const;
   task<> submit(turn& self, payload body) const;
-  task<std::vector<scheduling::task_id>> add(turn& self, scheduling::submit_request request) const;
+  task<> run(turn& self, payload body) const;
+  void recall(turn& self, const payload& body) const;
+  task<> answer_group(turn& self, json body) const;
+  task<std::vector<scheduling::task_id>> add(turn& self, scheduling::submit_request request, std::string waiter = {}) const;
   task<> cancel(turn& self, json body) const;
   void done(turn& self, payload body) const;
   void progress(turn& self, const json& body) const;

@@ -131,10 +131,10 @@ result<queue_rows> read_queue(persistence::store_reader& store, tenant_context w
 
 queue_memory::queue_memory(const config::settings& settings, wall_time now) : core(limits_of(settings), now) {}
 
-void queue_memory::hold(task_id id, std::string type, payload body, std::string principal) {
-  if (held_bytes + body.bytes.size() > held_max) return;
-  held_bytes += body.bytes.size();
-  held[id] = {std::move(type), std::move(body), std::move(principal)};
+void queue_memory::hold(task_id id, work w) {
+  if (held_bytes + w.body.bytes.size() > held_max) return;
+  held_bytes += w.body.bytes.size();
+  held[id] = std::move(w);
 }
 
 std::optional<queue_memory::work> queue_memory::release(task_id id) {
@@ -143,6 +143,20 @@ std::optional<queue_memory::work> queue_memory::release(task_id id) {
   auto w = std::move(found->second);
   held.erase(found);
   held_bytes -= w.body.bytes.size();
+  return w;
+}
+
+void queue_memory::wait_for(task_id id, waiter w) {
+  waited[w.token] = id;
+  waiters[id] = std::move(w);
+}
+
+std::optional<queue_memory::waiter> queue_memory::waiter_of(task_id id) {
+  const auto found = waiters.find(id);
+  if (found == waiters.end()) return std::nullopt;
+  auto w = std::move(found->second);
+  waiters.erase(found);
+  waited.erase(w.token);
   return w;
 }
 

@@ -69,10 +69,18 @@ struct queue_memory final : entity_memory {
     std::string type;
     payload body;
     std::string principal;
+    std::vector<entity_id> chain;
   };
   std::unordered_map<scheduling::task_id, work> held;
   std::uint64_t held_bytes = 0;
   std::unordered_map<scheduling::task_id, scheduling::task_progress> progress;
+  /// Steps that wait for the end of a task or group, both ways.
+  struct waiter {
+    std::string token;
+    bool group = false;
+  };
+  std::unordered_map<scheduling::task_id, waiter> waiters;
+  std::unordered_map<std::string, scheduling::task_id> waited;
   std::uint32_t ended_since = 0;                 ///< Since the floor was written.
 
   // Of the turn that runs.
@@ -80,8 +88,11 @@ struct queue_memory final : entity_memory {
   std::vector<scheduling::task_id> told;         ///< Progress came.
   std::optional<std::pair<scheduling::task_id, payload>> result;
 
-  void hold(scheduling::task_id id, std::string type, payload body, std::string principal);
+  void hold(scheduling::task_id id, work w);
   std::optional<work> release(scheduling::task_id id);
+  void wait_for(scheduling::task_id id, waiter w);
+  /// The step that waits for it, once.
+  std::optional<waiter> waiter_of(scheduling::task_id id);
 };
 
 } // namespace hive::actors

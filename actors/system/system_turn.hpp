@@ -35,12 +35,14 @@ struct system_turn {
     t.host_->out.push_back({true, {}, to, std::move(e)});
   }
   /// Gives an agent an attempt of a task, or takes it back.
-  static void send_attempt(turn& t, tenant_context who, entity_id to, bool recall, std::string type, payload body, reply_address reply_to) {
+  static void send_attempt(turn& t, tenant_context who, entity_id to, bool recall, std::string type, payload body, reply_address reply_to,
+                           std::vector<entity_id> chain) {
     auto e = std::make_unique<envelope>(who, to, envelope::origin::send);
     if (recall) e->on = lane::system;
     e->type = recall ? "hive.task.cancel" : std::move(type);
     e->body = std::move(body);
     e->reply_to = std::move(reply_to);
+    e->chain = std::move(chain);
     e->trace = t.host_->in->trace;
     t.host_->out.push_back({true, {}, to, std::move(e)});
   }

@@ -3,6 +3,7 @@
 #include "actors/context/items.hpp"
 #include "actors/context/query_executor.hpp"
 #include "actors/scheduling/task_rows.hpp"
+#include "actors/stored_status.hpp"
 #include "actors/system/system_turn.hpp"
 #include "persistence/sqlite/sqlite_store.hpp"
 
@@ -74,7 +75,11 @@ void testkit::begin() {
   }
   const auto with_timers = reader_->shards_with_timers();
   if (!with_timers) give_up(to_string(with_timers.error()));
-  for (const auto shard : *with_timers) shards_[shard.value()]->load_timers();
+  for (const auto shard : *with_timers) {
+    const auto count = reader_->count_timers(shard);
+    if (!count) give_up(to_string(count.error()));
+    shards_[shard.value()]->load_timers(*count);
+  }
 }
 
 void testkit::crash() {
@@ -83,6 +88,7 @@ void testkit::crash() {
   ops_.clear();
   jobs_.clear();
   shards_.clear();
+  gauges_.timers = 0;
   pipeline_.reset();
   settler_.reset();
   views_.reset();
@@ -332,21 +338,27 @@ entity_id testkit::id_of(const std::string& agent) {
   return *id;
 }
 
-json testkit::explain(const std::string& agent) {
+json testkit::explain(const std::string& name, entity_kind kind) {
   json out;
-  const auto id = id_of(agent);
-  shards_[shard_of(id, settings_.node.shards).value()]->explain(id, [&](result<json> r) { out = std::move(*r); });
+  const auto row = reader_->find(who_, kind, name);
+  if (!row) give_up("no " + name);
+  shards_[shard_of(row->id, settings_.node.shards).value()]->explain(row->id, [&](result<json> r) { out = std::move(*r); });
+  if (out["active"] != true) add_stored_facts(*reader_, who_, row->id, out);
   return out;
 }
 
-std::string testkit::status(entity_kind kind, const std::string& name) {
-  const auto id = names_->lookup(*reader_, who_, kind, name);
-  if (!id) return "absent";
-  if (const auto live = shards_[shard_of(*id, settings_.node.shards).value()]->status_of(*id); !live.is_null()) return live["status"];
-  const auto row = reader_->load_entity(who_, *id);
-  if (!row) give_up(to_string(row.error()));
-  return row->desired == persistence::desired_state::running ? "inactive" : row->desired == persistence::desired_state::stopped ? "stopped" : "quarantined";
+const entity_memory* testkit::memory_of(entity_id id) { return shards_[shard_of(id, settings_.node.shards).value()]->memory_of(id); }
+
+json testkit::facts(entity_kind kind, const std::string& name) {
+  const auto row = reader_->find(who_, kind, name);
+  if (!row) return {{"status", "absent"}};
+  std::unordered_map<entity_id, json> all;
+  if (auto live = shards_[shard_of(row->id, settings_.node.shards).value()]->status_of(row->id); !live.is_null()) all[row->id] = std::move(live);
+  add_stored_statuses(*reader_, who_, {{row->id, row->supervisor}}, 1, all);
+  return all.contains(row->id) ? all[row->id] : json{{"status", "inactive"}};
 }
+
+std::string testkit::status(entity_kind kind, const std::string& name) { return facts(kind, name)["status"]; }
 
 std::size_t testkit::activations() const {
   std::size_t n = 0;

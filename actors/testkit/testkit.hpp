@@ -81,12 +81,17 @@ public:
   /// Makes the store refuse: called for each batch; an error of class `unavailable` refuses the batch whole.
   void refuse_commits(std::function<std::optional<error>()> why) { refuse_ = std::move(why); }
 
-  json explain(const std::string& agent);
+  json explain(const std::string& name, entity_kind kind = entity_kind::agent);
+  const entity_memory* memory_of(entity_id id);
   /// As `hivectl tree` shows it: "running", "stopped" ...; of what is not in memory what the store says.
   std::string status(entity_kind kind, const std::string& name);
+  /// The same with "incarnation", "restarts", "stopped_by" ... (messaging.hpp, `statuses`).
+  json facts(entity_kind kind, const std::string& name);
   std::size_t activations() const;
+  std::int64_t timers_set() const { return gauges_.timers.load(); } ///< As the metrics show it.
   persistence::store_reader& reader() { return *reader_; }
   tenant_context context() const { return who_; }
+  wall_time now() const { return clock_.wall_now(); }
   entity_id id_of(const std::string& agent);
   context_views& views() noexcept override { return *views_; }
   /// (type, source) of every event since the kit was made.

@@ -393,6 +393,15 @@ public:
     });
   }
 
+  result<std::uint64_t> count_timers(shard_id shard) override {
+    return guarded<std::uint64_t>([&]() -> result<std::uint64_t> {
+      auto& s = prepared(count_timers_, "select count(*) from timer where shard = ?");
+      resetting after(s.bind(shard));
+      s.step();
+      return s.bits(0);
+    });
+  }
+
   result<std::vector<shard_id>> shards_with_timers() override {
     return guarded<std::vector<shard_id>>([&]() -> result<std::vector<shard_id>> {
       auto& s = prepared(with_timers_, "select id from shard where exists(select 1 from timer where shard = shard.id) order by id");
@@ -505,7 +514,7 @@ private:
   std::size_t signpost_count_ = 0;
   slot entity_, marks_, by_name_, by_id_, list_, list_root_, list_children_, key_, answer_, log_, item_, items_from_, items_after_,
     events_, floor_, newest_event_, newest_floor_, audit_, dead_, api_key_, tenant_name_, tenant_id_, tenants_, outbox_, waiting_,
-    steps_, timers_, with_timers_, work_, totals_;
+    steps_, timers_, with_timers_, count_timers_, work_, totals_;
 };
 
 } // namespace

@@ -49,6 +49,12 @@ std::string painted(const std::string& status, bool colours) {
   return paint(colour_of_status(status), status, colours);
 }
 
+/// "stopped (supervisor/x)" for what is down with one above it.
+std::string status_of(const json& status, bool colours) {
+  const std::string with = text_of(status, "stopped_by");
+  return painted(text_of(status, "status"), colours) + (with.empty() ? "" : " (" + with + ")");
+}
+
 std::string or_dash(std::string text) { return text.empty() ? "-" : text; }
 
 std::string age(std::uint64_t then_ms, std::int64_t now_ms) {
@@ -82,7 +88,7 @@ std::string render_list(const std::string& kind, const json& items, std::int64_t
       const auto& spec = object_of(item, "spec");
       const auto& status = object_of(item, "status");
       t.add({text_of(item, "name"), text_of(spec, "behaviour"), or_dash(text_of(spec, "supervisor")),
-             or_dash(painted(text_of(status, "status"), colours)), std::to_string(number_of(status, "incarnation")),
+             or_dash(status_of(status, colours)), std::to_string(number_of(status, "incarnation")),
              std::to_string(number_of(status, "restarts")), std::to_string(number_of(status, "mailbox")),
              std::to_string(number_of(item, "revision"))});
     }
@@ -98,7 +104,7 @@ std::string render_list(const std::string& kind, const json& items, std::int64_t
       t.add({text_of(item, "name"), or_dash(text_of(spec, "strategy")),
              intensity.empty() ? "-"
                                : intensity + (period ? " in " + human_duration(std::chrono::milliseconds(period)) : ""),
-             or_dash(text_of(spec, "supervisor")), or_dash(painted(text_of(status, "status"), colours)),
+             or_dash(text_of(spec, "supervisor")), or_dash(status_of(status, colours)),
              std::to_string(number_of(status, "restarts")), std::to_string(number_of(item, "revision"))});
     }
     return t.text();
@@ -125,9 +131,9 @@ std::string render_list(const std::string& kind, const json& items, std::int64_t
              human_time(static_cast<std::int64_t>(number_of(item, "created_at")))});
     return t.text();
   }
-  table t({"NAME", "ID", "DESCRIPTION"});
+  table t({"NAME", "ID", "WEIGHT", "DESCRIPTION"});
   for (const auto& item : items)
-    t.add({text_of(item, "name"), text_of(item, "id"),
+    t.add({text_of(item, "name"), text_of(item, "id"), std::to_string(std::max<std::uint64_t>(1, number_of(object_of(item, "spec"), "weight"))),
            or_dash(shorten(text_of(object_of(item, "spec"), "description"), 60))});
   return t.text();
 }
@@ -166,7 +172,7 @@ void add_branch(table& t, const json& node, const std::string& lead, const std::
   const auto& status = object_of(node, "status");
   const bool supervisor = text_of(node, "kind") == "supervisor";
   t.add({lead + name, supervisor ? text_of(node, "strategy") : text_of(node, "behaviour"),
-         or_dash(painted(text_of(status, "status"), colours)), std::to_string(number_of(status, "incarnation")),
+         or_dash(status_of(status, colours)), std::to_string(number_of(status, "incarnation")),
          std::to_string(number_of(status, "restarts")), std::to_string(number_of(status, "mailbox")),
          shorten(text_of(status, "last_error"), 60)});
 }
@@ -230,7 +236,7 @@ std::string render_task(const json& task, bool colours) {
   out += "\n";
   const auto& error = object_of(task, "error");
   if (!text_of(error, "message").empty() || !text_of(error, "reason").empty())
-    out += text_of(error, "reason") + ": " + text_of(error, "message") + "\n";
+    out += text_of(error, "reason") + ": " + (text_of(error, "field").empty() ? "" : text_of(error, "field") + ": ") + text_of(error, "message") + "\n";
   if (const auto result = task.find("result"); result != task.end() && !result->is_null()) out += render_object(*result);
   return out;
 }

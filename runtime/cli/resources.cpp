@@ -72,9 +72,13 @@ void get(session& s, const get_options& o) {
     }
     if (r.kind == "keys")
       throw failure(exit_code::usage, "a key cannot be read back", "hivectl keys list shows all that is known of keys.");
-    const json item = s.server().call("GET", target_of(s, r));
-    if (s.json()) s.print_json(item);
-    else s.print(render_object(item));
+    json item = s.server().call("GET", target_of(s, r));
+    if (s.json()) {
+      s.print_json(item);
+      continue;
+    }
+    if (r.kind == "tenants" && item.contains("spec") && number_of(item["spec"], "weight") == 0) item["spec"]["weight"] = 1; // as 0 is read
+    s.print(render_object(item));
   }
 }
 
@@ -134,6 +138,11 @@ void command(session& s, const std::string& verb, const command_options& o) {
   for (const auto& r : resources)
     if (r.name.empty() || (r.kind != "agents" && r.kind != "supervisors"))
       throw failure(exit_code::usage, "which agents or supervisors?", "Name them: hivectl " + verb + " agent/NAME ...");
+  for (const auto& r : resources)
+    if (o.reset && r.kind == "supervisors")
+      throw failure(exit_code::usage, "--reset: supervisor/" + r.name + " has no state of its own; --reset is for agents",
+                    "hivectl restart supervisor/" + r.name + " restarts its children with their state; hivectl get agents --supervisor " + r.name +
+                        " names them, and hivectl restart agent/NAME ... --reset empties them.");
   for (const auto& r : resources) {
     json body = json::object();
     if (o.reset) body["reset"] = true;

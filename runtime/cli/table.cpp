@@ -109,6 +109,12 @@ std::string human_duration(std::chrono::milliseconds d) {
   return std::to_string(s / 3600) + " h " + std::to_string(s % 3600 / 60) + " min";
 }
 
+std::string human_rate(double per_second) {
+  const auto tenths = static_cast<std::uint64_t>(std::max(0.0, per_second) * 10 + 0.5);
+  if (tenths >= 100 || tenths % 10 == 0) return std::to_string((tenths + 5) / 10);
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10);
+}
+
 std::chrono::milliseconds parse_duration(const std::string& text, const std::string& option) {
   std::uint64_t number = 0;
   const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);

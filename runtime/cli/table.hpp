@@ -36,6 +36,9 @@ std::string paint(colour c, std::string_view text, bool enabled);
 /// "850 ms", "12 s", "3 min 5 s", "2 h 10 min"
 std::string human_duration(std::chrono::milliseconds d);
 
+/// "0", "0.5", "1234": one decimal below 10, so that what is rare is not shown as never.
+std::string human_rate(double per_second);
+
 /// Milliseconds of "250ms", "5s", "2m", "1h" or a bare number of seconds. Throws `failure` (usage) naming `option`.
 std::chrono::milliseconds parse_duration(const std::string& text, const std::string& option);
 

@@ -5,6 +5,7 @@
 
 #include <charconv>
 #include <chrono>
+#include <cmath>
 #include <map>
 #include <thread>
 
@@ -75,29 +76,34 @@ json figures(const sample& before, const sample& now) {
     const auto found = from.sums.find(name);
     return found == from.sums.end() ? 0.0 : found->second;
   };
-  const auto rate = [&](const char* name) { return static_cast<std::uint64_t>(std::max(0.0, value(now, name) - value(before, name)) / seconds); };
+  const auto rate = [&](const char* name) { return std::round(std::max(0.0, value(now, name) - value(before, name)) / seconds * 10) / 10; };
   const auto level = [&](const char* name) { return static_cast<std::uint64_t>(std::max(0.0, value(now, name))); };
   return {{"turns_per_second", rate("hive_turns_total")},       {"asks_per_second", rate("hive_asks_total")},
           {"tells_per_second", rate("hive_tells_total")},       {"commits_per_second", rate("hive_commits_total")},
           {"crashes_per_second", rate("hive_crashes_total")},   {"rejected_per_second", rate("hive_rejected_total")},
-          {"dead_letters", level("hive_dead_letters_total")},   {"activations", level("hive_activations")},
+          {"dead_letters_per_second", rate("hive_dead_letters_total")},
+          {"dead_letters_since_start", level("hive_dead_letters_total")},
+          {"activations", level("hive_activations")},
           {"queued_messages", level("hive_queued_messages")},   {"waiting_turns", level("hive_waiting_turns")},
           {"outbox_messages", level("hive_outbox_messages")},   {"timers", level("hive_timers")}};
 }
 
 std::string page(const json& f, const std::vector<json>& agents, bool colours) {
   const auto number = [&](const char* name) { return std::to_string(number_of(f, name)); };
-  table totals({"TURNS/S", "ASKS/S", "TELLS/S", "COMMITS/S", "CRASHES/S", "REJECTED/S", "ACTIVE", "QUEUED", "WAITING", "OUTBOX", "DEAD"});
-  totals.add({number("turns_per_second"), number("asks_per_second"), number("tells_per_second"), number("commits_per_second"),
-              number("crashes_per_second"), number("rejected_per_second"), number("activations"), number("queued_messages"),
-              number("waiting_turns"), number("outbox_messages"), number("dead_letters")});
+  const auto rate = [&](const char* name) { return human_rate(f.value(name, 0.0)); };
+  table totals({"TURNS/S", "ASKS/S", "TELLS/S", "COMMITS/S", "CRASHES/S", "REJECTED/S", "DEAD LETTERS/S", "ACTIVE", "QUEUED", "WAITING", "OUTBOX", "TIMERS"});
+  totals.add({rate("turns_per_second"), rate("asks_per_second"), rate("tells_per_second"), rate("commits_per_second"),
+              rate("crashes_per_second"), rate("rejected_per_second"), rate("dead_letters_per_second"), number("activations"), number("queued_messages"),
+              number("waiting_turns"), number("outbox_messages"), number("timers")});
   table rows({"AGENT", "BEHAVIOUR", "STATUS", "MAILBOX", "RESTARTS", "LAST ERROR"});
   for (const auto& agent : agents) {
     const json status = agent.value("status", json::object());
     rows.add({text_of(agent, "name"), text_of(agent, "behaviour"), text_of(status, "status"), std::to_string(number_of(status, "mailbox")),
               std::to_string(number_of(status, "restarts")), shorten(text_of(status, "last_error"), 50)});
   }
-  return totals.text() + "\n" + paint(colour::grey, "busiest agents", colours) + "\n" + rows.text();
+  const auto dead = number_of(f, "dead_letters_since_start");
+  const std::string letters = dead == 0 ? "" : number("dead_letters_since_start") + " dead letters since the node started; hivectl dead-letters list shows those that are there\n";
+  return totals.text() + letters + "\n" + paint(colour::grey, "busiest agents", colours) + "\n" + rows.text();
 }
 
 void top(session& s, const top_options& o) {

@@ -1,6 +1,7 @@
 #include "runtime/node/daemon.hpp"
 
 #include "config/base/log.hpp"
+#include "runtime/node/memory_limit.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -67,6 +68,7 @@ int run_daemon(int argc, char** argv, const std::function<void(actors::behaviour
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
 
+  if (const auto bytes = limit_memory(settings->node.memory_percent); bytes == 0) hive::log::warn("the process's memory is not bounded (node.memory_percent)");
   actors::turn_recorder::mark_faults();
   node here(std::move(*settings), more);
   if (auto started = here.start(); !started) return complain(started.error());

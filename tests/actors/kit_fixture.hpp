@@ -37,7 +37,7 @@ public:
       const std::string type = body.at("type");
       const auto r = co_await self.ask(to, type, std::move(inner));
       self.append("asked", to);
-      payload answer = r ? *r : json_payload({{"error", r.error().reason}, {"code", std::string(to_string(r.error().code))}});
+      payload answer = r ? *r : json_payload({{"error", r.error().reason}, {"code", std::string(to_string(r.error().code))}, {"message", r.error().message}});
       self.reply(std::move(answer));
     } else if (m.type == "sleep") {
       co_await self.sleep(std::chrono::milliseconds{body.at("ms").get<int>()});

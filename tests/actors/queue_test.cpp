@@ -70,6 +70,26 @@ public:
   }
 };
 
+/// Has its work done by others: its payload is what it hands to `task`, or to `submit` when the type says so.
+class boss final : public behaviour {
+public:
+  task<> handle(turn& self, message m) const override {
+    auto work = m.parse();
+    if (m.type == "submit") {
+      self.submit(std::move(work));
+      self.append("done", m.type);
+      co_return;
+    }
+    step_options options;
+    options.deadline = std::chrono::milliseconds{5'000};
+    const auto r = co_await self.task(std::move(work), options);
+    self.append("done", m.type);
+    self.send("ledger", "append", json_payload({{"op", self.name()}}));
+    if (r) self.reply(*r);
+    else self.fail(r.error().reason, r.error().message);
+  }
+};
+
 class TasksTest : public KitTest {
 protected:
   std::unique_ptr<testkit> make_workers(config::settings settings = {}) {
@@ -77,9 +97,12 @@ protected:
     auto kit = std::make_unique<testkit>(contexts_, dirs_.back()->path(), [](behaviour_registry& b, executor_registry&) {
       add_builtin_behaviours(b);
       b.add("slow", std::make_unique<slow_worker>());
+      b.add("boss", std::make_unique<boss>());
     }, std::move(settings), seed_);
     for (const char* name : {"w", "v", "inner"}) kit->add_agent(name, "slow");
     kit->add_agent("ledger", "ledger");
+    kit->add_agent("boss", "boss");
+    kit->add_agent("boss-2", "boss");
     return kit;
   }
   static std::string submit(testkit& kit, json body) {
@@ -211,6 +234,97 @@ TEST_F(TasksTest, GroupSurvivesWhateverCommitThePowerGoesAfter) {
                           ASSERT_TRUE(tasks);
                           for (const auto& t : *tasks) EXPECT_TRUE(scheduling::ended(t.report.status.state)) << scheduling::to_json(t);
                           EXPECT_EQ(ops_of(kit, "ledger"), tasks->empty() ? json::array() : (json{"do", "undo"}));
+                        });
+}
+
+TEST_F(TasksTest, BehaviourWaitsForATaskOfItsOwn) {
+  auto kit = make_workers();
+  const auto alone = kit->ask("boss", "go", {{"agent", "w"}, {"type", "sleep"}});
+  ASSERT_TRUE(alone) << to_string(alone.error());
+  EXPECT_EQ(alone->at("by"), "w");
+  const auto failing = kit->ask("boss", "go", {{"agent", "w"}, {"type", "no"}});
+  ASSERT_FALSE(failing);
+  EXPECT_EQ(failing.error().reason, "agent_crashed");
+  const auto nobody = kit->ask("boss", "go", {{"agent", "nobody"}, {"type", "no"}});
+  ASSERT_FALSE(nobody);
+  EXPECT_EQ(nobody.error().reason, "not_found");
+  const auto wrong = kit->ask("boss", "go", {{"agent", "w"}, {"type", "x"}, {"priority", 9}});
+  ASSERT_FALSE(wrong);
+  const auto late = kit->ask("boss", "go", {{"capability", "nobody-has-it"}, {"type", "x"}});
+  ASSERT_FALSE(late);
+  EXPECT_EQ(ops_of(*kit, "ledger"), (json{"w.sleep", "boss", "boss", "boss", "boss", "boss"}));
+}
+
+TEST_F(TasksTest, BehaviourFansOutAndHearsWhoFailed) {
+  auto kit = make_workers();
+  const auto one = [](const char* name, const char* agent, const char* type) { return json{{"name", name}, {"agent", agent}, {"type", type}}; };
+  const json three{one("a", "w", "x"), one("b", "v", "no"), one("c", "inner", "x")};
+  const auto r = kit->ask("boss", "go", {{"policy", "best_effort"}, {"tasks", three}});
+  ASSERT_TRUE(r) << to_string(r.error());
+  EXPECT_EQ(r->at("state"), "succeeded");
+  ASSERT_EQ(r->at("tasks").size(), 3U);
+  EXPECT_EQ(r->at("tasks")[0].at("result").at("by"), "w");
+  EXPECT_EQ(r->at("tasks")[1].at("name"), "b");
+  EXPECT_EQ(r->at("tasks")[1].at("state"), "failed");
+  EXPECT_EQ(r->at("tasks")[1].at("error").at("reason"), "agent_crashed");
+  const auto all = kit->ask("boss", "go", {{"policy", "all"}, {"tasks", three}});
+  ASSERT_FALSE(all);
+  EXPECT_EQ(all.error().reason, "group_failed");
+  const auto loose = kit->ask("boss", "go", {{"tasks", three}});
+  ASSERT_FALSE(loose);
+  EXPECT_NE(loose.error().message.find("policy"), std::string::npos);
+}
+
+TEST_F(TasksTest, TaskForOneWhoWaitsForItIsACycle) {
+  auto kit = make_workers();
+  const auto own = kit->ask("boss", "go", {{"agent", "boss"}, {"type", "go"}, {"payload", nullptr}});
+  ASSERT_FALSE(own);
+  EXPECT_EQ(own.error().reason, "cycle");
+  const json back{{"agent", "boss"}, {"type", "go"}, {"payload", {{"agent", "w"}, {"type", "x"}}}};
+  const auto around = kit->ask("boss", "go", {{"agent", "boss-2"}, {"type", "go"}, {"payload", back}});
+  ASSERT_FALSE(around);
+  EXPECT_EQ(around.error().reason, "cycle");
+}
+
+TEST_F(TasksTest, SubmittedTaskBelongsToTheTaskThatSubmittedIt) {
+  auto kit = make_workers();
+  const auto parent = submit(*kit, {{"agent", "boss"}, {"type", "submit"}, {"payload", {{"agent", "w"}, {"type", "x"}}}});
+  pass(*kit, 1'000);
+  EXPECT_EQ(state(*kit, parent), "succeeded");
+  const auto tasks = scheduling::list_tasks(kit->reader(), kit->context(), {kit->context().tenant(), default_queue_serial}, {}, 10);
+  ASSERT_TRUE(tasks);
+  ASSERT_EQ(tasks->size(), 2U);
+  EXPECT_EQ(scheduling::to_text(tasks->back().record.spec.parent), parent);
+  EXPECT_EQ(ops_of(*kit, "ledger"), json{"w.x"});
+}
+
+TEST_F(TasksTest, CancelReachesWhatATaskHasDoneByOthers) {
+  auto kit = make_workers();
+  const auto as_task = submit(*kit, {{"agent", "boss"}, {"type", "go"}, {"payload", {{"agent", "w"}, {"type", "sleep"}}}});
+  pass(*kit, 300);
+  ASSERT_TRUE(kit->queue("task.cancel", {{"id", as_task}}));
+  pass(*kit, 10'000);
+  EXPECT_EQ(state(*kit, as_task), "cancelled");
+  const auto tasks = scheduling::list_tasks(kit->reader(), kit->context(), {kit->context().tenant(), default_queue_serial}, {}, 10);
+  ASSERT_TRUE(tasks);
+  for (const auto& t : *tasks) EXPECT_EQ(t.report.status.state, scheduling::task_state::cancelled);
+  EXPECT_EQ(ops_of(*kit, "ledger"), json::array());
+}
+
+TEST_F(TasksTest, TaskOfABehaviourIsDoneOnceWhateverCommitThePowerGoesAfter) {
+  crash_at_every_commit([&] { return make_workers(); },
+                        [](testkit& kit) {
+                          const json both{{"policy", "all"}, {"tasks", {{{"agent", "w"}, {"type", "x"}}, {{"agent", "v"}, {"type", "x"}}}}};
+                          (void)kit.submit_task({{"agent", "boss"}, {"type", "go"}, {"payload", both}});
+                        },
+                        [](testkit& kit) {
+                          kit.advance(std::chrono::milliseconds{10'000});
+                          const auto tasks = scheduling::list_tasks(kit.reader(), kit.context(), {kit.context().tenant(), default_queue_serial}, {}, 10);
+                          ASSERT_TRUE(tasks);
+                          for (const auto& t : *tasks) EXPECT_EQ(t.report.status.state, scheduling::task_state::succeeded) << scheduling::to_json(t);
+                          auto ops = ops_of(kit, "ledger");
+                          std::sort(ops.begin(), ops.end());
+                          EXPECT_EQ(ops, tasks->empty() ? json::array() : (json{"boss", "v.x", "w.x"}));
                         });
 }
 

@@ -315,6 +315,129 @@ TEST_F(SupervisionTest, StoppedSupervisorStopsWhatIsBelowItUntilItIsStarted) {
   EXPECT_EQ(kit->ask("c", "get", nullptr).error().reason, "stopped") << "a person stopped it by itself";
 }
 
+TEST_F(SupervisionTest, ChildSaysWithWhichSupervisorItIsDownAlsoWhenItIsNotInMemory) {
+  config::settings quick;
+  quick.passivation.idle = std::chrono::milliseconds{200};
+  auto kit = make(quick);
+  kit->add_supervisor("top");
+  kit->add_supervisor("s", {{"supervisor", "top"}});
+  for (const char* name : {"a", "b", "never_used"}) apply(*kit, name, json::object());
+  ASSERT_TRUE(kit->ask("a", "get", nullptr));
+  ASSERT_TRUE(kit->ask("b", "get", nullptr));
+  command(*kit, "stop", "agent", "b");
+  command(*kit, "stop", "supervisor", "top");
+  const auto down_with = [&](entity_kind kind, const char* name) {
+    const auto f = kit->facts(kind, name);
+    return f["status"].get<std::string>() + " " + f.value("stopped_by", "");
+  };
+  const auto expect_all = [&](const char* when) {
+    EXPECT_EQ(down_with(entity_kind::supervisor, "top"), "stopped ") << when;
+    EXPECT_EQ(down_with(entity_kind::supervisor, "s"), "stopped supervisor/top") << when;
+    EXPECT_EQ(down_with(entity_kind::agent, "a"), "stopped supervisor/top") << when;
+    EXPECT_EQ(down_with(entity_kind::agent, "never_used"), "stopped supervisor/top") << when;
+    EXPECT_EQ(down_with(entity_kind::agent, "b"), "stopped ") << when << ": by a person, not by its supervisor";
+  };
+  expect_all("in memory");
+  kit->advance(std::chrono::seconds{5});
+  expect_all("passive");
+  kit->crash();
+  expect_all("after a restart of the node");
+
+  command(*kit, "stop", "supervisor", "s");
+  EXPECT_EQ(down_with(entity_kind::agent, "a"), "stopped supervisor/s") << "the nearest one";
+  command(*kit, "start", "supervisor", "s");
+  EXPECT_EQ(down_with(entity_kind::agent, "a"), "stopped supervisor/top") << "it wants to run, and the one above does not";
+  command(*kit, "start", "supervisor", "top");
+  EXPECT_EQ(kit->facts(entity_kind::agent, "a").value("stopped_by", ""), "");
+  EXPECT_TRUE(kit->ask("a", "get", nullptr));
+  EXPECT_EQ(down_with(entity_kind::agent, "b"), "stopped ");
+}
+
+/// Asks, steps and tasks alike: who does not run, by whose will, and the command that mends it.
+TEST_F(SupervisionTest, WhoeverMeetsAnAgentThatDoesNotRunHearsWhyAndWhatToDo) {
+  config::settings few;
+  few.supervisor.root_intensity = 0;
+  auto kit = make(few);
+  kit->add_supervisor("top");
+  kit->add_supervisor("s", {{"supervisor", "top"}});
+  for (const char* name : {"asker", "crashing"}) apply(*kit, name, json::object(), "");
+  apply(*kit, "a", json::object());
+  const auto all_say = [&](const std::string& to, const std::string& reason, const std::string& text) {
+    const auto asked = kit->ask(to, "get", nullptr);
+    ASSERT_FALSE(asked) << text;
+    EXPECT_EQ(asked.error().reason, reason);
+    EXPECT_EQ(asked.error().message, text);
+    const auto stepped = kit->ask("asker", "ask", {{"to", to}, {"type", "get"}, {"body", nullptr}});
+    ASSERT_TRUE(stepped) << to_string(stepped.error());
+    EXPECT_EQ(stepped->at("error"), "receiver_" + reason);
+    EXPECT_EQ(stepped->at("message"), text);
+    const auto task = kit->task(to, "get", nullptr);
+    ASSERT_TRUE(task) << to_string(task.error());
+    EXPECT_EQ(task->at("error").at("reason"), "receiver_" + reason);
+    EXPECT_EQ(task->at("error").at("message"), text);
+    const auto letters = kit->reader().dead_letters(kit->context(), 0, 1);
+    ASSERT_TRUE(letters && letters->size() == 1);
+    EXPECT_EQ(json::parse(letters->front().letter.detail)["error"], text);
+  };
+  command(*kit, "stop", "agent", "a");
+  all_say("a", "stopped", "agent/a is stopped; `hivectl start agent/a` starts it again");
+  command(*kit, "start", "agent", "a");
+  command(*kit, "stop", "supervisor", "top");
+  all_say("a", "stopped", "agent/a is stopped, because supervisor/top above it is stopped; `hivectl start supervisor/top` starts it again");
+  kit->crash();
+  all_say("a", "stopped", "agent/a is stopped, because supervisor/top above it is stopped; `hivectl start supervisor/top` starts it again");
+  crash(*kit, "crashing");
+  all_say("crashing", "quarantined", "agent/crashing is quarantined after repeated crashes; `hivectl start agent/crashing` releases it");
+}
+
+TEST_F(SupervisionTest, RestartsAndTheLastErrorAreStillKnownWhenNobodyIsInMemoryAnyMore) {
+  config::settings quick;
+  quick.passivation.idle = std::chrono::milliseconds{200};
+  auto kit = make(quick);
+  kit->add_supervisor("s", {{"intensity", 10}});
+  for (const char* name : {"a", "b"}) apply(*kit, name, json::object());
+  for (int i = 0; i < 2; ++i) crash(*kit, "a");
+  ASSERT_TRUE(kit->ask("b", "get", nullptr));
+  const auto in_memory = kit->activations();
+  kit->advance(std::chrono::minutes{2});
+  ASSERT_LT(kit->activations(), in_memory);
+  ASSERT_EQ(kit->status(entity_kind::agent, "a"), "inactive");
+  auto a = kit->facts(entity_kind::agent, "a");
+  EXPECT_EQ(a["restarts"], 2);
+  EXPECT_EQ(a["incarnation"], 2);
+  EXPECT_EQ(a["last_error"], "poison");
+  EXPECT_EQ(kit->facts(entity_kind::supervisor, "s")["restarts"], 2) << "those that it carried out";
+  EXPECT_EQ(kit->facts(entity_kind::agent, "b").value("restarts", 0), 0);
+
+  crash(*kit, "a");
+  EXPECT_EQ(kit->facts(entity_kind::agent, "a")["restarts"], 3);
+  EXPECT_EQ(kit->facts(entity_kind::supervisor, "s")["restarts"], 3);
+  kit->advance(std::chrono::minutes{2});
+  ASSERT_TRUE(kit->admin("directory.delete", {{"kind", "agent"}, {"name", "a"}}));
+  kit->advance(std::chrono::minutes{2});
+  apply(*kit, "a", json::object());
+  EXPECT_EQ(kit->facts(entity_kind::agent, "a").value("restarts", 0), 0) << "another one of that name";
+}
+
+/// A supervisor without work is not in memory: what stands below it stops all the same.
+TEST_F(SupervisionTest, StopReachesWhatStandsBelowASupervisorThatIsNotInMemoryWhateverTheOrder) {
+  for (seed_ = 1; seed_ <= 40; ++seed_) {
+    auto kit = make();
+    kit->add_supervisor("top");
+    kit->add_supervisor("s", {{"supervisor", "top"}});
+    apply(*kit, "a", json::object());
+    ASSERT_TRUE(kit->ask("a", "set", {{"value", "x"}}));
+    command(*kit, "stop", "supervisor", "top");
+    const auto refused = kit->ask("a", "get", nullptr);
+    ASSERT_FALSE(refused) << "seed " << seed_;
+    EXPECT_EQ(refused.error().reason, "stopped");
+    command(*kit, "start", "supervisor", "top");
+    const auto again = kit->ask("a", "get", nullptr);
+    ASSERT_TRUE(again) << "seed " << seed_ << ": " << to_string(again.error());
+    EXPECT_EQ(again->at("value"), "x");
+  }
+}
+
 TEST_F(SupervisionTest, StopLeavesTheTurnThatWaitsToTheNextLife) {
   auto kit = group(json::object(), {{"shutdown_ms", 100}});
   std::vector<result<json>> answers;

@@ -129,6 +129,39 @@ TEST_F(TimerTest, FiresOnceWhateverCommitThePowerGoesAfter) {
                         });
 }
 
+TEST_F(TimerTest, GaugeCountsThoseThatAreSet) {
+  config::settings s;
+  s.node.timers_in_flight = 4;
+  auto kit = make_clock(s);
+  constexpr int n = 700; // more than the window
+  const auto set = [&] {
+    kit->run(); // the shard hears of commits a moment after the asker
+    return kit->timers_set();
+  };
+  for (int i = 0; i < n; ++i) (void)kit->ask("a", "set", {{"name", std::to_string(i)}, {"ms", 1'000'000 + i}});
+  EXPECT_EQ(set(), n);
+  for (const char* name : {"0", "600"}) (void)kit->ask("a", "cancel", {{"name", name}}); // in the window, and beyond it
+  EXPECT_EQ(set(), n - 2);
+  kit->crash();
+  EXPECT_EQ(set(), n - 2) << "counted at the start";
+  (void)kit->ask("a", "set", {{"name", "soon"}, {"ms", 100}});
+  EXPECT_EQ(set(), n - 1);
+  kit->advance(milliseconds{500});
+  EXPECT_EQ(set(), n - 2) << "it fired";
+  (void)kit->ask("a", "cancel", {{"name", "soon"}});
+  EXPECT_EQ(set(), n - 2) << "it was gone before";
+  int refused = 0;
+  kit->refuse_commits([&]() -> std::optional<error> {
+    if (++refused % 3 != 0) return std::nullopt;
+    return error{errc::unavailable, "store_away", "for the test"};
+  });
+  kit->advance(milliseconds{1'100'000});
+  kit->refuse_commits({});
+  kit->advance(milliseconds{10'000});
+  EXPECT_EQ(rang(*kit), static_cast<std::size_t>(n - 1));
+  EXPECT_EQ(set(), 0) << "each of them once";
+}
+
 TEST_F(TimerTest, RefusedCommitsDelayButNeverDoubleATimer) {
   auto kit = make_clock();
   for (int i = 0; i < 10; ++i) (void)kit->ask("a", "set", {{"name", std::to_string(i)}, {"ms", 100 + i}});

@@ -14,6 +14,8 @@ public:
     static std::atomic<bool> endless{true}; // a volatile local is none in a coroutine's frame (GCC 12)
     if (m.type == "abort") std::abort();
     if (m.type == "segfault") ::raise(SIGSEGV);
+    std::vector<std::string> meal;
+    while (m.type == "eat") meal.emplace_back(16UL << 20U, 'x');
     while (m.type == "loop" && endless.load(std::memory_order_relaxed)) {}
     self.reply(json_payload({{"did", m.type}}));
     co_return;

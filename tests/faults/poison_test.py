@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A message that kills the process does so twice and never a third time; a turn that loops ends by exit and quarantine.
+"""A message that kills the process does so twice and never a third time; a turn that loops ends by exit and quarantine; an
+agent that eats memory ends quarantined, and the process lives.
 
 The messages are tasks: the queue sends them again after each start, until their agent has answered.
 """
@@ -113,8 +114,34 @@ def scenario(name, kinds, code, settings, neighbour_during=False):
                 hive.process.wait()
 
 
+def glutton():
+    print("an agent that eats memory")
+    with tempfile.TemporaryDirectory() as folder:
+        hive = hive_process.Hive(os.path.join(BIN, "hived_faulty"), folder, ["node.workers=2", "node.memory_percent=4", "supervisor.root_intensity=2"])
+        try:
+            hive.start()
+            hive.wait_ready()
+            status, _ = hive.request("POST", "/v1/apply", {
+                "tenant": "t", "agents": [{"name": "bad", "spec": {"behaviour": "saboteur"}}, {"name": "good", "spec": {"behaviour": "ledger"}}]})
+            expect("apply", status, 200)
+            for i in range(3):
+                status, answer = hive.request("POST", "/v1/tenants/t/agents/bad:ask", {"type": "eat", "payload": None})
+                expect("the glutton's asker hears", answer["error"]["details"]["reason"] if status != 200 else status, "agent_crashed")
+                hive.ask("t", "good", "append", {"op": str(i)})
+                time.sleep(0.2)
+            status, answer = hive.request("POST", "/v1/tenants/t/agents/bad:ask", {"type": "work", "payload": None})
+            expect("and then", answer["error"]["details"]["reason"] if status != 200 else status, "quarantined")
+            expect("its neighbour", hive.ask("t", "good", "list", {})["ops"], ["0", "1", "2"])
+            expect("the process lives and stops in order", hive.stop(), 0)
+        finally:
+            if hive.process.poll() is None:
+                hive.process.kill()
+                hive.process.wait()
+
+
 def main():
     try:
+        glutton()
         scenario("a segmentation fault", ["segfault"], -11, [])
         scenario("an abort", ["abort"], -6, [])
         scenario("a loop in one worker of two", ["loop"], STUCK, ["node.turn_end=3000"], neighbour_during=True)

@@ -137,7 +137,7 @@ def lifecycle(hive, cli):
     cli.text("ask", "ledger", "append", work("a"))
     check(cli.text("stop", "agent/ledger") == "agent/ledger stopping\n", "stop says what it did")
     until("the ledger is stopped", lambda: cli.status("agent", "ledger")["status"] == "stopped")
-    cli.fails(REFUSED, "ask", "ledger", "append", work("b"), says="stopped")
+    cli.fails(REFUSED, "ask", "ledger", "append", work("b"), says="`hivectl start agent/ledger` starts it again")
     check(cli.json("stop", "agent/ledger")["change"] == "stopping", "stopping again is no error")
     change = cli.json("start", "agent/ledger")
     check(change == {"kind": "agent", "name": "ledger", "revision": 1, "change": "starting"}, f"start: {change}")
@@ -180,7 +180,16 @@ def lifecycle(hive, cli):
     check(cli.text("stop", "supervisor/shelf") == "supervisor/shelf stopping\n", "stop of a supervisor")
     until("all below it is stopped", lambda: all(cli.status("agent", a)["status"] == "stopped" for a in ("upper", "lower")))
     until("it is stopped itself", lambda: cli.status("supervisor", "shelf")["status"] == "stopped")
-    cli.fails(REFUSED, "ask", "lower", "list", "--deadline", "5s", says="stopped")
+    cli.fails(REFUSED, "ask", "lower", "list", "--deadline", "5s", says="because supervisor/shelf above it is stopped; `hivectl start supervisor/shelf`")
+    for when in ("in memory", "after a start of hived, when nothing is in memory"):
+        check(cli.status("agent", "upper")["stopped_by"] == cli.status("agent", "lower")["stopped_by"] == "supervisor/shelf", when)
+        check(cli.status("supervisor", "shelf")["stopped_by"] == "", when)
+        check(cli.text("tree").count("stopped (supervisor/shelf)") == 2, f"{when}: {cli.text('tree')}")
+        check("stopped (supervisor/shelf)" in cli.text("get", "agents", "--supervisor", "shelf"), when)
+        if when == "in memory":
+            check(hive.stop() == 0, "hived stops")
+            hive.start()
+            hive.wait_ready()
     check(cli.json("start", "supervisor/shelf")["change"] == "starting", "start of a supervisor")
     until("its children are back", lambda: cli.run("ask", "lower", "list", "--deadline", "5s").returncode == 0)
     lives = {a: cli.status("agent", a)["incarnation"] for a in ("upper", "lower")}
@@ -196,6 +205,10 @@ def lifecycle(hive, cli):
         for words in (["agent"], ["task/" + NOBODY], ["nonsense"], []):
             cli.fails(USAGE, verb, *words)
     cli.fails(USAGE, "stop", "agent/ledger", "--reset", says="--reset")
+    life = cli.status("agent", "ledger")["incarnation"]
+    cli.fails(USAGE, "restart", "agent/ledger", "supervisor/shelf", "--reset", says="hivectl get agents --supervisor shelf")
+    time.sleep(0.1)
+    check(cli.status("agent", "ledger")["incarnation"] == life, "nothing is done when one of them cannot be")
 
 
 # -- dead letters
@@ -302,11 +315,14 @@ def tasks(hive, cli):
     check(280 <= ended["ended_at"] - ended["submitted_at"] < 3000, ended)
     done = cli.run("task", "submit", "ledger", "append", "{}", "--attempts", "3", "--watch")
     check(done.returncode == REFUSED and "invalid_argument: " in done.stdout and "attempt" not in done.stdout, done)
+    wrong = cli.task(re.match(r"task (t[0-9a-f]{16})", done.stdout).group(1))["error"]
+    check((wrong["reason"], wrong["field"]) == ("invalid_argument", "payload.op") and f"invalid_argument: payload.op: {wrong['message']}" in done.stdout, f"the field at fault: {wrong}")
     cli.text("stop", "agent/lower")
     until("it is stopped", lambda: cli.status("agent", "lower")["status"] == "stopped")
     done = cli.run("task", "submit", "flaky", "work", work("r", to="lower"), "--attempts", "3", "--backoff", "20ms", "--watch")
     check(done.returncode == REFUSED and re.match(r"task t[0-9a-f]{16} dead after .*, at attempt 3\n", done.stdout), done)
     check([t["attempts"] for t in cli.json("task", "list", "--state", "dead")["tasks"]] == [3], "dead after three")
+    check("lower: agent/lower is stopped; `hivectl start agent/lower` starts it again" in done.stdout, f"and says what to do: {done.stdout}")
     again = cli.submit("flaky", "work", work("again", to="lower"), "--attempts", "50", "--backoff", "400ms")
     tried = until("it failed once", lambda: next((t for t in [cli.task(again)] if t["state"] == "waiting"), None))
     check(tried["attempts"] >= 1 and tried["next_attempt"] > tried["submitted_at"] and tried["error"]["reason"] == "step_failed", tried)
@@ -496,6 +512,7 @@ def schedules(hive, cli):
     check(rows["still"]["NEXT"] == "paused" and rows["still"]["FIRED"] == "0" and rows["night"]["WHEN"] == "30 2 * * * Europe/Zurich", rows)
     check([s["name"] for s in cli.json("schedule", "list")["schedules"]] == ["beat", "night", "still"], "by name")
     check("name: beat\n" in cli.text("schedule", "get", "beat"), "get as text")
+    check(cli.json("top", "--rounds", "1", "--every", "20ms")["timers"] >= 1, "the timer that wakes the queue is set, and counted")
     changed = cli.json("schedule", "put", "night", "ledger", "append", work("night"), "--cron", "@yearly")
     check(changed["spec"]["task"]["agent"] == "ledger" and changed["spec"]["zone"] == "UTC", changed)
 
@@ -529,13 +546,67 @@ def schedules(hive, cli):
     check(cli.json("schedule", "list") == {"schedules": []}, "nothing of what was refused")
 
 
+# -- explain
+
+def explain(hive, cli):
+    """For any address or task: owner, epoch, incarnation, desired state, lanes, what it waits for, last errors, last turns."""
+    task = cli.submit("stepper", "work", work("slow", ms=60_000, to="ledger"))
+    until("its turn waits", lambda: cli.status("agent", "stepper")["status"] == "waiting")
+    agent = cli.json("explain", "agent/stepper")
+    for member in ("id", "shard", "epoch", "incarnation", "version", "logs", "last_turns"):
+        check(member in agent, f"{member}: {agent}")
+    check(agent["owner"]["generation"] >= 1 and agent["desired"] == "running" and agent["active"] is True, agent)
+    check(set(agent["lanes"]) == {"system", "urgent", "user", "bytes"}, agent)
+    check(agent["waits"]["for"] == "the time to come" and agent["waits"]["message"] == "work", agent)
+    supervisor = cli.json("explain", "supervisor", "shelf")
+    check(supervisor["supervises"]["strategy"] == "one_for_all" and supervisor["desired"] == "running", supervisor)
+
+    behind = cli.submit("stepper", "work", work("behind"))
+    after = cli.submit("ledger", "append", work("after"), "--depends-on", behind)
+    told = cli.json("explain", "task/" + task)
+    check((told["state"], told["agent"], told["waits"]["for"]) == ("running", "stepper", "the answer of agent/stepper"), told)
+    check(told["agent_now"]["address"] == "agent/stepper" and told["agent_now"]["waits"]["for"] == "the time to come", told)
+    check(told["queue"]["epoch"] >= 1 and told["queue"]["owner"] == agent["owner"] and "payload" not in told, told)
+    told = cli.json("explain", "task/" + behind)
+    check(told["state"] == "queued" and told["position"] == 1 and "has 1 of the 1 tasks" in told["waits"]["for"], told)
+    told = cli.json("explain", "task/" + after)
+    check(told["waits"] == {"for": "tasks that must succeed first", "tasks": [behind]}, told)
+    queue_now = cli.json("explain", "queue/default")["queue"]
+    check(queue_now["agents"][0] == {"agent": "stepper", "tasks": 1, "concurrency": 1, "queued": 1}, queue_now)
+    check("waits: \n" not in cli.text("explain", "task/" + behind) and "position: 1\n" in cli.text("explain", "task/" + behind), "as text")
+    cli.text("task", "cancel", task)
+    check(cli.ended(after)["state"] == "succeeded", "the others go on")
+    told = cli.json("explain", "task/" + task)
+    check(told["state"] == "cancelled" and "waits" not in told, f"an ended one waits for nothing: {told}")
+
+    # What is not in memory is told from the store.
+    cli.text("stop", "supervisor/shelf")
+    until("it is stopped", lambda: cli.status("supervisor", "shelf")["status"] == "stopped")
+    check(hive.stop() == 0, "hived stops")
+    hive.start()
+    hive.wait_ready()
+    agent = cli.json("explain", "agent/upper")
+    check((agent["active"], agent["status"], agent["desired"]) == (False, "stopped", "running"), agent)
+    check(agent["waits"]["for"] == "supervisor/shelf, which does not run" and agent["version"] > 0 and agent["incarnation"] > 0, agent)
+    cli.text("start", "supervisor/shelf")
+    until("its children are back", lambda: cli.run("ask", "lower", "list", "--deadline", "5s").returncode == 0)
+
+    cli.fails(NOT_FOUND, "explain", "task/" + NOBODY, says="name: there is no task")
+    cli.fails(NOT_FOUND, "explain", "task/word", says="name: there is no task")
+    cli.fails(NOT_FOUND, "explain", "agent/nobody", says="agent/nobody")
+    cli.fails(REFUSED, "explain", "thing/x", says="kind: ")
+    for words in ([], ["agent"], ["agent/"]):
+        cli.fails(USAGE, "explain", *words)
+
+
 # -- top
 
 def top(hive, cli):
     page = cli.text("top", "--rounds", "1", "--every", "50ms")
     head, _, rest = page.partition("\n\nbusiest agents\n")
-    totals = table(head, "TURNS/S", "ASKS/S", "TELLS/S", "COMMITS/S", "CRASHES/S", "REJECTED/S", "ACTIVE", "QUEUED", "WAITING", "OUTBOX", "DEAD")
-    check(len(totals) == 1 and int(totals[0]["ACTIVE"]) > 0 and all(cell.isdigit() for cell in totals[0].values()), page)
+    totals = table(head, "TURNS/S", "ASKS/S", "TELLS/S", "COMMITS/S", "CRASHES/S", "REJECTED/S", "DEAD LETTERS/S", "ACTIVE", "QUEUED", "WAITING", "OUTBOX",
+                   "TIMERS")
+    check(int(totals[0]["ACTIVE"]) > 0 and all(re.fullmatch(r"\d+(\.\d)?", cell) for cell in totals[0].values()), page)
     rows = table(rest.rstrip("\n"), "AGENT", "BEHAVIOUR", "STATUS", "MAILBOX", "RESTARTS", "LAST ERROR")
     names = {a["name"] for a in MANIFEST["agents"]} | {"counter"}
     check({row["AGENT"] for row in rows} == names, page)
@@ -561,6 +632,9 @@ def tenants(hive, cli):
     check(status == 200 and made["created"] is True and made["spec"] == {"description": "much", "weight": 5}, made)
     check(cli.json("get", "tenant/heavy")["spec"] == {"description": "much", "weight": 5}, "its weight is there")
     check("  weight: 5\n" in cli.text("get", "tenant/heavy"), "and shown")
+    listed = {row["NAME"]: row for row in table(cli.text("get", "tenants", tenant=None), "NAME", "ID", "WEIGHT", "DESCRIPTION")}
+    check((listed["heavy"]["WEIGHT"], listed["demo"]["WEIGHT"]) == ("5", "1"), f"and listed: {listed}")
+    check("  weight: 1\n" in cli.text("get", "tenant/demo"), "who has none has 1")
     for bad in (101, -1, "x"):
         status, wrong = put({"weight": bad})
         check(status == 400 and wrong["error"]["field"] == "weight", wrong)
@@ -637,7 +711,7 @@ def main():
         hive.wait_ready()
         cli = Cli(hive)
         cli.text("apply", "-f", "-", tenant=None, stdin=json.dumps(MANIFEST))
-        sections = (lifecycle, dead_letters, tasks, runs, queue, schedules, top, tenants)
+        sections = (lifecycle, dead_letters, tasks, runs, queue, schedules, explain, top, tenants)
         for section in (*sections, lambda h, c: permissions(h, c, folder)):
             begun = time.monotonic()
             section(hive, cli)

@@ -170,6 +170,25 @@ def same(one, other):
             check(a.read() == b.read(), f"{one}/{name} and {other}/{name} differ")
 
 
+def tree_is_whole(hive):
+    """Everybody that the manifest names lives again, under its supervisor."""
+    status, tree = hive.request("GET", "/v1/tenants/demo/tree")
+    check(status == 200, f"tree: {status} {tree}")
+    text = json.dumps(tree)
+    for name in ["coordinator", "clock", "survey", "readers"] + [f"reader-{i}" for i in range(1, 9)]:
+        check(f'"{name}"' in text, f"{name} is in the tree")
+    for word in ("quarantined", "crashed", "stopped"):
+        check(f'"{word}"' not in text, f"nobody is {word}: {text}")
+
+
+def disturb(hive, chance):
+    """Ends the life of an agent, of a group, or of a supervisor with all below it."""
+    what = chance.choice(["agents/coordinator", "agents/clock", "supervisors/readers", "supervisors/survey"] + [f"agents/reader-{i}" for i in range(1, 9)])
+    status, answer = hive.request("POST", f"/v1/tenants/demo/{what}:restart", {})
+    check(status in (200, 409, 503), f"restart of {what}: {status} {answer}")
+    return what.split("/")[1]
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bin", required=True)
@@ -245,6 +264,21 @@ def main():
         same(first, second)
         compare(tree, second)
         print(f"killed {kills} times: the same report", flush=True)
+
+        # Agents, groups and supervisors that end in the middle of it are healed: the same report, and a whole tree.
+        healed = []
+        task_id = submit(hive, tree, second)
+        while len(healed) < 12:
+            time.sleep(chance.uniform(0, max(0.1, took / 6)))
+            if ended(task_of(hive, task_id)):
+                wait_for(hive, task_id)
+                same(first, second)
+                task_id = submit(hive, tree, second)
+            healed.append(disturb(hive, chance))
+        wait_for(hive, task_id)
+        same(first, second)
+        tree_is_whole(hive)
+        print(f"restarted {', '.join(healed)}: the same report, and the tree is whole", flush=True)
 
         # What is not allowed is refused by name, and the coordinator is free again.
         refused = task_of(hive, submit(hive, "/etc", out), 10_000)

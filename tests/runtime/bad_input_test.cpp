@@ -365,7 +365,7 @@ protected:
 TEST_F(FewConnectionsTest, OneConnectionTooManyIsToldSo) {
   raw_http a(port), b(port), c(port);
   for (auto* http : {&a, &b, &c}) {
-    http->send(request("GET", "/healthz", ""));
+    http->send(request("GET", "/v1/tenants/acme/agents/bob", acme));
     EXPECT_EQ(http->answer().status, 200);
   }
   raw_http d(port);
@@ -373,6 +373,106 @@ TEST_F(FewConnectionsTest, OneConnectionTooManyIsToldSo) {
   EXPECT_EQ(told.status, 503);
   EXPECT_EQ(told.reason(), "too_many_connections");
   EXPECT_TRUE(told.headers.contains("retry-after"));
+}
+
+TEST_F(FewConnectionsTest, ConnectionsWithoutAKeyKeepNobodyOut) {
+  raw_http silent(port), with_key(port), healthy(port);
+  with_key.send(request("GET", "/v1/tenants/acme/agents/bob", acme));
+  EXPECT_EQ(with_key.answer().status, 200);
+  silent.send("GET /v1/tenants"); // and no more
+  healthy.send(request("GET", "/healthz", ""));
+  EXPECT_EQ(healthy.answer().status, 200);
+  for (int i = 0; i < 5; ++i) {
+    raw_http more(port);
+    more.send(request("GET", "/v1/tenants/acme/agents/bob", acme));
+    EXPECT_EQ(more.answer().status, 200) << i;
+  }
+  EXPECT_TRUE(silent.at_end()) << "the oldest one made room";
+  with_key.send(request("GET", "/v1/tenants/acme/agents/bob", acme));
+  EXPECT_EQ(with_key.answer().status, 200) << "one that has shown a key stays";
+}
+
+class FewOfATenantTest : public BadInputTest {
+protected:
+  FewOfATenantTest() {
+    limits.connections_per_tenant = 2;
+    limits.header_timeout = std::chrono::milliseconds(1000);
+    limits.idle_timeout = std::chrono::seconds(30);
+  }
+  void TearDown() override {}
+  http_answer get(raw_http& http, const std::string& tenant, const std::string& key) const {
+    http.send(request("GET", "/v1/tenants/" + tenant, key));
+    return http.answer();
+  }
+};
+
+TEST_F(FewOfATenantTest, TenantWithTooManyConnectionsHearsSoAndTheOthersDoNot) {
+  auto a = std::make_unique<raw_http>(port);
+  raw_http b(port), c(port), other(port), boss(port);
+  EXPECT_EQ(get(*a, "acme", acme).status, 200);
+  EXPECT_EQ(get(b, "acme", viewer).status, 200) << "any key of the tenant";
+  const auto refused = get(c, "acme", acme);
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(refused.code(), "resource_exhausted");
+  EXPECT_EQ(refused.reason(), "too_many_tenant_connections");
+  EXPECT_TRUE(refused.headers.contains("retry-after"));
+  EXPECT_TRUE(c.at_end());
+  EXPECT_EQ(get(*a, "acme", acme).status, 200) << "those that are open go on";
+  EXPECT_EQ(get(other, "rival", rival).status, 200) << "another tenant";
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(get(boss, "acme", admin).status, 200) << "administrators are not counted";
+  a.reset();
+  for (int tries = 0;; ++tries) { // its end is noticed a moment later
+    raw_http again(port);
+    if (get(again, "acme", acme).status == 200) break;
+    ASSERT_LT(tries, 1000);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+}
+
+TEST_F(FewOfATenantTest, ConnectionIsTheTenantsWhoseKeyItShowedLast) {
+  raw_http shared(port), b(port), c(port), d(port);
+  EXPECT_EQ(get(shared, "acme", acme).status, 200);
+  EXPECT_EQ(get(b, "acme", acme).status, 200);
+  EXPECT_EQ(get(shared, "rival", rival).status, 200);
+  EXPECT_EQ(get(c, "acme", acme).status, 200) << "its place is free";
+  EXPECT_EQ(get(d, "acme", acme).status, 429);
+}
+
+TEST_F(FewOfATenantTest, OnlyWhoHasShownAKeyMayIdle) {
+  raw_http stranger(port), known(port);
+  stranger.send(request("GET", "/healthz", ""));
+  EXPECT_EQ(stranger.answer().status, 200);
+  EXPECT_EQ(get(known, "acme", acme).status, 200);
+  EXPECT_TRUE(stranger.at_end()) << "after api.header_timeout";
+  EXPECT_EQ(get(known, "acme", acme).status, 200);
+}
+
+class FewWrongKeysTest : public BadInputTest {
+protected:
+  FewWrongKeysTest() { limits.wrong_keys_per_minute = 3; }
+  void TearDown() override {}
+  std::string wrong_key() const { return security::authenticator::make_key().text; }
+};
+
+TEST_F(FewWrongKeysTest, AddressThatShowsTooManyIsHeldOffAndKnownKeysGoOn) {
+  const std::string path = "/v1/tenants/acme";
+  ASSERT_EQ(send("GET", path, acme).status, 200);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(send("GET", path, i == 1 ? "no key at all" : wrong_key()).status, 401) << i;
+  const auto held = send("GET", path, wrong_key());
+  EXPECT_EQ(held.status, 429);
+  EXPECT_EQ(held.reason(), "too_many_wrong_keys");
+  const auto wait = held.json()["error"]["retry_after_ms"].get<std::int64_t>();
+  EXPECT_GT(wait, 50'000);
+  EXPECT_LE(wait, 60'000);
+  EXPECT_EQ(held.headers.at("connection"), "close");
+  EXPECT_EQ(send("GET", path, acme).status, 200) << "a key that was right before is not held off by others behind the same address";
+  EXPECT_EQ(send("GET", path, rival).status, 429) << "one that nobody knows yet is";
+  EXPECT_EQ(send("GET", path, "").status, 401) << "none at all costs nothing, and says what is missing";
+}
+
+TEST_F(FewWrongKeysTest, RightKeysDoNotCount) {
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(send("GET", "/v1/tenants/acme", hive.add_key(hive.id_of("acme"), "tenant")).status, 200) << i;
+  EXPECT_EQ(send("GET", "/v1/tenants/acme", wrong_key()).status, 401);
 }
 
 class FewRequestsTest : public BadInputTest {

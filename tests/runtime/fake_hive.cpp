@@ -339,9 +339,21 @@ void fake_hive::explain(tenant_context who, actors::destination of, std::functio
   });
 }
 
-void fake_hive::statuses(tenant_context, std::vector<entity_id> ids, std::function<void(std::unordered_map<entity_id, json>)> done) {
+void fake_hive::explain_task(tenant_context who, std::string id, std::function<void(result<actors::explanation>)> done) {
+  commits_.post([this, who, id, done] {
+    const auto number = task_id_from(id);
+    {
+      std::lock_guard lock(guard_);
+      auto* t = find(who.tenant());
+      if (!t || !number || !t->queue_items.contains(spec_key(*number))) return done(missing("task " + id));
+    }
+    done(json{{"address", "task/" + id}, {"state", "queued"}});
+  });
+}
+
+void fake_hive::statuses(tenant_context, std::vector<actors::status_subject> of, std::function<void(std::unordered_map<entity_id, json>)> done) {
   std::unordered_map<entity_id, json> out;
-  for (const auto id : ids) out[id] = {{"status", "idle"}, {"incarnation", 1}, {"restarts", 0}, {"mailbox", 0}, {"last_error", ""}};
+  for (const auto& s : of) out[s.id] = {{"status", "idle"}, {"incarnation", 1}, {"restarts", 0}, {"mailbox", 0}, {"last_error", ""}};
   commits_.post([out, done] { done(out); });
 }
 

@@ -30,7 +30,8 @@ public:
   void read(tenant_id for_whom, std::function<void(persistence::store_reader&)> read) override;
   void collection(tenant_context who, std::string name, std::function<void(result<actors::published_view>)> use) override;
   void explain(tenant_context who, actors::destination of, std::function<void(result<actors::explanation>)> done) override;
-  void statuses(tenant_context who, std::vector<entity_id> ids, std::function<void(std::unordered_map<entity_id, nlohmann::json>)> done) override;
+  void explain_task(tenant_context who, std::string id, std::function<void(result<actors::explanation>)> done) override;
+  void statuses(tenant_context who, std::vector<actors::status_subject> of, std::function<void(std::unordered_map<entity_id, nlohmann::json>)> done) override;
   std::shared_ptr<void> subscribe(tenant_context who, std::function<void(const actors::published_event&)> each) override;
   actors::gauges read_gauges() const override { return {}; }
   std::vector<actors::tenant_counters> read_counters() const override;

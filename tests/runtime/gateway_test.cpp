@@ -184,6 +184,9 @@ TEST_F(GatewayTest, ExplainAnswersWithTheFactsThemselves) {
   EXPECT_EQ(send("GET", "/v1/explain/acme/agent/bob", acme).json(), json::parse(R"({"name":"bob","why":"idle"})"));
   EXPECT_EQ(send("GET", "/v1/explain/acme/agent/nobody", acme).status, 404);
   EXPECT_EQ(send("GET", "/v1/explain/acme/thing/bob", acme).field(), "kind");
+  EXPECT_EQ(send("GET", "/v1/explain/acme/task/t0000000000000009", acme).status, 404);
+  const auto task = send("POST", "/v1/tenants/acme/tasks", acme, R"({"agent":"bob","type":"work"})").json()["id"].get<std::string>();
+  EXPECT_EQ(send("GET", "/v1/explain/acme/task/" + task, acme).json()["address"], "task/" + task);
 }
 
 // -- tasks

@@ -1,4 +1,5 @@
 #include "runtime/security/admin_key.hpp"
+#include "runtime/security/wrong_keys.hpp"
 #include "tests/runtime/fake_hive.hpp"
 
 #include "google/api/annotations.pb.h"
@@ -240,6 +241,66 @@ TEST_F(AdminKeyTest, DirectoryThatCannotBeWrittenIsSaid) {
   const auto r = ensure_admin_key(dir / "absent", hive, auth);
   ASSERT_FALSE(r);
   EXPECT_EQ(r.error().reason, "admin_key_file");
+}
+
+// -- wrong keys
+
+class WrongKeysTest : public testing::Test {
+protected:
+  static wrong_keys::address v4(unsigned char last) { return {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 10, 0, 0, last}; }
+  static wrong_keys::address v6(unsigned char network, unsigned char host) { return {0x20, 0x01, 0, 0, 0, 0, 0, network, 0, 0, 0, 0, 0, 0, 0, host}; }
+  std::size_t allowed(wrong_keys& keys, const wrong_keys::address& from, std::size_t tries) {
+    std::size_t n = 0;
+    for (std::size_t i = 0; i < tries; ++i) n += keys.begin(from, now) ? 0 : 1;
+    return n;
+  }
+  steady_time now{std::chrono::hours{5}};
+};
+
+TEST_F(WrongKeysTest, AsManyAMinuteAsAllowedThenTheRestOfItIsWaitedFor) {
+  wrong_keys keys(3);
+  EXPECT_EQ(allowed(keys, v4(1), 10), 3U);
+  now += std::chrono::seconds{20};
+  EXPECT_EQ(keys.begin(v4(1), now), std::chrono::milliseconds{40'000});
+  EXPECT_EQ(allowed(keys, v4(2), 10), 3U) << "another address";
+  now += std::chrono::seconds{40};
+  EXPECT_EQ(allowed(keys, v4(1), 10), 3U) << "the next minute";
+}
+
+TEST_F(WrongKeysTest, RightOnesDoNotCount) {
+  wrong_keys keys(2);
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_FALSE(keys.begin(v4(1), now));
+    keys.right(v4(1));
+  }
+  EXPECT_EQ(allowed(keys, v4(1), 10), 2U);
+  keys.right(v4(7)); // never seen
+}
+
+TEST_F(WrongKeysTest, NetworkOfAnIPv6AddressCountsAsOneAndAnIPv4AddressByItself) {
+  wrong_keys keys(4);
+  std::size_t n = 0;
+  for (unsigned char host = 0; host < 50; ++host) n += allowed(keys, v6(1, host), 1);
+  EXPECT_EQ(n, 4U);
+  EXPECT_EQ(allowed(keys, v6(2, 0), 10), 4U);
+  for (unsigned char last = 0; last < 50; ++last) EXPECT_EQ(allowed(keys, v4(last), 5), 4U);
+}
+
+TEST_F(WrongKeysTest, MemoryIsBoundedHoweverManyAddressesThereAre) {
+  wrong_keys keys(1, 100);
+  for (unsigned n = 0; n < 10'000; ++n) {
+    auto a = v4(static_cast<unsigned char>(n));
+    a[13] = static_cast<unsigned char>(n >> 8U);
+    keys.begin(a, now);
+    ASSERT_LE(keys.addresses(), 100U);
+    now += std::chrono::milliseconds{1};
+  }
+  auto newest = v4(static_cast<unsigned char>(9'999));
+  newest[13] = static_cast<unsigned char>(9'999U >> 8U);
+  EXPECT_TRUE(keys.begin(newest, now)) << "the newest are remembered";
+  now += std::chrono::minutes{2};
+  EXPECT_FALSE(keys.begin(v4(1), now));
+  EXPECT_EQ(keys.addresses(), 1U) << "and forgotten when their minute is over";
 }
 
 } // namespace

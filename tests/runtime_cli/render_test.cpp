@@ -40,6 +40,19 @@ TEST(RenderTest, ListsSurviveMissingMembers) {
   }
 }
 
+TEST(RenderTest, WhatIsDownWithItsSupervisorSaysWithWhich) {
+  const auto agents = json::parse(R"([{"name":"a","spec":{"behaviour":"echo","supervisor":"s"},"status":{"status":"stopped","stopped_by":"supervisor/top"}},
+    {"name":"b","spec":{"behaviour":"echo"},"status":{"status":"stopped","stopped_by":""}}])");
+  const auto text = render_list("agents", agents, 0, false);
+  EXPECT_NE(text.find("stopped (supervisor/top)  "), std::string::npos) << text;
+  EXPECT_EQ(text.find("()"), std::string::npos) << text;
+}
+
+TEST(RenderTest, TenantsShowTheirWeight) {
+  EXPECT_EQ(render_list("tenants", json::parse(R"([{"name":"a","id":1,"spec":{"weight":5}},{"name":"b","id":2,"spec":{}}])"), 0, false),
+            "NAME  ID  WEIGHT  DESCRIPTION\na     1   5       -\nb     2   1       -\n");
+}
+
 TEST(RenderTest, TasksShowProgressAndTime) {
   const auto tasks = json::parse(R"([{"id":"t1","agent":"survey","type":"run","state":"running","started_at":1000,
     "submitted_at":1000,"progress":{"done":3,"total":9},"attempts":1}])");

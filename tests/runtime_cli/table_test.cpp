@@ -46,6 +46,15 @@ TEST(TableTest, ParseDuration) {
     EXPECT_THROW(parse_duration(bad, "--deadline"), failure) << bad;
 }
 
+TEST(TableTest, RareThingsAreNotShownAsNever) {
+  EXPECT_EQ(human_rate(0), "0");
+  EXPECT_EQ(human_rate(0.5), "0.5");
+  EXPECT_EQ(human_rate(2), "2");
+  EXPECT_EQ(human_rate(9.94), "9.9");
+  EXPECT_EQ(human_rate(9.97), "10");
+  EXPECT_EQ(human_rate(1234.6), "1235");
+}
+
 TEST(TableTest, ProgressLineFitsItsWidth) {
   for (std::size_t width = 5; width < 120; ++width)
     EXPECT_LE(display_width(progress_line("reading a long name of a file", 450, 1000, milliseconds(12'000), width)), width);

@@ -35,7 +35,7 @@ std::optional<tcp::endpoint> endpoint_of(std::string_view text) {
 server::server(const config::api_limits& l, std::shared_ptr<io_loop> h, const method_table& table, actors::messaging& m,
                security::authenticator& a, std::shared_ptr<ops::http_counters> c)
   : limits(l), home(std::move(h)), routes(table), no_route(table.methods().size()), hive(m), auth(a), gate(m, a), counters(std::move(c)),
-    random(seed_of_this_process()), acceptor_(home->context()), sweeper_(home->context()), accept_again_(home->context()) {}
+    random(seed_of_this_process()), wrong_keys(limits.wrong_keys_per_minute), acceptor_(home->context()), sweeper_(home->context()), accept_again_(home->context()) {}
 
 server::~server() = default;
 
@@ -66,9 +66,9 @@ void server::accept() {
     boost::system::error_code ignored;
     socket.set_option(tcp::no_delay(true), ignored);
     auto s = std::make_shared<session>(*this, std::move(socket));
-    sessions_.emplace(s.get(), s);
+    sessions_.emplace(s.get(), kept{s, std::nullopt, strangers_.insert(strangers_.end(), s.get())});
     counters->connections.store(sessions_.size(), std::memory_order_relaxed);
-    if (sessions_.size() > limits.connections) {
+    if (sessions_.size() > limits.connections && !make_room(*s)) {
       counters->refused.fetch_add(1, std::memory_order_relaxed);
       s->turn_away();
     } else {
@@ -78,13 +78,50 @@ void server::accept() {
   });
 }
 
+/// Who has shown no key and asks for nothing just now makes room for the next one: strangers cannot keep anybody out, and
+/// those with a key are bounded by tenant.
+bool server::make_room(const session& newest) {
+  constexpr int looked = 64;
+  int left = looked;
+  for (auto* s : strangers_) {
+    if (s == &newest || left-- == 0) return false;
+    if (!s->between_requests()) continue;
+    counters->refused.fetch_add(1, std::memory_order_relaxed);
+    s->close();
+    return true;
+  }
+  return false;
+}
+
+bool server::belongs_to(session& s, tenant_id tenant) {
+  const auto found = sessions_.find(&s);
+  if (found == sessions_.end()) return true;
+  auto& k = found->second;
+  if (k.tenant == tenant) return true;
+  auto& count = of_tenant_[tenant];
+  if (tenant != system_tenant && count >= limits.connections_per_tenant) return false;
+  count += 1;
+  leave_tenant(k);
+  k.tenant = tenant;
+  return true;
+}
+
+void server::leave_tenant(const kept& k) {
+  if (!k.tenant) {
+    strangers_.erase(k.stranger);
+    return;
+  }
+  const auto found = of_tenant_.find(*k.tenant);
+  if (found != of_tenant_.end() && --found->second == 0) of_tenant_.erase(found);
+}
+
 /// One timer for all deadlines: they are coarse, requests are many.
 void server::sweep() {
   const auto now = std::chrono::steady_clock::now();
   std::vector<std::shared_ptr<session>> all;
   all.reserve(sessions_.size());
-  for (const auto& [key, s] : sessions_)
-    if (s->needs_attention(now)) all.push_back(s);
+  for (const auto& [key, k] : sessions_)
+    if (k.self->needs_attention(now)) all.push_back(k.self);
   for (const auto& s : all) s->attend(now);
   const auto shortest = std::min(limits.header_timeout, limits.idle_timeout);
   sweeper_.expires_after(std::clamp(shortest / 4, std::chrono::milliseconds(20), std::chrono::milliseconds(500)));
@@ -98,7 +135,7 @@ void server::wind_down() {
   boost::system::error_code ignored;
   acceptor_.close(ignored);
   std::vector<std::shared_ptr<session>> all;
-  for (const auto& [key, s] : sessions_) all.push_back(s);
+  for (const auto& [key, k] : sessions_) all.push_back(k.self);
   for (const auto& s : all) s->wind_down();
 }
 
@@ -109,11 +146,16 @@ void server::close_all() {
   accept_again_.cancel();
   auto all = std::move(sessions_);
   sessions_.clear();
-  for (const auto& [key, s] : all) s->close();
+  strangers_.clear();
+  of_tenant_.clear();
+  for (const auto& [key, k] : all) k.self->close();
 }
 
 void server::remove(session& s) {
-  sessions_.erase(&s);
+  const auto found = sessions_.find(&s);
+  if (found == sessions_.end()) return;
+  leave_tenant(found->second);
+  sessions_.erase(found);
   counters->connections.store(sessions_.size(), std::memory_order_relaxed);
 }
 

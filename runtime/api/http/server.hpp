@@ -8,10 +8,12 @@
 #include "runtime/api/http/loop.hpp"
 #include "runtime/api/http/router.hpp"
 #include "runtime/ops/metrics.hpp"
+#include "runtime/security/wrong_keys.hpp"
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <list>
 #include <unordered_map>
 
 namespace hive::api::http {
@@ -36,6 +38,9 @@ public:
   void close_all();
   /// Drops the session; it may live on for a reply that is under way.
   void remove(session& s);
+  /// The session showed a key of this tenant. @returns false: the tenant has as many connections as it may, and this one
+  /// stays whose it was.
+  bool belongs_to(session& s, tenant_id tenant);
 
   // -- what sessions share
   const config::api_limits& limits;
@@ -47,18 +52,29 @@ public:
   dispatcher gate;
   const std::shared_ptr<ops::http_counters> counters;
   random_source random;                    ///< For trace ids.
+  security::wrong_keys wrong_keys;
   std::uint32_t in_flight = 0;
   std::uint32_t streams = 0;
   bool winding_down = false;
 
 private:
+  /// What is kept about a session.
+  struct kept {
+    std::shared_ptr<session> self;
+    std::optional<tenant_id> tenant;           ///< Whose it is; until it has shown a key it is a stranger's.
+    std::list<session*>::iterator stranger;
+  };
   void accept();
+  bool make_room(const session& newest);
+  void leave_tenant(const kept& k);
   void sweep();
 
   tcp::acceptor acceptor_;
   net::steady_timer sweeper_;
   net::steady_timer accept_again_;
-  std::unordered_map<session*, std::shared_ptr<session>> sessions_;
+  std::unordered_map<session*, kept> sessions_;
+  std::list<session*> strangers_;              ///< Without a tenant, oldest first.
+  std::unordered_map<tenant_id, std::uint32_t> of_tenant_;
 };
 
 } // namespace hive::api::http

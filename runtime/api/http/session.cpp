@@ -10,6 +10,10 @@
 namespace hive::api::http {
 namespace {
 
+security::wrong_keys::address bytes_of(const net::ip::address& a) {
+  return a.is_v6() ? a.to_v6().to_bytes() : net::ip::make_address_v6(net::ip::v4_mapped, a.to_v4()).to_bytes();
+}
+
 constexpr auto write_timeout = std::chrono::seconds(30);
 constexpr auto linger_time = std::chrono::milliseconds(2000);
 constexpr auto linger_time_at_end = std::chrono::milliseconds(200); // when the whole gateway stops
@@ -17,7 +21,10 @@ constexpr auto linger_time_at_end = std::chrono::milliseconds(200); // when the 
 } // namespace
 
 session::session(server& owner, tcp::socket socket)
-  : home_(owner.home), server_(owner), socket_(std::move(socket)), buffer_(buffer_bytes_max) {}
+  : home_(owner.home), server_(owner), socket_(std::move(socket)), buffer_(buffer_bytes_max) {
+  beast::error_code gone;
+  if (const auto remote = socket_.remote_endpoint(gone); !gone) from_ = bytes_of(remote.address());
+}
 session::~session() = default;
 
 void session::start() {
@@ -42,7 +49,7 @@ void session::next_request() {
   route_ = route{server_.no_route, nullptr, {}};
   state_ = state::idle;
   const auto now = std::chrono::steady_clock::now();
-  deadline_ = now + server_.limits.idle_timeout;
+  deadline_ = now + (has_tenant_ ? server_.limits.idle_timeout : std::min(server_.limits.idle_timeout, server_.limits.header_timeout));
   if (close_after_) return; // only answers
   if (buffer_.size() != 0) {
     state_ = state::reading;

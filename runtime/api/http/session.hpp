@@ -47,6 +47,8 @@ public:
   /// Too many connections: says so and closes.
   void turn_away();
   bool needs_attention(steady_time now) const noexcept;
+  /// Nothing of it is being handled.
+  bool between_requests() const noexcept { return state_ == state::idle || state_ == state::reading; }
   /// A deadline has passed, or a stream has been silent for long.
   void attend(steady_time now);
   /// Closes when idle; otherwise after the request under way.
@@ -96,11 +98,14 @@ private:
   server& server_;                       ///< Not touched once `closed`.
   tcp::socket socket_;
   state state_ = state::idle;
+  security::wrong_keys::address from_{};
+  bool has_tenant_ = false;              ///< It has shown a key: until then it may not idle for long.
   beast::flat_buffer buffer_;
   std::optional<parser> parser_;
   std::string out_;
   steady_time deadline_{};
   bool head_seen_ = false;
+  bool looked_up_ = false;               ///< Its key counts as wrong until it is found.
   bool close_after_ = false;
   bool counted_ = false;                 ///< Is one of `server::in_flight`.
 

@@ -123,6 +123,14 @@ void session::on_head() {
   const auto key = key_in(header);
   if (key.empty())
     return fail({errc::unauthenticated, "unauthenticated", "this needs a key: send \"Authorization: Bearer KEY\"", {}, {}});
+  if (!server_.auth.cached(key)) { // keys that were seen to be right are not held up by others from the same address
+    if (const auto wait = server_.wrong_keys.begin(from_, std::chrono::steady_clock::now())) {
+      server_.counters->refused.fetch_add(1, std::memory_order_relaxed);
+      close_after_ = true;
+      return fail({errc::resource_exhausted, "too_many_wrong_keys", "api.wrong_keys_per_minute wrong keys came from this address within a minute; wait, or use a key that is valid", {}, *wait});
+    }
+    looked_up_ = true;
+  }
   state_ = state::checking;
   deadline_ = never; // the store has its own
   server_.gate.authenticate(std::string(key), [self = shared_from_this(), home = server_.home](result<security::caller> who) {
@@ -132,9 +140,17 @@ void session::on_head() {
 
 void session::on_caller(result<security::caller> who) {
   if (state_ == state::closed) return;
+  if (std::exchange(looked_up_, false) && (who || who.error().code != errc::unauthenticated)) server_.wrong_keys.right(from_);
   if (!who) {
     known_.reset();
     return fail(who.error());
+  }
+  has_tenant_ = server_.belongs_to(*this, who->context.tenant());
+  if (!has_tenant_) {
+    server_.counters->refused.fetch_add(1, std::memory_order_relaxed);
+    close_after_ = true;
+    return fail({errc::resource_exhausted, "too_many_tenant_connections",
+                 "the tenant has as many connections as api.connections_per_tenant allows; close some, or use those that are open", {}, std::chrono::seconds(1)});
   }
   if (!known_ || state_ == state::checking) {
     known_generation_ = server_.auth.generation();

@@ -76,7 +76,8 @@ template <class Resource> void get_one(const collaborators& with, const call& c,
   with.hive.read(c.context.tenant(), [&hive = with.hive, c, kind, name = std::move(name), done = std::move(done)](store_reader& store) {
     auto row = store.find(c.context, kind, name);
     if (!row) return done(std::move(row).error());
-    hive.statuses(c.context, {row->id}, [row = std::move(*row), done](std::unordered_map<entity_id, nlohmann::json> live) {
+    std::vector<actors::status_subject> subject{{row->id, row->supervisor}};
+    hive.statuses(c.context, std::move(subject), [row = std::move(*row), done](std::unordered_map<entity_id, nlohmann::json> live) {
       auto out = resource_from<Resource>(row);
       fill(*out.mutable_status(), live_status_of(live, row.id, row.kind));
       done(std::move(out));
@@ -93,9 +94,9 @@ void list_page(const collaborators& with, const call& c, entity_kind kind, std::
     if (!rows) return done(std::move(rows).error());
     const bool more = rows->size() > size;
     if (more) rows->resize(size);
-    std::vector<entity_id> ids;
-    for (const auto& row : *rows) ids.push_back(row.id);
-    hive.statuses(c.context, std::move(ids), [rows = std::move(*rows), more, member, done](std::unordered_map<entity_id, nlohmann::json> live) {
+    std::vector<actors::status_subject> subjects;
+    for (const auto& row : *rows) subjects.push_back({row.id, row.supervisor});
+    hive.statuses(c.context, std::move(subjects), [rows = std::move(*rows), more, member, done](std::unordered_map<entity_id, nlohmann::json> live) {
       Response out;
       for (const auto& row : rows) {
         auto* added = (out.*member)();

@@ -46,6 +46,7 @@ v1::Task task_from(stored_task&& stored, bool whole) {
   if (!report.status.error.reason.empty()) {
     task.mutable_error()->set_reason(std::move(report.status.error.reason));
     task.mutable_error()->set_message(std::move(report.status.error.message));
+    task.mutable_error()->set_field(std::move(report.status.error.field));
   }
   if (report.progress) {
     task.mutable_progress()->set_done(report.progress->done);

@@ -102,9 +102,9 @@ void swarm_service::tree(const call& c, v1::GetTreeRequest& request, reply<v1::T
     if (!complete) return done(std::move(complete).error());
     auto agents = read_all(store, c.context, entity_kind::agent, room, rows);
     if (!agents) return done(std::move(agents).error());
-    std::vector<entity_id> ids{{c.context.tenant(), actors::root_supervisor_serial}};
-    for (const auto& row : rows) ids.push_back(row.id);
-    hive.statuses(c.context, std::move(ids),
+    std::vector<actors::status_subject> subjects{{entity_id{c.context.tenant(), actors::root_supervisor_serial}, {}}};
+    for (const auto& row : rows) subjects.push_back({row.id, row.supervisor});
+    hive.statuses(c.context, std::move(subjects),
                   [c, tenant, rows = std::move(rows), whole = *complete && *agents, done](std::unordered_map<entity_id, nlohmann::json> live) {
                     done(tree_builder(c.context, rows, live).build(tenant, whole));
                   });
@@ -112,16 +112,18 @@ void swarm_service::tree(const call& c, v1::GetTreeRequest& request, reply<v1::T
 }
 
 void swarm_service::explain(const call& c, v1::ExplainRequest& request, reply<v1::ExplainResponse> done) {
-  const auto kind = kind_from(request.kind());
-  if (!kind) return done(invalid("kind", "kind must be one of: tenant, agent, supervisor, queue, context"));
-  // The tenant's entity has no name of its own in its directory.
-  actors::destination of{*kind, *kind == entity_kind::tenant ? std::string{} : request.name()};
-  with_.hive.explain(c.context, std::move(of), [done = std::move(done)](result<actors::explanation> said) {
+  auto answer = [done = std::move(done)](result<actors::explanation> said) {
     if (!said) return done(std::move(said).error());
     v1::ExplainResponse out;
     out.set_explanation(said->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     done(std::move(out));
-  });
+  };
+  if (request.kind() == "task") return with_.hive.explain_task(c.context, request.name(), std::move(answer));
+  const auto kind = kind_from(request.kind());
+  if (!kind) return answer(invalid("kind", "kind must be one of: tenant, agent, supervisor, queue, task, context"));
+  // The tenant's entity has no name of its own in its directory.
+  actors::destination of{*kind, *kind == entity_kind::tenant ? std::string{} : request.name()};
+  with_.hive.explain(c.context, std::move(of), std::move(answer));
 }
 
 } // namespace hive::api
