@@ -21,8 +21,14 @@ std::vector<std::string> words(std::string_view text) {
 
 using list = std::vector<std::string>;
 
-TEST(TokenizerTest, FoldsCaseAccentsAndPlurals) {
-  EXPECT_EQ(words("The NODES, their queries: process status indexes!"), (list{"the", "node", "their", "query", "process", "status", "index"}));
+std::uint64_t term(std::string_view word) {
+  tokenizer t(word);
+  token w;
+  return t.next(w) ? w.term : 0;
+}
+
+TEST(TokenizerTest, FoldsCaseAndAccents) {
+  EXPECT_EQ(words("The NODES, their query!"), (list{"the", "nodes", "their", "query"}));
   EXPECT_EQ(words("Ärger über Émile's naïve Straße Łódź"), (list{"arger", "uber", "emile", "s", "naive", "strase", "lodz"}));
   EXPECT_EQ(words("e\xCC\x81t\xC3\xA9"), (list{"ete"})); // the accent on its own, and as one character
   EXPECT_EQ(words("snake_case x2 3.14 a-b"), (list{"snake", "case", "x2", "3", "14", "a", "b"}));
@@ -30,6 +36,18 @@ TEST(TokenizerTest, FoldsCaseAccentsAndPlurals) {
   EXPECT_EQ(words("東京 tower カナ"), (list{"東", "京", "tower", "カ", "ナ"}));
   EXPECT_EQ(words("“quoted” — dash… €5 😀 x"), (list{"quoted", "dash", "5", "x"}));
   EXPECT_EQ(words(""), list{});
+}
+
+TEST(TokenizerTest, WordsOfOneStemAreOneTerm) {
+  EXPECT_EQ(term("Nodes"), term("node"));
+  EXPECT_EQ(term("queries"), term("query"));
+  EXPECT_EQ(term("configuring"), term("Configured"));
+  EXPECT_NE(term("node"), term("mode"));
+  EXPECT_NE(term("москва"), term("москве")) << "only English is stemmed";
+  // The thread's memory of words is bounded and starts anew: the answers stay.
+  const auto before = term("configuring");
+  for (int i = 0; i < 70'000; ++i) term("word" + std::to_string(i));
+  EXPECT_EQ(term("configuring"), before);
 }
 
 TEST(TokenizerTest, AnyBytesAreSafeAndOffsetsAreInside) {

@@ -2,6 +2,9 @@
 
 #include "config/base/payload.hpp"
 
+#include <absl/container/flat_hash_map.h>
+#include <libstemmer.h>
+
 #include <algorithm>
 #include <array>
 
@@ -90,20 +93,36 @@ std::uint32_t fold(std::uint32_t c) noexcept {
   return c;
 }
 
-/// English plurals (after Harman's S stemmer): "queries" query, "indexes" index, "nodes" node; mild enough for other languages
-/// and for names. @returns the new length.
-std::size_t singular(char* word, std::size_t n) noexcept {
-  if (n < 4 || word[n - 1] != 's') return n;
-  const char before = word[n - 2];
-  const char third = word[n - 3];
-  if (before == 'u' || before == 's' || before == 'i') return n; // status, process, analysis
-  if (before != 'e') return n - 1;
-  if (third == 'i' && n > 4) {
-    word[n - 3] = 'y';
-    return n - 2;
+/// Porter's stemmer, from the Snowball library. It takes some 200 ns a word, so each thread remembers words that it has seen.
+class stemmer {
+public:
+  stemmer() : porter_(sb_stemmer_new("porter", "UTF_8")) {}
+  stemmer(const stemmer&) = delete;
+  stemmer& operator=(const stemmer&) = delete;
+  ~stemmer() { sb_stemmer_delete(porter_); }
+
+  /// @returns the hash of the word's stem.
+  std::uint64_t term(std::string_view word) {
+    const std::uint64_t whole = hash_of(word);
+    if (!porter_) return whole;
+    if (known_.size() >= known_max) known_.clear();
+    const auto [at, fresh] = known_.try_emplace(whole, whole);
+    if (fresh) {
+      const auto* stem = sb_stemmer_stem(porter_, reinterpret_cast<const sb_symbol*>(word.data()), static_cast<int>(word.size()));
+      if (stem) at->second = hash_of({reinterpret_cast<const char*>(stem), static_cast<std::size_t>(sb_stemmer_length(porter_))});
+    }
+    return at->second;
   }
-  if (third == 'x' || (third == 's' && word[n - 4] == 's') || (third == 'h' && word[n - 4] == 's')) return n - 2;
-  return n - 1;
+
+private:
+  static constexpr std::size_t known_max = 32'768;
+  sb_stemmer* porter_;
+  absl::flat_hash_map<std::uint64_t, std::uint64_t> known_;
+};
+
+stemmer& my_stemmer() {
+  static thread_local stemmer one;
+  return one;
 }
 
 } // namespace
@@ -151,9 +170,8 @@ bool tokenizer::next(token& out) noexcept {
     at_ += now.length;
   }
   if (length == 0) return false;
-  if (ascii) length = singular(word_, length);
   out.folded = {word_, length};
-  out.term = hash_of(out.folded);
+  out.term = ascii ? my_stemmer().term(out.folded) : hash_of(out.folded);
   out.begin = static_cast<std::uint32_t>(begin);
   out.end = static_cast<std::uint32_t>(at_);
   return true;

@@ -12,14 +12,14 @@ namespace hive::vector {
 
 /// Where a word stands and what it counts as.
 struct token {
-  std::uint64_t term = 0;    ///< XXH3-64 of `folded`: equal for "Nodes" and "node".
+  std::uint64_t term = 0;    ///< XXH3-64 of the stem of `folded`: equal for "Configured" and "configures".
   std::uint32_t begin = 0;   ///< Bytes [begin, end) of the text.
   std::uint32_t end = 0;
-  std::string_view folded;   ///< Lower case, without accents, English plurals removed. Valid until the next token.
+  std::string_view folded;   ///< Lower case, without accents. Valid until the next token.
 };
 
 /// Reads the words of a text one by one. Words are runs of letters and digits; each Chinese, Japanese or Korean ideograph or
-/// kana is a word of its own. Case and Latin accents are folded. Any bytes are safe: what is not UTF-8 separates words. There is no
+/// kana is a word of its own. Case and Latin accents are folded; words of ASCII letters are stemmed by Porter's rules for English. Any bytes are safe: what is not UTF-8 separates words. There is no
 /// query language, so nothing in a text can be taken for one.
 class tokenizer {
 public:
