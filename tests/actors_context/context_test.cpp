@@ -71,16 +71,16 @@ TEST_F(ContextTest, WhatIsPutIsFoundWhenThePutIsAnswered) {
 
 TEST_F(ContextTest, WhatIsNotOnDiskIsNotFound) {
   auto kit = make();
-  ASSERT_TRUE(kit->put_items("notes", {text_item("a", "apple")}));
+  ASSERT_TRUE(kit->put_items("notes", json::array({text_item("a", "apple")})));
   bool refuse = true;
   kit->refuse_commits([&]() -> std::optional<error> {
     if (!refuse) return std::nullopt;
     return error{errc::unavailable, "no_space", "the disk is full"};
   });
-  EXPECT_FALSE(kit->put_items("notes", {text_item("b", "banana")}));
+  EXPECT_FALSE(kit->put_items("notes", json::array({text_item("b", "banana")})));
   refuse = false;
   EXPECT_EQ(ids_in(*kit->search("notes", {{"text", "banana apple"}})), std::set<std::string>{"a"});
-  ASSERT_TRUE(kit->put_items("notes", {text_item("b", "banana again")})) << "and the collection goes on";
+  ASSERT_TRUE(kit->put_items("notes", json::array({text_item("b", "banana again")}))) << "and the collection goes on";
   EXPECT_EQ(ids_in(*kit->search("notes", {{"text", "banana apple"}})), (std::set<std::string>{"a", "b"}));
   EXPECT_EQ(kit->search("notes", {{"text", "banana"}, {"mode", "lexical"}})->at("hits").size(), 1U)
       << "the first one left nothing";
@@ -112,7 +112,7 @@ TEST_F(ContextTest, ABatchIsAllOrNothingAndNamesTheItemAtFault) {
     EXPECT_TRUE(put.error().field.starts_with(field)) << item << " " << put.error().field;
     EXPECT_EQ(kit->collection("notes")->view->size(), 0U) << "nothing of it is there";
   }
-  ASSERT_TRUE(kit->put_items("notes", {text_item("good", "good")}));
+  ASSERT_TRUE(kit->put_items("notes", json::array({text_item("good", "good")})));
   EXPECT_EQ(kit->collection("notes")->view->size(), 1U);
 }
 
@@ -138,7 +138,7 @@ TEST_F(ContextTest, TheSameFactsFromManyWritersAreThereOnce) {
 
 TEST_F(ContextTest, VersionsAreComparedAndSupersededItemsEnd) {
   auto kit = make();
-  ASSERT_TRUE(kit->put_items("notes", {text_item("a", "the sky is green")}));
+  ASSERT_TRUE(kit->put_items("notes", json::array({text_item("a", "the sky is green")})));
   ASSERT_TRUE(kit->put_items("notes", {{{"id", "a"}, {"text", "the sky is blue"}, {"expected_version", 1}}}));
   const auto late = kit->put_items("notes", {{{"id", "a"}, {"text", "the sky is red"}, {"expected_version", 1}}});
   ASSERT_FALSE(late);
@@ -242,7 +242,7 @@ TEST_F(ContextTest, AgentsRememberSearchAndPackInSteps) {
 TEST_F(ContextTest, AReplayedTurnSeesTheHitsThatItSawFirst) {
   const auto scenario = [](testkit& kit) {
     for (int attempt = 0; attempt < 20; ++attempt)
-      if (kit.put_items("notes", {text_item("a", "alpha")}, "first")) break;
+      if (kit.put_items("notes", json::array({text_item("a", "alpha")}), "first")) break;
     const auto seen = kit.ask_until_answered("ann", "search", {{"text", "alpha"}}, "look");
     ASSERT_TRUE(seen) << to_string(seen.error());
     EXPECT_EQ(seen->at("hits").size(), 1U);
@@ -274,7 +274,7 @@ TEST_F(ContextTest, AnIdleCollectionStaysWhileItIsSearched) {
   config::settings settings;
   settings.passivation.idle = std::chrono::milliseconds{1000};
   auto kit = make(settings);
-  ASSERT_TRUE(kit->put_items("notes", {text_item("a", "alpha")}));
+  ASSERT_TRUE(kit->put_items("notes", json::array({text_item("a", "alpha")})));
   const auto id = kit->reader().find(kit->context(), entity_kind::context, "notes")->id;
   for (int i = 0; i < 20; ++i) {
     ASSERT_TRUE(kit->views().find(id)) << "searched a moment ago, at step " << i;
@@ -309,12 +309,12 @@ TEST_F(ContextTest, WhatACollectionMeasuresWithIsFixed) {
 
 TEST_F(ContextTest, ADeletedCollectionIsGoneAndItsSuccessorIsEmpty) {
   auto kit = make();
-  ASSERT_TRUE(kit->put_items("notes", {text_item("a", "alpha")}));
+  ASSERT_TRUE(kit->put_items("notes", json::array({text_item("a", "alpha")})));
   ASSERT_TRUE(kit->search("notes", {{"text", "alpha"}}));
   ASSERT_TRUE(kit->admin("directory.delete", {{"kind", "context"}, {"name", "notes"}}));
   kit->settle();
   EXPECT_EQ(kit->search("notes", {{"text", "alpha"}}).error().code, errc::not_found);
-  EXPECT_EQ(kit->put_items("notes", {text_item("a", "alpha")}).error().code, errc::not_found);
+  EXPECT_EQ(kit->put_items("notes", json::array({text_item("a", "alpha")})).error().code, errc::not_found);
   EXPECT_EQ(kit->views().count(), 0U);
   kit->add_collection("notes", {{"dimension", 64}});
   EXPECT_EQ(kit->collection("notes")->view->size(), 0U);
