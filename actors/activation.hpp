@@ -92,6 +92,8 @@ struct suspect_message {
 /// not committed.
 struct entity_memory {
   virtual ~entity_memory() = default;
+  /// Whether anybody used it since this was last asked, by another way than a turn.
+  virtual bool used() { return false; }
 };
 
 /// The idempotency keys that an entity has answered, in order of time.

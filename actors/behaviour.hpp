@@ -205,6 +205,14 @@ public:
   /// cancelled with it; it ends at the step's deadline, unless it has one of its own.
   step_wait task(json what, step_options options = {});
   sleep_wait sleep(std::chrono::milliseconds duration);
+  /// Stores items in a collection of the tenant (context/items.hpp says what an item is): a durable ask. They are
+  /// believed as an agent's and come from this agent, unless they say less, or another source. Gives {"results","position"}.
+  /// Throws `bad_message` for items that are none.
+  step_wait remember(std::string_view collection, const json& items, step_options options = {});
+  /// Searches a collection (context/query.hpp). What it gave is kept with the step: a replay sees the same hits.
+  step_wait search(std::string_view collection, const json& query, step_options options = {});
+  /// The best context within `query["tokens"]` tokens.
+  step_wait pack(std::string_view collection, const json& query, step_options options = {});
   /// Runs a registered executor off the shard: "process", "file.read" ... At least once: after a crash in the middle it
   /// runs again with the same step key.
   step_wait run(std::string_view executor, payload arguments, step_options options = {});

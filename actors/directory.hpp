@@ -7,7 +7,7 @@
 ///
 /// | type               | body                                                        | answer |
 /// |--------------------|-------------------------------------------------------------|--------|
-/// | `directory.apply`  | `{"agents":[{"name","spec"}],"supervisors":[{"name","spec"}]}` | `{"created":n,"updated":n,"unchanged":n,"entities":[{"kind","name","revision","change"}]}` |
+/// | `directory.apply`  | `{"agents":[{"name","spec"}],"supervisors":[{"name","spec"}],"collections":[{"name","spec"}]}` | `{"created":n,"updated":n,"unchanged":n,"entities":[{"kind","name","revision","change"}]}` |
 /// | `directory.delete` | `{"kind":"agent","name":"x"}`                               | `{"deleted":true}`; `not_found` |
 /// | `entity.stop`, `entity.start`, `entity.restart` | `{"kind","name","reset"?}`; `reset` with `restart` of an agent | `{"kind","name","revision","change":"stopping"}` ...; `not_found` |
 /// | `key.create`       | `{"id","secret_hash","role","label"}`                       | `{"id"}` |
@@ -34,6 +34,14 @@
 /// | `queue.control` | `{"agent"?,"paused"?,"concurrency"?}`                            | what is set |
 /// | `schedule.put`  | `{"name","spec"}` (scheduling/schedule.hpp)                      | the schedule's row |
 /// | `schedule.delete` | `{"name"}`                                                     | `{"deleted":true}` |
+///
+/// A **collection** is the context entity that the directory names (`destination{entity_kind::context, "notes"}`):
+///
+/// | type            | body                                                             | answer |
+/// |-----------------|------------------------------------------------------------------|--------|
+/// | `items.put`     | binary (context/items.hpp): all items, or none                   | `{"results":[{"id","status","version"}],"position"}` |
+/// | `items.delete`  | `{"ids":[...]}`                                                  | `{"deleted":n,"position"}` |
+/// | `context.open`  | `null`: loads it, so that searches find its view                 | `{"items":n}` |
 ///
 /// How a task is kept: scheduling/task_rows.hpp (read it with `read_task`, list with `list_tasks`). A schedule is the JSON row
 /// "schedule/NAME". Each change of a task is an event `task.<state>` or `task.progress` with `{"id","agent","state",...}`.

@@ -46,7 +46,7 @@ result<loaded_entity> entity_loader::load(persistence::store_reader& reader, ent
     spec.significant = parsed->significant;
     spec.shutdown = parsed->shutdown;
     spec.group = std::move(*parsed);
-  }
+  } else if (dir->kind == entity_kind::context) spec.config = json::parse(dir->spec);
   // Only running entities activate, and below a supervisor that is stopped or quarantined nothing runs.
   known_downs known;
   auto above = down_above(reader, who, dir->supervisor, known);

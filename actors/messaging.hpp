@@ -5,6 +5,7 @@
 #pragma once
 
 #include "actors/behaviour.hpp"
+#include "actors/context/context_views.hpp"
 #include "actors/specs.hpp"
 #include "config/settings.hpp"
 #include "persistence/turn_store.hpp"
@@ -77,6 +78,8 @@ struct gauges {
   std::uint64_t waiting_turns = 0;
   std::uint64_t outbox = 0;
   std::uint64_t timers = 0;
+  std::uint64_t collections = 0;          ///< In memory,
+  std::uint64_t collection_bytes = 0;     ///< and what they take.
 };
 
 /// One tenant's hot counters, summed over the workers.
@@ -107,6 +110,10 @@ public:
 
   /// Runs `read` on a reader thread with a reader of committed rows.
   virtual void read(tenant_id for_whom, std::function<void(persistence::store_reader&)> read) = 0;
+
+  /// Runs `use` on a search thread of the tenant with what is on disk of the collection, which is loaded first when it is
+  /// cold. What was acknowledged before this call is in it. Errors: `not_found`; `resource_exhausted` when too many wait.
+  virtual void collection(tenant_context who, std::string name, std::function<void(result<published_view>)> use) = 0;
 
   /// Live facts about one entity; `done` on any thread. `not_found` as usual.
   virtual void explain(tenant_context who, destination of, std::function<void(result<explanation>)> done) = 0;

@@ -1,5 +1,6 @@
 #include "actors/node_host.hpp"
 
+#include "actors/context/query_executor.hpp"
 #include "actors/generated_key.hpp"
 #include "actors/stored_status.hpp"
 #include "actors/system/queue_explain.hpp"
@@ -35,8 +36,13 @@ std::unique_ptr<reply_sink> on_reply(std::function<void(result<ask_answer>)> don
 
 node_host::node_host(node_host_parts parts)
   : parts_(std::move(parts)), names_(names_kept), loader_(parts_.behaviours, names_), shard_count_(parts_.store.shard_count()),
-    number_(++hosts_made), gate_({parts_.settings.node.asks_under_way, parts_.settings.node.asks_waiting}), chance_(parts_.seed) {
+    number_(++hosts_made), gate_({parts_.settings.node.asks_under_way, parts_.settings.node.asks_waiting}), chance_(parts_.seed),
+    views_(parts_.settings.context.memory_bytes,
+           [this](entity_id id) { post(id, std::make_unique<call_op>([id](shard_core& shard) { shard.unload(id); })); }),
+    settler_(views_) {
   add_system_behaviours(parts_.behaviours, parts_.behaviours, parts_.settings);
+  add_query_executors(parts_.executors, parts_.settings, parts_.clock,
+                      [this](const executor::call& c, const std::string& name) { return open_now(c, name); });
 }
 
 node_host::~node_host() {
@@ -47,6 +53,7 @@ node_host::~node_host() {
   }
   watch_.reset();
   if (executor_threads_) executor_threads_->stop();
+  if (search_threads_) search_threads_->stop();
   if (readers_) readers_->stop();
   if (shards_) shards_->stop();
   commit_.reset(); // writes what was submitted, and answers its askers
@@ -81,6 +88,7 @@ result<void> node_host::start() {
     return std::move(*r);
   });
   executor_threads_ = std::make_unique<worker_pool<int>>(s.node.executor_threads, [] { return 0; });
+  search_threads_ = std::make_unique<worker_pool<int>>(s.context.search_threads, [] { return 0; });
 
   if (auto opened = open_recorder(); !opened) return opened;
   std::vector<std::unique_ptr<shard_core>> cores;
@@ -175,7 +183,9 @@ void node_host::ask(tenant_context who, ask_request request, std::unique_ptr<rep
   const auto refuse = [&](error e) { ticket->fail(std::move(e)); };
   if (auto why = not_ready()) return refuse(std::move(*why));
   if (key.size() > 256) return refuse(invalid("idempotency_key", "an idempotency key has at most 256 bytes"));
-  if (request.body.bytes.size() > s.entity.payload_bytes)
+  if (request.to.kind == entity_kind::context && request.body.bytes.size() > s.context.batch_bytes)
+    return refuse(invalid("items", "the batch is larger than context.batch_bytes (" + std::to_string(s.context.batch_bytes) + "): send fewer items at a time"));
+  if (request.to.kind != entity_kind::context && request.body.bytes.size() > s.entity.payload_bytes)
     return refuse(invalid("payload", "the payload is larger than entity.payload_bytes (" + std::to_string(s.entity.payload_bytes) + ")"));
   if (request.type.empty() || request.type.size() > 128) return refuse(invalid("type", "type is required, at most 128 bytes"));
   deadlines_->watch(ticket.get());
@@ -608,6 +618,8 @@ struct gauges node_host::read_gauges() const {
   g.waiting_turns = at(gauges_.waiting);
   g.outbox = at(gauges_.outbox);
   g.timers = at(gauges_.timers);
+  g.collections = views_.count();
+  g.collection_bytes = views_.bytes();
   return g;
 }
 

@@ -42,6 +42,7 @@ public:
   void ask(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink) override;
   void tell(tenant_context who, destination to, std::string type, payload body, trace_context trace, std::function<void(result<void>)> done) override;
   void read(tenant_id for_whom, std::function<void(persistence::store_reader&)> read) override;
+  void collection(tenant_context who, std::string name, std::function<void(result<published_view>)> use) override;
   void explain(tenant_context who, destination of, std::function<void(result<explanation>)> done) override;
   void explain_task(tenant_context who, std::string id, std::function<void(result<explanation>)> done) override;
   void statuses(tenant_context who, std::vector<status_subject> of,
@@ -77,12 +78,17 @@ private:
   node_gauges& gauges() noexcept override { return gauges_; }
   std::uint64_t new_seed() noexcept override;
   turn_recorder* recorder() noexcept override { return recorder_.get(); }
+  context_views& views() noexcept override { return views_; }
 
   // -- commit_listener
   void settled(std::vector<persistence::settlement>&& batch) override;
   void availability(const error* why) override;
 
   void explain_entity(tenant_context who, entity_id id, std::string address, std::function<void(json)> done);
+  // collections.cpp
+  void look_into(tenant_context who, std::string name, std::function<void(result<published_view>)> use, unsigned tries);
+  void search_on(tenant_id tenant, published_view view, std::function<void(result<published_view>)> use);
+  result<published_view> open_now(const executor::call& c, const std::string& name);
   void accept(tenant_context who, ask_request&& request, ticket_ref ticket, entity_id to, std::string key, bool generated);
   void let_in(std::unique_ptr<envelope> e);
   void left(tenant_id tenant) noexcept override;
@@ -134,6 +140,8 @@ private:
   std::atomic<std::uint64_t> next_watcher_{1};
   std::atomic<std::size_t> feed_count_{0};
 
+  context_views views_;
+  std::atomic<std::uint32_t> searches_waiting_{0};
   settler settler_; // commit thread only
 
   // Destroyed from the bottom up. The shards are stopped first and freed last but one: the commit thread still posts.
@@ -142,6 +150,7 @@ private:
   std::unique_ptr<deadline_wheel> deadlines_;
   std::unique_ptr<worker_pool<std::unique_ptr<persistence::store_reader>>> readers_;
   std::unique_ptr<worker_pool<int>> executor_threads_;
+  std::unique_ptr<worker_pool<int>> search_threads_;
   std::unique_ptr<shard_actors> shards_;
   std::unique_ptr<persistence::commit_thread> commit_;
 };

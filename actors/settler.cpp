@@ -15,6 +15,7 @@ std::unique_ptr<actor_record> settler::settle(persistence::settlement& s) {
     failed_[record->entity] = record->generation;
     return record;
   }
+  if (record->view) views_.advance(record->entity, std::exchange(record->view, nullptr), record->base + 1);
   if (record->message && record->message->ticket) {
     auto& ticket = *record->message->ticket.get();
     if (record->failure) ticket.fail(error(*record->failure));

@@ -190,8 +190,9 @@ bool shard_core::runnable(const activation& a) const noexcept {
   case activity::paused: return a.box.has(lane::system);
   case activity::idle: {
     if (a.stopping) return a.box.has(lane::system);
-    // A queue serves a whole tenant: with one entity's allowance, each commit would hold 64 of its turns and no more.
-    const std::uint32_t times = a.id.serial() == default_queue_serial ? 32 : 1;
+    // A queue serves a whole tenant: with one entity's allowance, each commit would hold 64 of its turns and no more. One
+    // batch of items is about the allowance in bytes.
+    const std::uint32_t times = a.id.serial() == default_queue_serial ? 32 : a.spec && a.spec->kind == entity_kind::context ? 8 : 1;
     return !a.box.empty() && a.run_ahead < limits_.run_ahead_turns * times && a.run_ahead_bytes < limits_.run_ahead_bytes * times;
   }
   }
@@ -403,6 +404,10 @@ void shard_core::passivate_idle() {
   std::size_t looked = 0;
   for (activation* a = oldest_; a != nullptr && looked < 4096; ++looked) {
     activation* next = a->newer;
+    if (a->more && a->more->memory && a->more->memory->used()) { // searched: not by a turn
+      a->used = true;
+      a->last_used = now;
+    }
     if (std::exchange(a->used, false)) {
       make_newest(*a);
       if (next == nullptr) next = a; // it was the only one, or the last: now look at it
@@ -410,15 +415,21 @@ void shard_core::passivate_idle() {
       continue;
     }
     if (now - a->last_used < idle && entities_.size() <= most && bytes_ <= most_bytes) break;
-    if (may_passivate(*a)) {
-      unlink(*a);
-      bytes_ -= std::min(bytes_, static_cast<std::uint64_t>(a->bytes()));
-      services_.gauges().activations.fetch_sub(1, std::memory_order_relaxed);
-      if (a->restarts != 0 || (a->more && !a->more->last_error.empty())) keep_facts(*a);
-      entities_.erase(a->id);
-    }
+    if (may_passivate(*a)) passivate(*a);
     a = next;
   }
+}
+
+void shard_core::passivate(activation& a) {
+  unlink(a);
+  bytes_ -= std::min(bytes_, static_cast<std::uint64_t>(a.bytes()));
+  services_.gauges().activations.fetch_sub(1, std::memory_order_relaxed);
+  if (a.restarts != 0 || (a.more && !a.more->last_error.empty())) keep_facts(a);
+  entities_.erase(a.id);
+}
+
+void shard_core::unload(entity_id id) {
+  if (auto* a = find(id); a && may_passivate(*a)) passivate(*a);
 }
 
 void shard_core::tick(steady_time now) {

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "actors/activation.hpp"
+#include "actors/context/context_views.hpp"
 #include "actors/directory.hpp"
 #include "actors/fair_queue.hpp"
 #include "actors/generated_key.hpp"
@@ -184,6 +185,8 @@ public:
   virtual std::uint64_t new_seed() noexcept = 0;
   /// Null: what runs is not recorded.
   virtual turn_recorder* recorder() noexcept { return nullptr; }
+  /// What searches of this node read.
+  virtual context_views& views() noexcept = 0;
   revoked_lives& revoked() noexcept { return revoked_; }
 
 private:
@@ -207,6 +210,9 @@ public:
   void recover(persistence::waiting_entity&& waiting);
   /// An undelivered message found in the store at start.
   void recover(persistence::outbox_row&& row);
+
+  /// Unloads an idle entity now: its memory is wanted elsewhere.
+  void unload(entity_id id);
 
   /// There are so many timers in the store.
   void load_timers(std::uint64_t count);
@@ -258,6 +264,7 @@ private:
   void keep_facts(const activation& a);
   void take_facts(activation& a);
   void passivate_idle();
+  void passivate(activation& a);
   void refuse(std::unique_ptr<envelope> e, error why);
 
   // shard_keys.cpp

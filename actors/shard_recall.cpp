@@ -76,10 +76,12 @@ void shard_core::forward_recall(activation& a, turn_host& host) {
   const auto k = static_cast<std::uint32_t>(host.waiting_step);
   const auto& s = host.steps[k];
   if (!host.accepted) return end_recalled(a); // never sent
-  const std::string name = s.target.substr(0, s.target.find('\n'));
-  const auto target = services_.known(host.in->who, entity_kind::agent, name);
+  std::string name = s.target.substr(0, s.target.find('\n'));
+  const auto kind = name.starts_with("context/") ? entity_kind::context : entity_kind::agent;
+  if (kind == entity_kind::context) name.erase(0, 8);
+  const auto target = services_.known(host.in->who, kind, name);
   if (!target) { // after a start, names have to be looked up again
-    services_.resolve(host.in->who, entity_kind::agent, name, [this, id = a.id, number = host.number, g = a.generation](result<entity_id> found) {
+    services_.resolve(host.in->who, kind, name, [this, id = a.id, number = host.number, g = a.generation](result<entity_id> found) {
       services_.post(id, std::make_unique<call_op>([id, number, g, gone = !found && found.error().code == errc::not_found](shard_core& shard) {
         activation* back = shard.find(id);
         if (!back || back->generation != g || !back->more || !back->more->turn || back->more->turn->number != number) return;

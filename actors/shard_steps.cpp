@@ -13,6 +13,13 @@ std::pair<std::string_view, std::string_view> split_target(const step_state& s) 
   return {std::string_view(s.target).substr(0, line), std::string_view(s.target).substr(line + 1)};
 }
 
+/// "NAME" is an agent, "context/NAME" a collection: no agent's name has a slash.
+std::pair<entity_kind, std::string_view> addressed(std::string_view target) {
+  constexpr std::string_view collection = "context/";
+  if (target.starts_with(collection)) return {entity_kind::context, target.substr(collection.size())};
+  return {entity_kind::agent, target};
+}
+
 } // namespace
 
 std::string encode_intent(const step_state& s) {
@@ -92,9 +99,10 @@ void shard_core::begin_step(activation& a, turn_host& host) {
   entity_id target{};
   if (s.what == step_state::kind::ask) {
     const auto [agent, type] = split_target(s);
-    if (const auto id = services_.known(host.in->who, entity_kind::agent, agent)) target = *id;
+    const auto [kind, name] = addressed(agent);
+    if (const auto id = services_.known(host.in->who, kind, name)) target = *id;
     else {
-      services_.resolve(host.in->who, entity_kind::agent, std::string(agent), [this, id = a.id, number, k, g = a.generation](result<entity_id> found) {
+      services_.resolve(host.in->who, kind, std::string(name), [this, id = a.id, number, k, g = a.generation](result<entity_id> found) {
         auto shared = std::make_shared<result<entity_id>>(std::move(found));
         services_.post(id, std::make_unique<call_op>([id, number, k, g, shared](shard_core& shard) {
           activation* back = shard.find(id);

@@ -54,6 +54,7 @@ void shard_core::system_message(activation& a, std::unique_ptr<envelope> e) {
     return_awaiting(a); // to hear that it is gone
     abandon_turn(a, *r, {errc::not_found, "deleted", "the entity was deleted while the ask waited"}, "receiver_deleted");
     a.more->supervises.reset();
+    a.more->memory.reset();
     a.generation += 1;
     a.doing = activity::idle;
     // Its name is not in the directory any more: the order says it.

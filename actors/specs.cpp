@@ -119,6 +119,20 @@ json to_json(const supervisor_spec& spec) {
   return j;
 }
 
+json to_json(const collection_spec& spec) {
+  return {{"dimension", spec.dimension}, {"metric", spec.metric}, {"embedder", spec.embedder}};
+}
+
+result<collection_spec> collection_spec_from(const json& value) {
+  collection_spec s;
+  object_reader in(value);
+  in.number("dimension", s.dimension, 8, 4096);
+  in.choice<std::string>("metric", s.metric, {{"cosine", "cosine"}, {"inner_product", "inner_product"}, {"l2", "l2"}});
+  in.choice<std::string>("embedder", s.embedder, {{"hashing-1", "hashing-1"}, {"none", "none"}});
+  if (auto problem = in.finish()) return *problem;
+  return s;
+}
+
 result<agent_spec> agent_spec_from(const json& value) {
   agent_spec s;
   object_reader in(value);

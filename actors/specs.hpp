@@ -46,13 +46,25 @@ struct supervisor_spec {
   std::string behaviour;                      ///< Of all its children: required by `simple_one_for_one`, and only there.
 };
 
+/// What a collection measures with and who turns its texts into vectors. Fixed when it is created, for every stored vector
+/// depends on it.
+struct collection_spec {
+  std::uint32_t dimension = 384;              ///< 8..4,096
+  std::string metric = "cosine";              ///< "cosine", "inner_product", "l2"
+  std::string embedder = "hashing-1";         ///< Built in; "none": callers bring vectors.
+  friend bool operator==(const collection_spec&, const collection_spec&) = default;
+};
+
+nlohmann::json to_json(const collection_spec& spec);
+result<collection_spec> collection_spec_from(const nlohmann::json& value);
+
 nlohmann::json to_json(const agent_spec& spec);
 nlohmann::json to_json(const supervisor_spec& spec);
 /// Unknown members, wrong types and values out of bounds are errors naming the member ("restart", "config").
 result<agent_spec> agent_spec_from(const nlohmann::json& value);
 result<supervisor_spec> supervisor_spec_from(const nlohmann::json& value);
 
-/// Names of tenants, agents, supervisors, queues: 1 to 128 of [a-z A-Z 0-9 . _ -], starting with a letter or digit.
+/// Names of tenants, agents, supervisors, queues, collections: 1 to 128 of [a-z A-Z 0-9 . _ -], starting with a letter or digit.
 /// @returns `invalid_argument` for `field` otherwise.
 result<void> check_name(std::string_view name, std::string_view field);
 

@@ -1,3 +1,5 @@
+#include "actors/context/items.hpp"
+#include "actors/context/query_executor.hpp"
 #include "actors/shard_core.hpp"
 #include "persistence/turn_store.hpp"
 
@@ -386,6 +388,20 @@ sleep_wait turn::sleep(std::chrono::milliseconds duration) {
   s.digest.low = static_cast<std::uint64_t>(duration.count());
   s.deadline = duration;
   return sleep_wait{*this, reach_step(*host_, *this, std::move(s)).step};
+}
+
+step_wait turn::remember(std::string_view collection, const json& items, step_options options) {
+  auto read = items_from_json(items, {vector::trust::agent, address()}, "items");
+  if (!read) throw bad_message(read.error().field, read.error().message);
+  return ask("context/" + std::string(collection), "items.put", {encode_items(*read), content_type::binary}, options);
+}
+
+step_wait turn::search(std::string_view collection, const json& query, step_options options) {
+  return run(search_executor, json_payload({{"collection", collection}, {"query", query}}), options);
+}
+
+step_wait turn::pack(std::string_view collection, const json& query, step_options options) {
+  return run(pack_executor, json_payload({{"collection", collection}, {"query", query}}), options);
 }
 
 void turn::park_for_read(std::function<void(persistence::store_reader&)> read) { host_->read = std::move(read); }

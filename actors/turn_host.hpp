@@ -7,6 +7,10 @@
 
 #include <map>
 
+namespace hive::vector {
+class view;
+}
+
 namespace hive::actors {
 
 struct activation;
@@ -25,6 +29,7 @@ struct actor_record final : persistence::turn_record {
   std::vector<std::uint32_t> start_steps;      ///< Steps of the waiting turn to start once their intents are on disk.
   std::int32_t timers_ended = 0;               ///< Of `timers_gone`: those that were there.
   std::uint64_t answered_key = 0;              ///< Key hash that `keyed` settles; repeats wait for it.
+  std::shared_ptr<const vector::view> view;    ///< Of a context: what is searched once this is on disk, before the asker hears.
   bool accepts = false;                        ///< Only the acceptance of a turn that waits; the message stays with it.
 };
 

@@ -141,6 +141,7 @@ const std::vector<entry>& table() {
   using a = api_limits;
   using l = link_settings;
   using c = cluster_settings;
+  using x = context_limits;
   static const std::vector<entry> entries{
     integer("entity.state_bytes", &settings::entity, &e::state_bytes, KiB, 16 * MiB),
     integer("entity.payload_bytes", &settings::entity, &e::payload_bytes, KiB, 64 * MiB),
@@ -197,6 +198,16 @@ const std::vector<entry>& table() {
     integer("api.subscribers", &settings::api, &a::subscribers, 1, 100'000),
     integer("api.manifest_entities", &settings::api, &a::manifest_entities, 1, 1'000'000),
     integer("api.tenant_series", &settings::api, &a::tenant_series, 1, 100'000),
+    integer("context.items", &settings::context, &x::items, 1, 1'000'000),
+    integer("context.batch_items", &settings::context, &x::batch_items, 1, 10'000),
+    integer("context.batch_bytes", &settings::context, &x::batch_bytes, 64 * KiB, 64 * MiB),
+    integer("context.text_bytes", &settings::context, &x::text_bytes, KiB, MiB),
+    integer("context.metadata_bytes", &settings::context, &x::metadata_bytes, KiB, MiB),
+    integer("context.k", &settings::context, &x::k, 1, 10'000),
+    integer("context.pack_tokens", &settings::context, &x::pack_tokens, 100, 10'000'000),
+    integer("context.search_threads", &settings::context, &x::search_threads, 1, 256),
+    integer("context.searches_waiting", &settings::context, &x::searches_waiting, 1, 1'000'000),
+    integer("context.memory_bytes", &settings::context, &x::memory_bytes, MiB, 1024 * GiB),
     integer("supervisor.intensity", &settings::supervisor, &supervisor_defaults::intensity, 0, 1000),
     duration("supervisor.period", &settings::supervisor, &supervisor_defaults::period, 1, day),
     integer("supervisor.root_intensity", &settings::supervisor, &supervisor_defaults::root_intensity, 0, 1'000'000),

@@ -95,6 +95,20 @@ struct task_limits {
   milliseconds breaker_open{1'000};             // 1 ms..1 h: the first time; doubled up to 60 times that
 };
 
+/// Bounds of collections and of searches. Read by `actors` (context).
+struct context_limits {
+  std::uint32_t items = 20'000;                 // 1..1,000,000: in one collection
+  std::uint32_t batch_items = 1000;             // 1..10,000: in one put or delete
+  std::uint64_t batch_bytes = 3 * 1024 * 1024;  // 64 KiB..64 MiB: of one put, vectors included
+  std::uint32_t text_bytes = 64 * 1024;         // 1 KiB..1 MiB: of one item
+  std::uint32_t metadata_bytes = 16 * 1024;     // 1 KiB..1 MiB: keys and values of one item
+  std::uint32_t k = 1000;                       // 1..10,000: hits of one search
+  std::uint32_t pack_tokens = 1'000'000;        // 100..10,000,000: of one pack
+  std::uint32_t search_threads = 2;             // 1..256: threads that search
+  std::uint32_t searches_waiting = 10'000;      // 1..1,000,000: for a thread, of all tenants
+  std::uint64_t memory_bytes = 1024ULL * 1024 * 1024; // 1 MiB..1 TiB: collections in memory; the least used are unloaded beyond it
+};
+
 /// Intensity and period when a supervisor names none.
 struct supervisor_defaults {
   std::uint32_t intensity = 3;                  // 0..1,000: restarts within `period`; one more stops the supervisor
@@ -193,6 +207,7 @@ struct settings {
   retention keep;
   api_limits api;
   task_limits tasks;
+  context_limits context;
   supervisor_defaults supervisor;
   link_settings link;
   cluster_settings cluster;

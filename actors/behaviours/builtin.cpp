@@ -6,6 +6,7 @@
 #include "actors/behaviours/stepper.hpp"
 #include "actors/behaviours/survey/clock.hpp"
 #include "actors/behaviours/survey/coordinator.hpp"
+#include "actors/behaviours/survey/librarian.hpp"
 #include "actors/behaviours/survey/reader.hpp"
 
 namespace hive::actors {
@@ -17,6 +18,7 @@ void add_builtin_behaviours(behaviour_registry& behaviours) {
   behaviours.add("stepper", std::make_unique<stepper>());
   behaviours.add("survey.coordinator", std::make_unique<survey::coordinator>());
   behaviours.add("survey.reader", std::make_unique<survey::reader>());
+  behaviours.add("survey.librarian", std::make_unique<survey::librarian>());
   behaviours.add("survey.clock", std::make_unique<survey::clock>());
 }
 

@@ -1,5 +1,6 @@
 #include "actors/executors/builtin.hpp"
 
+#include "actors/executors/file_chunks.hpp"
 #include "actors/executors/file_survey.hpp"
 #include "actors/executors/file_walk.hpp"
 #include "actors/executors/file_write.hpp"
@@ -14,6 +15,7 @@ void add_builtin_executors(executor_registry& executors, const config::file_acce
   std::vector<std::string> either = files.read_roots;
   either.insert(either.end(), files.write_roots.begin(), files.write_roots.end());
   executors.add("file.walk", std::make_unique<file_walk>(readable, payload_bytes));
+  executors.add("file.chunks", std::make_unique<file_chunks>(readable));
   executors.add("file.survey", std::make_unique<file_survey>(readable));
   executors.add("file.write", std::make_unique<file_write>(writable));
   executors.add("process", std::make_unique<process>(

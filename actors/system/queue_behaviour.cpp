@@ -1,5 +1,6 @@
 #include "actors/system/queue_behaviour.hpp"
 
+#include "actors/context/context_behaviour.hpp"
 #include "actors/directory.hpp"
 #include "actors/system/tenant_behaviour.hpp"
 #include "config/base/log.hpp"
@@ -726,6 +727,7 @@ void add_system_behaviours(behaviour_registry& to, const behaviour_registry& age
   to.add("hive.tenant", std::make_unique<tenant_behaviour>(agents, settings));
   to.add("hive.system", std::make_unique<hive_behaviour>());
   to.add("hive.queue", std::make_unique<queue_behaviour>(settings));
+  to.add("hive.context", std::make_unique<context_behaviour>(settings));
 }
 
 const char* system_behaviour_of(entity_id id) noexcept {

@@ -172,6 +172,11 @@ task<> tenant_behaviour::apply(turn& self, json body) const {
         w.supervisor = s->supervisor;
         w.significant = s->significant;
         w.spec = to_json(*s).dump();
+      } else if (kind == entity_kind::context) {
+        auto s = collection_spec_from(given);
+        if (!s) prefixed(s.error());
+        w.behaviour = "hive.context";
+        w.spec = to_json(*s).dump();
       } else {
         auto s = supervisor_spec_from(given);
         if (!s) prefixed(s.error());
@@ -184,6 +189,7 @@ task<> tenant_behaviour::apply(turn& self, json body) const {
   };
   read_list("supervisors", entity_kind::supervisor);
   read_list("agents", entity_kind::agent);
+  read_list("collections", entity_kind::context);
   if (all.size() > settings_.api.manifest_entities)
     throw bad_message("agents", "a manifest has at most api.manifest_entities (" + std::to_string(settings_.api.manifest_entities) + ") entities");
 
@@ -251,6 +257,12 @@ task<> tenant_behaviour::apply(turn& self, json body) const {
     check_child(w, known->second);
   }
 
+  for (std::size_t i = 0; i < own; ++i)
+    if (all[i].kind == entity_kind::context && found[i] && found[i]->spec != all[i].spec)
+      refuse(errc::failed_precondition, "space_fixed",
+             "collection \"" + all[i].name + "\" is there with " + found[i]->spec + "; what it measures with cannot change: make another one",
+             all[i].path + ".spec");
+
   auto state = self.state<tenant_state>();
   auto& effects = system_turn::effects(self);
   std::size_t created = 0;
@@ -289,8 +301,8 @@ task<> tenant_behaviour::apply(turn& self, json body) const {
 task<> tenant_behaviour::remove(turn& self, json body) const {
   const auto kind_name = text_member(body, "kind");
   const auto name = text_member(body, "name");
-  const auto kind = kind_name == "agent" ? entity_kind::agent : entity_kind::supervisor;
-  if (kind_name != "agent" && kind_name != "supervisor") throw bad_message("kind", "kind must be agent or supervisor");
+  const auto kind = kind_name == "agent" ? entity_kind::agent : kind_name == "context" ? entity_kind::context : entity_kind::supervisor;
+  if (kind_name != "agent" && kind_name != "supervisor" && kind_name != "context") throw bad_message("kind", "kind must be agent, supervisor or context");
   const auto who = system_turn::host(self).of->who;
   auto row_read = system_turn::read<directory_row>(self, [=](auto& r) { return r.find(who, kind, name); });
   auto row = co_await row_read;
@@ -360,7 +372,7 @@ task<> tenant_behaviour::close(turn& self) const {
   constexpr std::size_t page = 500;
   const auto who = system_turn::host(self).of->who;
   bool more = false;
-  for (const auto kind : {entity_kind::agent, entity_kind::supervisor}) {
+  for (const auto kind : {entity_kind::agent, entity_kind::supervisor, entity_kind::context}) {
     auto rows_read = system_turn::read<std::vector<directory_row>>(self, [=](auto& r) { return r.list(who, kind, "", page, nullptr); });
     auto rows = co_await rows_read;
     more = more || rows.size() == page;

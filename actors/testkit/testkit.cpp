@@ -1,5 +1,7 @@
 #include "actors/testkit/testkit.hpp"
 
+#include "actors/context/items.hpp"
+#include "actors/context/query_executor.hpp"
 #include "actors/scheduling/task_rows.hpp"
 #include "actors/stored_status.hpp"
 #include "actors/system/system_turn.hpp"
@@ -31,6 +33,7 @@ testkit::testkit(context_restorer& contexts, std::filesystem::path directory, co
   settings_.node.shards = 64;
   add(behaviours_, executors_);
   add_system_behaviours(behaviours_, behaviours_, settings_);
+  add_query_executors(executors_, settings_, clock_, [this](const executor::call&, const std::string& name) { return collection(name); });
   begin();
   const auto made = ask_entity(contexts_.restore(system_tenant, "system"), entity_id::of_tenant(system_tenant), "tenant.put", {{"name", "test"}}, "");
   if (!made) give_up(to_string(made.error()));
@@ -56,7 +59,10 @@ void testkit::begin() {
   names_ = std::make_unique<cluster::name_resolver>(100'000);
   loader_ = std::make_unique<entity_loader>(behaviours_, *names_);
   pipeline_ = std::make_unique<persistence::commit_pipeline>(persistence::batch_limits{settings_.node.batch_turns, settings_.node.batch_bytes});
-  settler_ = std::make_unique<settler>();
+  views_ = std::make_unique<context_views>(settings_.context.memory_bytes, [this](entity_id id) {
+    post(id, std::make_unique<call_op>([id](shard_core& shard) { shard.unload(id); }));
+  });
+  settler_ = std::make_unique<settler>(*views_);
   const auto claimed = store_->claim_all();
   if (!claimed) give_up(to_string(claimed.error()));
   for (const auto& row : *claimed) shards_.push_back(std::make_unique<shard_core>(row.shard, row.fence, *this));
@@ -85,6 +91,7 @@ void testkit::crash() {
   gauges_.timers = 0;
   pipeline_.reset();
   settler_.reset();
+  views_.reset();
   loader_.reset();
   names_.reset();
   reader_.reset();
@@ -200,10 +207,10 @@ void testkit::settle(std::chrono::milliseconds at_most) {
   }
 }
 
-void testkit::send(tenant_context who, entity_id to, const std::string& type, const json& body, const std::string& key, std::unique_ptr<reply_sink> sink) {
+void testkit::send(tenant_context who, entity_id to, const std::string& type, payload body, const std::string& key, std::unique_ptr<reply_sink> sink) {
   auto e = std::make_unique<envelope>(who, to, envelope::origin::ask);
   e->type = type;
-  e->body = json_payload(body);
+  e->body = std::move(body);
   e->digest = digest_of(e->type, e->body);
   e->generated_key = key.empty();
   e->key = key.empty() ? make_generated_key(clock_.wall_now(), chance_) : key;
@@ -215,8 +222,12 @@ void testkit::send(tenant_context who, entity_id to, const std::string& type, co
 std::string testkit::make_key() { return make_generated_key(clock_.wall_now(), chance_); }
 
 result<json> testkit::ask_entity(tenant_context who, entity_id to, const std::string& type, const json& body, const std::string& key) {
+  return ask_bytes(who, to, type, json_payload(body), key);
+}
+
+result<json> testkit::ask_bytes(tenant_context who, entity_id to, const std::string& type, payload body, const std::string& key) {
   auto got = std::make_shared<std::optional<result<json>>>();
-  send(who, to, type, body, key, std::make_unique<json_sink>([got](result<json> r) { got->emplace(std::move(r)); }));
+  send(who, to, type, std::move(body), key, std::make_unique<json_sink>([got](result<json> r) { got->emplace(std::move(r)); }));
   for (int i = 0; i < 4000 && !*got; ++i) {
     while (!*got && step()) {}
     if (!*got) advance(std::chrono::milliseconds{25});
@@ -241,7 +252,7 @@ result<json> testkit::ask_until_answered(const std::string& agent, const std::st
 }
 
 void testkit::ask_later(const std::string& agent, const std::string& type, const json& body, std::vector<result<json>>& answers, const std::string& key) {
-  send(who_, id_of(agent), type, body, key, std::make_unique<json_sink>([&answers](result<json> r) { answers.push_back(std::move(r)); }));
+  send(who_, id_of(agent), type, json_payload(body), key, std::make_unique<json_sink>([&answers](result<json> r) { answers.push_back(std::move(r)); }));
 }
 
 void testkit::tell(const std::string& agent, const std::string& type, const json& body) {
@@ -280,6 +291,40 @@ void testkit::add_agent(const std::string& name, const std::string& behaviour, j
   if (!supervisor.empty()) spec["supervisor"] = supervisor;
   const auto r = admin("directory.apply", {{"agents", json::array({{{"name", name}, {"spec", spec}}})}});
   if (!r) give_up(to_string(r.error()));
+}
+
+void testkit::add_collection(const std::string& name, json spec) {
+  const auto r = admin("directory.apply", {{"collections", json::array({{{"name", name}, {"spec", std::move(spec)}}})}});
+  if (!r) give_up(to_string(r.error()));
+}
+
+result<json> testkit::ask_collection(const std::string& name, const std::string& type, payload body, const std::string& key) {
+  const auto to = names_->lookup(*reader_, who_, entity_kind::context, name);
+  if (!to) return to.error();
+  return ask_bytes(who_, *to, type, std::move(body), key);
+}
+
+result<json> testkit::put_items(const std::string& name, const json& items, const std::string& key) {
+  auto read = items_from_json(items, {vector::trust::user, {}}, "items");
+  if (!read) return read.error();
+  return ask_collection(name, "items.put", {encode_items(*read), content_type::binary}, key);
+}
+
+result<published_view> testkit::collection(const std::string& name) {
+  for (int attempt = 0; attempt < 20; ++attempt) {
+    const auto id = names_->lookup(*reader_, who_, entity_kind::context, name);
+    if (!id) return id.error();
+    if (auto view = views_->find(*id)) return *view;
+    const auto opened = ask_collection(name, "context.open", {"null", content_type::json});
+    if (!opened && opened.error().code != errc::unavailable && opened.error().code != errc::unknown) return opened.error();
+  }
+  return error{errc::unavailable, "collection_cold", "the collection does not stay in memory"};
+}
+
+result<json> testkit::search(const std::string& name, const json& query) {
+  auto on = collection(name);
+  if (!on) return on.error();
+  return run_query(*on, "search", query, settings_.context, clock_.wall_now());
 }
 
 void testkit::add_supervisor(const std::string& name, json spec) {

@@ -35,6 +35,14 @@ public:
   /// In the tenant "test" unless said otherwise. Aborts the test with a message when the spec is refused.
   void add_agent(const std::string& name, const std::string& behaviour, json config = json::object(), const std::string& supervisor = "");
   void add_supervisor(const std::string& name, json spec = json::object());
+  void add_collection(const std::string& name, json spec = json::object());
+  /// Asks a collection: items are as JSON (context/items.hpp).
+  result<json> put_items(const std::string& collection, const json& items, const std::string& key = "");
+  result<json> ask_collection(const std::string& collection, const std::string& type, payload body, const std::string& key = "");
+  /// What searches read; loads the collection when it is cold.
+  result<published_view> collection(const std::string& name);
+  /// A query as agents write it (context/query.hpp).
+  result<json> search(const std::string& collection, const json& query);
   /// An administrative message to the tenant's entity (actors/directory.hpp).
   result<json> admin(const std::string& type, const json& body);
 
@@ -85,6 +93,7 @@ public:
   tenant_context context() const { return who_; }
   wall_time now() const { return clock_.wall_now(); }
   entity_id id_of(const std::string& agent);
+  context_views& views() noexcept override { return *views_; }
   /// (type, source) of every event since the kit was made.
   std::vector<std::pair<std::string, std::string>> events();
 
@@ -109,7 +118,8 @@ private:
   void begin();
   bool step();
   void commit_batch();
-  void send(tenant_context who, entity_id to, const std::string& type, const json& body, const std::string& key, std::unique_ptr<reply_sink> sink);
+  void send(tenant_context who, entity_id to, const std::string& type, payload body, const std::string& key, std::unique_ptr<reply_sink> sink);
+  result<json> ask_bytes(tenant_context who, entity_id to, const std::string& type, payload body, const std::string& key);
   result<json> ask_entity(tenant_context who, entity_id to, const std::string& type, const json& body, const std::string& key);
 
   context_restorer& contexts_;
@@ -134,6 +144,7 @@ private:
   std::unique_ptr<cluster::name_resolver> names_;
   std::unique_ptr<entity_loader> loader_;
   std::unique_ptr<persistence::commit_pipeline> pipeline_;
+  std::unique_ptr<context_views> views_;
   std::unique_ptr<settler> settler_;
   std::vector<std::unique_ptr<shard_core>> shards_;
   std::deque<std::pair<shard_id, std::unique_ptr<shard_op>>> ops_;

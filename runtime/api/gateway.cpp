@@ -22,8 +22,9 @@ std::vector<std::string> route_names(const method_table& table) {
 } // namespace
 
 struct gateway::parts {
-  parts(const config::api_limits& l, actors::messaging& hive, security::authenticator& auth, ops::metrics& metrics)
-    : limits(l), home(std::make_shared<http::io_loop>()), services({limits, hive, auth, metrics, home}),
+  parts(const config::api_limits& l, actors::messaging& hive, security::authenticator& auth, ops::metrics& metrics,
+        const config::context_limits& context)
+    : limits(l), home(std::make_shared<http::io_loop>()), services({limits, hive, auth, metrics, home, context}),
       counters(std::make_shared<ops::http_counters>(route_names(services.table()))),
       server(limits, home, services.table(), hive, auth, counters) {
     metrics.add(counters);
@@ -37,8 +38,9 @@ struct gateway::parts {
   std::thread thread;
 };
 
-gateway::gateway(const config::api_limits& limits, actors::messaging& hive, security::authenticator& auth, ops::metrics& metrics)
-  : parts_(std::make_unique<parts>(limits, hive, auth, metrics)) {}
+gateway::gateway(const config::api_limits& limits, actors::messaging& hive, security::authenticator& auth, ops::metrics& metrics,
+                 const config::context_limits& context)
+  : parts_(std::make_unique<parts>(limits, hive, auth, metrics, context)) {}
 
 gateway::~gateway() { stop(); }
 

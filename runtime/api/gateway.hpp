@@ -15,7 +15,8 @@ namespace hive::api {
 /// answer asks that are under way while `stop` runs.
 class gateway {
 public:
-  gateway(const config::api_limits& limits, actors::messaging& hive, security::authenticator& auth, ops::metrics& metrics);
+  gateway(const config::api_limits& limits, actors::messaging& hive, security::authenticator& auth, ops::metrics& metrics,
+          const config::context_limits& context = {});
   ~gateway();
 
   /// Listens and serves. @returns the port (useful when `api.http` names port 0), or `invalid_argument` for `api.http`

@@ -14,6 +14,7 @@ void add_message_commands(CLI::App& app, session& s);   ///< ask, tell
 void add_task_commands(CLI::App& app, session& s);      ///< task submit, get, watch, list, cancel
 void add_dead_letter_commands(CLI::App& app, session& s); ///< dead-letters list, show, redrive, drop
 void add_scheduling_commands(CLI::App& app, session& s); ///< queue, schedule, run show
+void add_collection_commands(CLI::App& app, session& s); ///< collections, put, search, pack, items, import, export
 void add_view_commands(CLI::App& app, session& s);      ///< tree, explain, events, status, health
 void add_top_command(CLI::App& app, session& s);        ///< top
 void add_certs_commands(CLI::App& app, session& s);    ///< certs ca, node

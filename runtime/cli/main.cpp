@@ -40,6 +40,7 @@ int main(int argc, char** argv) {
   add_task_commands(app, s);
   add_dead_letter_commands(app, s);
   add_scheduling_commands(app, s);
+  add_collection_commands(app, s);
   add_view_commands(app, s);
   add_top_command(app, s);
   add_certs_commands(app, s);

@@ -35,7 +35,7 @@ result<void> node::start() {
   if (*key) log::info("made the administrator's key", {{"file", settings_.data_dir + "/admin.key"}});
 
   metrics_ = std::make_unique<ops::metrics>(*host_, &host_->commits(), settings_.api.tenant_series);
-  gateway_ = std::make_unique<api::gateway>(settings_.api, *host_, authenticator_, *metrics_);
+  gateway_ = std::make_unique<api::gateway>(settings_.api, *host_, authenticator_, *metrics_, settings_.context);
   auto port = gateway_->start();
   if (!port) return port.error();
   http_port_ = *port;

@@ -116,6 +116,8 @@ void add_node(std::vector<MetricFamily>& out, const actors::gauges& g) {
   gauge("hive_waiting_turns", "Turns that wait in a step.", g.waiting_turns);
   gauge("hive_outbox_messages", "Durable messages that their receivers have not handled yet.", g.outbox);
   gauge("hive_timers", "Timers that are set.", g.timers);
+  gauge("hive_collections", "Collections in memory.", g.collections);
+  gauge("hive_collection_bytes", "Bytes of the collections in memory.", g.collection_bytes);
 }
 
 void add_commits(std::vector<MetricFamily>& out, const persistence::commit_statistics& s) {

@@ -6,15 +6,19 @@
 namespace hive::security {
 namespace {
 
-constexpr std::array<permission_row, 23> table{{
+constexpr std::array<permission_row, 27> table{{
     // permission          admin  tenant viewer
     {"agents.read",        true,  true,  true},
     {"agents.write",       true,  true,  false},
+    {"collections.read",   true,  true,  true},
+    {"collections.write",  true,  true,  false},
     {"dead_letters.read",  true,  true,  true},
     {"dead_letters.write", true,  true,  false},
     {"events.read",        true,  true,  true},
     {"explain.read",       true,  true,  true},
     {"health.read",        true,  true,  true},
+    {"items.read",         true,  true,  true},
+    {"items.write",        true,  true,  false},
     {"keys.read",          true,  true,  false},
     {"keys.write",         true,  true,  false},
     {"messages.ask",       true,  true,  false},

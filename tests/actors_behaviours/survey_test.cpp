@@ -1,6 +1,7 @@
 #include "actors/behaviours/survey/reader.hpp"
 #include "tests/actors_behaviours/kit.hpp"
 
+#include <algorithm>
 #include <set>
 
 namespace hive::actors {
@@ -51,6 +52,37 @@ TEST_F(SurveyTest, ATaskEndsWithTotalsAndAReport) {
   EXPECT_EQ(report["folders"].size(), 4U);
   EXPECT_NE(read("r/report.md").find("loop -> ."), std::string::npos);
   EXPECT_EQ(kit->ask("coordinator", "survey.status", nullptr)->at("state"), "idle");
+}
+
+TEST_F(SurveyTest, ReadersRememberAndTheLibrarianFindsFileAndLines) {
+  files.file("guide.md", "# Leases\na lease ends unless it is renewed\n\n# Bread\nbread is baked at noon\n");
+  auto kit = make_swarm();
+  (void)kit->task("coordinator", "survey.run", request("without"));
+  kit->add_collection("survey", {{"dimension", 128}});
+  kit->add_agent("reader-1", "survey.reader", {{"collection", "survey"}});
+  kit->add_agent("reader-2", "survey.reader", {{"collection", "survey"}});
+  kit->add_agent("librarian", "survey.librarian", {{"collection", "survey"}});
+  for (int run = 0; run < 2; ++run) // again changes nothing
+    ASSERT_EQ(kit->task("coordinator", "survey.run", request("with"))->at("state"), "succeeded");
+  EXPECT_EQ(read("without/report.json"), read("with/report.json"));
+  EXPECT_EQ(kit->collection("survey")->view->size(), 15U) << "twelve files of code, a title, two sections";
+  const auto answer = kit->ask("librarian", "ask", {{"question", "when is bread baked"}, {"passages", 1}});
+  ASSERT_TRUE(answer) << to_string(answer.error());
+  const auto& passage = answer->at("passages")[0];
+  EXPECT_EQ(passage.at("file"), (files.path() / "guide.md").string());
+  EXPECT_EQ(passage.at("line"), 4);
+  EXPECT_EQ(passage.at("last_line"), 5);
+  EXPECT_EQ(field_of(kit->ask("librarian", "ask", {{"question", ""}})), "payload.text");
+  EXPECT_EQ(field_of(kit->ask("librarian", "ask", {{"question", "x"}, {"filter", {{"a", {{"$bad", 1}}}}}})).substr(0, 14), "payload.filter");
+}
+
+TEST_F(SurveyTest, ASurveyGoesOnWhenNothingCanBeRemembered) {
+  auto kit = make_swarm();
+  kit->add_agent("reader-1", "survey.reader", {{"collection", "absent"}});
+  kit->add_agent("reader-2", "survey.reader", {{"collection", "absent"}});
+  EXPECT_EQ(kit->task("coordinator", "survey.run", request("r"))->at("state"), "succeeded");
+  const auto events = kit->events();
+  EXPECT_TRUE(std::any_of(events.begin(), events.end(), [](const auto& e) { return e.first == "survey.not_remembered"; }));
 }
 
 TEST_F(SurveyTest, AnotherRunBeginsAfresh) {

@@ -91,6 +91,35 @@ TEST_F(BadInputTest, WrongTypesAreNamed) {
   refused(send("GET", "/v1/tenants/acme/agents?page_size=1001", acme), 400, "page_size");
 }
 
+TEST_F(BadInputTest, HostileItemsAndSearchesAreNamed) {
+  const auto put = [&](const std::string& items) { return send("POST", "/v1/tenants/acme/collections/notes/items:put", acme, R"({"items":)" + items + "}"); };
+  const auto search = [&](const std::string& body) { return send("POST", "/v1/tenants/acme/collections/notes:search", acme, body); };
+  refused(put("[]"), 400, "items");
+  refused(put("{}"), 400, "items");
+  refused(put(R"([{"text":"a"},{"text":"b","vector":["1"]}])"), 400, "items[1].vector[0]");
+  refused(put(R"([{"text":"a","vector":[1,1e39]}])"), 400, "items[0].vector[1]");
+  refused(put(R"([{"text":"a","vector":[]}])"), 400, "items[0].vector");
+  refused(put(R"([{"text":"a","vector":"x"}])"), 400, "items[0].vector");
+  refused(put(R"([{"text":"a","metadata":[1]}])"), 400, "items[0].metadata");
+  refused(put(R"([{"text":"a","trust":"system"}])"), 400, "items[0].trust");
+  refused(put(R"([{"text":"a","ttl_ms":-1}])"), 400, "items[0].ttl_ms");
+  refused(put(R"([{"text":"a","expires_at":999999999999999999}])"), 400, "items[0].expires_at");
+  refused(put(R"([{"text":"a","links":[{"to":1}]}])"), 400, "items[0].links[0].to");
+  refused(search(R"({})"), 400, "text");
+  refused(search(R"({"text":"x","k":0})"), 400, "k");
+  refused(search(R"({"text":"x","k":1000000})"), 400, "k");
+  refused(search(R"({"text":"x","mode":"magic"})"), 400, "mode");
+  refused(search(R"({"vector":[1,2,3]})"), 400, "vector");
+  refused(search(R"({"text":"x","diversity":7})"), 400, "diversity");
+  refused(send("POST", "/v1/tenants/acme/collections/notes:pack", acme, R"({"text":"x","tokens":0})"), 400, "tokens");
+  const auto filtered = search(R"({"text":"x","filter":{"a":{"$bad":1}}})");
+  EXPECT_EQ(filtered.status, 400);
+  EXPECT_TRUE(filtered.field().starts_with("filter")) << filtered.body;
+  refused(send("PUT", "/v1/tenants/acme/collections/x", acme, R"({"dimension":7})"), 400, "dimension");
+  EXPECT_EQ(search(R"({"text":"x"})").status, 200) << "and the others are served";
+  EXPECT_EQ(send("POST", "/v1/tenants/acme/collections/nothing:search", acme, R"({"text":"x"})").status, 404);
+}
+
 TEST_F(BadInputTest, DuplicateMembersAreRefused) {
   refused(ask(R"({"type":"a","type":"b"})"), 400, "type");
   refused(ask(R"({"type":"a","payload":{"x":1,"y":{"z":1,"z":2}}})"), 400);

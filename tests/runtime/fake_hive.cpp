@@ -2,6 +2,7 @@
 
 #include "actors/directory.hpp"
 #include "actors/scheduling/task_rows.hpp"
+#include "vector/collection.hpp"
 
 namespace hive::test {
 
@@ -194,6 +195,11 @@ result<actors::ask_answer> fake_hive::handle(tenant_context who, const actors::a
   }
   ++stored_;
   const auto body = r.body.type == content_type::json ? json::parse(r.body.bytes) : json(std::move(r.body.bytes));
+  if (r.to.kind == entity_kind::context) {
+    if (!t || r.to.name != "notes") return missing("collection");
+    return actors::ask_answer{{r.type == "items.put" ? R"({"results":[{"id":"a","status":"created","version":1}],"position":2})" : R"({"deleted":1,"position":3})", content_type::json},
+                              r.idempotency_key, false};
+  }
   auto answer = r.to.kind == entity_kind::queue ? (t ? work(*t, r.type, body) : missing("tenant")) : administrate(who, r.type, body);
   if (!answer) return std::move(answer).error();
   return actors::ask_answer{{answer->dump(), content_type::json}, r.idempotency_key, false};
@@ -238,7 +244,7 @@ result<json> fake_hive::administrate(tenant_context who, const std::string& type
   if (!t) return missing("tenant");
   if (type == "directory.apply") return apply(*t, body);
   if (type == "directory.delete") {
-    const auto kind = body.at("kind") == "agent" ? entity_kind::agent : entity_kind::supervisor;
+    const auto kind = body.at("kind") == "agent" ? entity_kind::agent : body.at("kind") == "context" ? entity_kind::context : entity_kind::supervisor;
     if (t->directory.erase({kind, body.at("name")}) == 0) return missing(body.at("name"));
     return json{{"deleted", true}};
   }
@@ -248,7 +254,7 @@ result<json> fake_hive::administrate(tenant_context who, const std::string& type
 result<json> fake_hive::apply(tenant_data& t, const json& body) {
   json entities = json::array();
   std::uint64_t created = 0, updated = 0;
-  for (const auto& [list, kind] : {std::pair{"supervisors", entity_kind::supervisor}, {"agents", entity_kind::agent}}) {
+  for (const auto& [list, kind] : {std::pair{"supervisors", entity_kind::supervisor}, {"agents", entity_kind::agent}, {"collections", entity_kind::context}}) {
     if (!body.contains(list)) continue;
     for (std::size_t i = 0; i < body[list].size(); ++i) {
       const auto& entry = body[list][i];
@@ -302,6 +308,23 @@ void fake_hive::read(tenant_id, std::function<void(store_reader&)> read) {
   reads_.post([this, read = std::move(read)] {
     fake_reader reader(*this);
     read(reader);
+  });
+}
+
+/// Every tenant that is there has one collection, "notes", with one item.
+void fake_hive::collection(tenant_context who, std::string name, std::function<void(result<actors::published_view>)> use) {
+  reads_.post([this, who, name = std::move(name), use = std::move(use)] {
+    std::unique_lock lock(guard_);
+    const auto* t = find(who.tenant());
+    const auto tenant = t ? t->name : std::string{};
+    lock.unlock();
+    if (!t || name != "notes") return use(error{errc::not_found, "not_found", "no collection named \"" + name + "\"", "collection", {}});
+    vector::collection items({vector::metric::cosine, 64, "hashing-1"}, {});
+    vector::item one;
+    one.id = "a";
+    one.text = "a note of " + tenant;
+    (void)items.put(std::move(one), {}, {}, wall_time{});
+    use(actors::published_view{items.publish(), 1, wall_time{std::chrono::seconds{1}}});
   });
 }
 

@@ -31,6 +31,8 @@ protected:
     }
     std::string body;
     if (m.body == "spec") body = m.request->GetDescriptor()->name() == "PutAgentRequest" ? R"({"behaviour":"echo"})" : "{}";
+    else if (m.path.ends_with("items:put")) body = R"({"items":[{"text":"x"}]})";
+    else if (m.path.ends_with("items:delete")) body = R"({"ids":["x"]})";
     else if (m.path == "/v1/apply") body = R"({"tenant":")" + tenant + R"(","agents":[]})";
     else if (m.path.ends_with(":ask") || m.path.ends_with(":tell")) body = R"({"type":"echo"})";
     else if (m.path.ends_with("/tasks") && m.verb == "POST") body = R"({"agent":"eve","type":"x"})";

@@ -21,6 +21,7 @@ std::string entry(std::string_view name, const google::protobuf::Message& spec) 
 
 void fill_change(v1::Change& out, const nlohmann::json& in) {
   out.set_kind(in.value("kind", ""));
+  if (out.kind() == to_string(entity_kind::context)) out.set_kind("collection");
   out.set_name(in.value("name", ""));
   out.set_revision(in.value("revision", std::uint64_t{0}));
   out.set_change(in.value("change", ""));
@@ -262,6 +263,8 @@ std::string directory_body(const v1::ApplyRequest& request) {
   append_entries(body, "supervisors", request.supervisors());
   body.push_back(',');
   append_entries(body, "agents", request.agents());
+  body.push_back(',');
+  append_entries(body, "collections", request.collections());
   body.push_back('}');
   return body;
 }
@@ -269,7 +272,8 @@ std::string directory_body(const v1::ApplyRequest& request) {
 } // namespace
 
 void swarm_service::apply(const call& c, v1::ApplyRequest& request, reply<v1::ApplyResponse> done) {
-  const auto count = static_cast<std::uint64_t>(request.agents_size()) + static_cast<std::uint64_t>(request.supervisors_size());
+  const auto count = static_cast<std::uint64_t>(request.agents_size()) + static_cast<std::uint64_t>(request.supervisors_size()) +
+                     static_cast<std::uint64_t>(request.collections_size());
   if (count > with_.limits.manifest_entities)
     return done(invalid("agents", "the manifest has " + std::to_string(count) + " entities; api.manifest_entities allows " +
                                       std::to_string(with_.limits.manifest_entities)));

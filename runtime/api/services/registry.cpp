@@ -3,10 +3,10 @@
 namespace hive::api {
 
 service_registry::service_registry(const collaborators& with)
-  : tenants_(with), agents_(with), supervisors_(with), messages_(with), tasks_(with), schedules_(with), swarms_(with), keys_(with),
+  : tenants_(with), agents_(with), supervisors_(with), messages_(with), tasks_(with), schedules_(with), contexts_(with), swarms_(with), keys_(with),
     dead_letters_(with), health_(with) {
   for (const auto* file : {v1::PutTenantRequest::descriptor()->file(), v1::PutAgentRequest::descriptor()->file(),
-                           v1::AskRequest::descriptor()->file(), v1::Task::descriptor()->file(), v1::Schedule::descriptor()->file(),
+                           v1::AskRequest::descriptor()->file(), v1::Task::descriptor()->file(), v1::Schedule::descriptor()->file(), v1::Collection::descriptor()->file(),
                            v1::Tree::descriptor()->file(), v1::Event::descriptor()->file(), v1::Key::descriptor()->file(),
                            v1::DeadLetter::descriptor()->file(), v1::HealthRequest::descriptor()->file()})
     for (int i = 0; i < file->service_count(); ++i) table_.add(*file->service(i));
@@ -44,6 +44,16 @@ service_registry::service_registry(const collaborators& with)
   table_.bind("ScheduleService.GetSchedule", schedules_, &schedule_service::get);
   table_.bind("ScheduleService.ListSchedules", schedules_, &schedule_service::list);
   table_.bind("ScheduleService.DeleteSchedule", schedules_, &schedule_service::remove);
+  table_.bind("ContextService.PutCollection", contexts_, &context_service::put);
+  table_.bind("ContextService.GetCollection", contexts_, &context_service::get);
+  table_.bind("ContextService.ListCollections", contexts_, &context_service::list);
+  table_.bind("ContextService.DeleteCollection", contexts_, &context_service::remove);
+  table_.bind("ContextService.PutItems", contexts_, &context_service::put_items);
+  table_.bind("ContextService.DeleteItems", contexts_, &context_service::delete_items);
+  table_.bind("ContextService.GetItem", contexts_, &context_service::get_item);
+  table_.bind("ContextService.ListItems", contexts_, &context_service::list_items);
+  table_.bind("ContextService.Search", contexts_, &context_service::search);
+  table_.bind("ContextService.Pack", contexts_, &context_service::pack);
   table_.bind("SwarmService.Apply", swarms_, &swarm_service::apply);
   table_.bind("TreeService.GetTree", swarms_, &swarm_service::tree);
   table_.bind("ExplainService.Explain", swarms_, &swarm_service::explain);

@@ -13,6 +13,7 @@
 #include "runtime/ops/metrics.hpp"
 
 #include "hive/v1/agents.pb.h"
+#include "hive/v1/collections.pb.h"
 #include "hive/v1/events.pb.h"
 #include "hive/v1/health.pb.h"
 #include "hive/v1/dead_letters.pb.h"
@@ -32,6 +33,7 @@ struct collaborators {
   security::authenticator& auth;
   ops::metrics& metrics;
   std::shared_ptr<loop> home;
+  config::context_limits context{};
 };
 
 class tenant_service {
@@ -122,6 +124,24 @@ private:
   collaborators with_;
 };
 
+class context_service {
+public:
+  explicit context_service(collaborators with) : with_(std::move(with)) {}
+  void put(const call& c, v1::PutCollectionRequest& request, reply<v1::Change> done);
+  void get(const call& c, v1::GetCollectionRequest& request, reply<v1::Collection> done);
+  void list(const call& c, v1::ListCollectionsRequest& request, reply<v1::ListCollectionsResponse> done);
+  void remove(const call& c, v1::DeleteCollectionRequest& request, reply<v1::Deleted> done);
+  void put_items(const call& c, v1::PutItemsRequest& request, reply<v1::PutItemsResponse> done);
+  void delete_items(const call& c, v1::DeleteItemsRequest& request, reply<v1::DeleteItemsResponse> done);
+  void get_item(const call& c, v1::GetItemRequest& request, reply<v1::Item> done);
+  void list_items(const call& c, v1::ListItemsRequest& request, reply<v1::ListItemsResponse> done);
+  void search(const call& c, v1::SearchRequest& request, reply<v1::SearchResponse> done);
+  void pack(const call& c, v1::PackRequest& request, reply<v1::PackResponse> done);
+
+private:
+  collaborators with_;
+};
+
 class swarm_service {
 public:
   explicit swarm_service(collaborators with) : with_(std::move(with)) {}
@@ -183,6 +203,7 @@ private:
   messaging_service messages_;
   task_service tasks_;
   schedule_service schedules_;
+  context_service contexts_;
   swarm_service swarms_;
   key_service keys_;
   dead_letter_service dead_letters_;

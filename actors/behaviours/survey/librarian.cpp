@@ -1,0 +1,52 @@
+#include "actors/behaviours/survey/librarian.hpp"
+
+#include "actors/behaviours/input.hpp"
+
+namespace hive::actors::survey {
+
+result<void> librarian::check(const json& config) const {
+  json_fields fields(config);
+  (void)fields.text("collection", 128);
+  if (auto wrong = fields.problem()) return *wrong;
+  return {};
+}
+
+task<> librarian::handle(turn& self, message m) const {
+  if (m.type != "ask") refuse_type(m, "ask");
+  json_fields fields(m.parse());
+  const std::string question = fields.text("question", 4096);
+  const auto wanted = fields.number_or("passages", 5, 1, 100);
+  json query{{"text", question}, {"k", 50}, {"tokens", fields.number_or("tokens", 2000, 1, 100'000)}};
+  if (fields.has("filter")) query["filter"] = fields.value("filter");
+  check_message(fields);
+
+  const std::string collection = self.config().at("collection");
+  const auto packed = co_await self.pack(collection, query);
+  if (!packed) {
+    if (packed.error().code == errc::invalid_argument)
+      throw bad_message("payload." + packed.error().field, packed.error().message);
+    self.fail("not_searched", packed.error().message);
+    co_return;
+  }
+  const auto found = json::parse(packed->bytes);
+  json passages = json::array();
+  std::uint64_t tokens = 0;
+  for (const auto& p : found.at("passages")) {
+    if (passages.size() == wanted) break;
+    const auto& item = p.at("item");
+    const auto& meta = item.at("metadata");
+    passages.push_back({{"file", meta.value("file", item.value("source", ""))},
+                        {"line", meta.value("line", 0)},
+                        {"last_line", meta.value("last_line", 0)},
+                        {"text", item.at("text")},
+                        {"score", p.at("score")},
+                        {"tokens", p.at("tokens")}});
+    tokens += p.at("tokens").get<std::uint64_t>();
+  }
+  self.reply(json_payload({{"question", question},
+                           {"passages", std::move(passages)},
+                           {"tokens", tokens},
+                           {"quality", found.at("quality")}}));
+}
+
+} // namespace hive::actors::survey

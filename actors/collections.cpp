@@ -1,0 +1,69 @@
+// Searches of one node: who wants a collection gets its published view on a search thread.
+#include "actors/node_host.hpp"
+
+#include <future>
+
+namespace hive::actors {
+
+void node_host::collection(tenant_context who, std::string name, std::function<void(result<published_view>)> use) {
+  look_into(who, std::move(name), std::move(use), 0);
+}
+
+void node_host::search_on(tenant_id tenant, published_view view, std::function<void(result<published_view>)> use) {
+  if (searches_waiting_.fetch_add(1, std::memory_order_relaxed) >= parts_.settings.context.searches_waiting) {
+    searches_waiting_.fetch_sub(1, std::memory_order_relaxed);
+    add(metrics(tenant).mine().rejected);
+    return use(error{errc::resource_exhausted,
+                     "node_overloaded",
+                     "context.searches_waiting searches wait for a thread",
+                     {},
+                     std::chrono::milliseconds{100}});
+  }
+  search_threads_->post(tenant, [this, view = std::move(view), use = std::move(use)](int&) mutable {
+    searches_waiting_.fetch_sub(1, std::memory_order_relaxed);
+    view.now = parts_.clock.wall_now();
+    use(std::move(view));
+  });
+}
+
+/// A cold collection is asked to open; its answer comes when the view is there. It may be unloaded again in between,
+/// when memory is short: then once more.
+void node_host::look_into(tenant_context who, std::string name, std::function<void(result<published_view>)> use,
+                          unsigned tries) {
+  if (const auto id = known(who, entity_kind::context, name))
+    if (auto view = views_.find(*id)) return search_on(who.tenant(), std::move(*view), std::move(use));
+  constexpr unsigned tries_max = 3;
+  if (tries == tries_max)
+    return use(error{errc::unavailable,
+                     "collection_cold",
+                     "the collection is unloaded as soon as it is loaded: context.memory_bytes is too small",
+                     {},
+                     std::chrono::milliseconds{500}});
+  ask_request open;
+  open.to = {entity_kind::context, name};
+  open.type = "context.open";
+  open.body = {"null", content_type::json};
+  ask(who, std::move(open), on_reply([this, who, name, use = std::move(use), tries](result<ask_answer> answer) mutable {
+        if (answer) return look_into(who, std::move(name), std::move(use), tries + 1);
+        auto why = std::move(answer).error();
+        if (why.code == errc::not_found)
+          why = {errc::not_found, "not_found", "no collection named \"" + name + "\"", "collection", {}};
+        use(std::move(why));
+      }));
+}
+
+/// For the steps of agents, which may block.
+result<published_view> node_host::open_now(const executor::call& c, const std::string& name) {
+  auto got = std::make_shared<std::promise<result<published_view>>>();
+  auto answer = got->get_future();
+  collection(c.who, name, [got](result<published_view> view) { got->set_value(std::move(view)); });
+  const auto until = std::chrono::steady_clock::now() + c.deadline;
+  while (answer.wait_for(std::chrono::milliseconds{50}) != std::future_status::ready) {
+    if (c.cancelled && c.cancelled->load()) return error{errc::unavailable, "stopping", "the node is stopping"};
+    if (std::chrono::steady_clock::now() >= until)
+      return error{errc::unknown, "deadline_passed", "the collection was not loaded in time"};
+  }
+  return answer.get();
+}
+
+} // namespace hive::actors

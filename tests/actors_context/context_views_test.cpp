@@ -1,0 +1,62 @@
+// The registry of published views: only forward, only while open, the least used first when memory is short.
+#include "actors/context/context_views.hpp"
+
+#include "vector/collection.hpp"
+
+#include <gtest/gtest.h>
+
+namespace hive::actors {
+namespace {
+
+vector::view_ptr view_of(std::uint32_t items) {
+  vector::collection c({vector::metric::cosine, 64, "hashing-1"}, {});
+  for (std::uint32_t i = 0; i < items; ++i) {
+    vector::item one;
+    one.text = "item " + std::to_string(i);
+    EXPECT_TRUE(c.put(std::move(one), {}, {}, wall_time{}));
+  }
+  return c.publish();
+}
+
+const entity_id a{tenant_id{1}, 16};
+const entity_id b{tenant_id{1}, 17};
+const entity_id c{tenant_id{2}, 16};
+
+TEST(ContextViewsTest, AViewOnlyAdvancesAndOnlyWhileItIsOpen) {
+  context_views views(1'000'000'000, [](entity_id) {});
+  views.advance(a, view_of(1), 1);
+  EXPECT_FALSE(views.find(a)) << "nobody owns it";
+  views.open(a, {view_of(1), 5});
+  views.advance(a, view_of(2), 7);
+  EXPECT_EQ(views.find(a)->view->size(), 2U);
+  views.advance(a, view_of(1), 6);
+  EXPECT_EQ(views.find(a)->position, 7U) << "older";
+  EXPECT_FALSE(views.find(c)) << "the same serial in another tenant is another collection";
+  views.close(a);
+  EXPECT_FALSE(views.find(a));
+  EXPECT_EQ(views.bytes(), 0U);
+  EXPECT_EQ(views.count(), 0U);
+}
+
+TEST(ContextViewsTest, BeyondItsBytesTheLeastUsedIsUnloaded) {
+  const auto one = view_of(100);
+  std::vector<entity_id> unloaded;
+  context_views views(one->bytes() * 5 / 2, [&](entity_id id) { unloaded.push_back(id); });
+  views.open(a, {one, 1});
+  views.open(b, {one, 1});
+  ASSERT_TRUE(views.find(a));
+  views.open(c, {one, 1});
+  EXPECT_EQ(unloaded, std::vector<entity_id>{b});
+}
+
+TEST(ContextViewsTest, UseIsToldOnce) {
+  context_views views(1'000'000, [](entity_id) {});
+  views.open(a, {view_of(1), 1});
+  EXPECT_TRUE(views.take_used(a));
+  EXPECT_FALSE(views.take_used(a));
+  (void)views.find(a);
+  EXPECT_TRUE(views.take_used(a));
+}
+
+} // namespace
+} // namespace hive::actors

@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+"""Collections on a real hived, through hivectl and HTTP: kill -9 in the middle of puts; what was acknowledged is there, what is
+there is found, and the searches afterwards equal those of a hive that got the same items in peace.
+
+usage: context_test.py --bin DIR [--kills N] [--seed S] [--items N] [--keep]
+"""
+import argparse
+import http.client
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SOURCE = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(SOURCE, "tests", "faults"))
+from hive_process import Hive  # noqa: E402
+
+WORDS = "lease epoch shard fence commit journal turn agent supervisor mailbox outbox timer queue task result key tenant search item vector".split()
+QUERIES = ["lease epoch", "who fences a shard", "journal of a turn", "queue of tasks", "vector search items"]
+
+
+def check(condition, what):
+    if not condition:
+        print(f"FAILED: {what}", flush=True)
+        sys.exit(1)
+
+
+def item(i):
+    chance = random.Random(i)
+    return {"id": f"i{i:06}", "text": f"note {i}: " + " ".join(chance.choice(WORDS) for _ in range(12)), "metadata": {"n": i, "even": i % 2 == 0}}
+
+
+def put_all(hive, items, batch, acknowledged, stop):
+    """Repeats with the same key until an answer came, as a client does."""
+    for begin in range(0, len(items), batch):
+        body = {"items": items[begin:begin + batch], "idempotency_key": f"put-{begin}"}
+        while not stop.is_set():
+            try:
+                status, answer = hive.request("POST", "/v1/tenants/demo/collections/notes/items:put", body, timeout=10)
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.02)
+                continue
+            if status == 200:
+                acknowledged.update(r["id"] for r in answer["results"])
+                break
+            check(status in (429, 503, 504), f"put: {status} {answer}")
+            time.sleep(0.02)
+
+
+def searches(hive):
+    found = []
+    for text in QUERIES:
+        for mode in ("hybrid", "dense", "lexical"):
+            for where in (None, {"even": True}, {"n": {"$lt": 50}}):
+                body = {"text": text, "mode": mode, "k": 20}
+                if where:
+                    body["filter"] = where
+                status, answer = hive.request("POST", "/v1/tenants/demo/collections/notes:search", body)
+                check(status == 200 and answer["quality"] == "exact", f"search: {status} {answer}")
+                found.append([(h["item"]["id"], round(h["score"], 6)) for h in answer["hits"]])
+    return found
+
+
+def start(options, folder):
+    os.makedirs(folder)
+    hive = Hive(os.path.join(options.bin, "hived"), folder)
+    hive.start()
+    hive.wait_ready()
+    for path, body in (("/v1/tenants/demo", {}), ("/v1/tenants/demo/collections/notes", {"dimension": 64})):
+        status, answer = hive.request("PUT", path, body)
+        check(status == 200, f"{path}: {status} {answer}")
+    return hive
+
+
+def hivectl(options, hive, *words, fails=False):
+    done = subprocess.run([os.path.join(options.bin, "hivectl"), "--server", f"http://127.0.0.1:{hive.port}", "--data", hive.data, "-t", "demo", *words],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
+    check((done.returncode != 0) == fails, f"hivectl {words}: {done.returncode} {done.stdout} {done.stderr}")
+    return done.stdout + (done.stderr if fails else "")
+
+
+def bad_input(hive):
+    """Everything hostile is a typed error that names its field, and nothing of it is stored."""
+    def refused(verb, body, field, code="invalid_argument"):
+        status, answer = hive.request("POST", "/v1/tenants/demo/collections/notes" + verb, body)
+        error = answer.get("error", {}) if isinstance(answer, dict) else {}
+        check(error.get("code") == code and error.get("field", "").startswith(field), f"{verb} {str(body)[:200]}: {status} {str(answer)[:300]}")
+
+    good = {"text": "good"}
+    before = hive.request("GET", "/v1/tenants/demo/collections/notes")[1]["items"]
+    for body, field in (({}, "items"), ({"items": []}, "items"), ({"items": [good] * 1001}, "items"), ({"items": [good, {}]}, "items[1].text"),
+                        ({"items": [good, {"text": "x", "vector": [1, 2]}]}, "items[1].vector"), ({"items": [{"text": "x", "vector": [0] * 64}]}, "items[0].vector"),
+                        ({"items": [{"text": "x", "vector": [1e39] * 64}]}, "items[0].vector"), ({"items": [{"text": "x", "vector": "abc"}]}, "items[0].vector"),
+                        ({"items": [{"text": "x", "trust": "system"}]}, "items[0].trust"), ({"items": [{"text": "x", "importance": 7}]}, "items[0].importance"),
+                        ({"items": [{"text": "x", "metadata": {"$a": 1}}]}, "items[0].metadata"), ({"items": [{"text": "x", "metadata": [1]}]}, "items[0].metadata"),
+                        ({"items": [{"text": "x", "ttl_ms": 0}]}, "items[0].ttl_ms"), ({"items": [{"text": "x", "id": "i" * 300}]}, "items[0].id"),
+                        ({"items": [{"text": "x" * 70000}]}, "items[0].text"), ({"items": [{"text": "x", "txet": 1}]}, "items[0].txet")):
+        refused("/items:put", body, field)
+    refused("/items:put", {"items": [{"text": "x", "supersedes": "nobody"}]}, "items[0].supersedes", "not_found")
+    refused("/items:put", {"items": [{"id": "new", "text": "x", "expected_version": 9}]}, "items[0].expected_version", "conflict")
+    for body, field in (({}, "text"), ({"text": "x", "k": 0}, "k"), ({"text": "x", "k": 1_000_000_000}, "k"), ({"text": "x", "mode": "magic"}, "mode"),
+                        ({"vector": [1, 2, 3]}, "vector"), ({"vector": [0] * 64}, "vector"), ({"text": "x", "filter": {"a": {"$bad": 1}}}, "filter"),
+                        ({"text": "x", "filter": [1]}, "filter"), ({"text": "x", "filter": {"$or": {}}}, "filter"), ({"text": "x", "hops": 99}, "hops"),
+                        ({"text": "x", "diversity": 5}, "diversity"), ({"text": "x", "dense_weight": -1}, "dense_weight"), ({"text": "x" * 20000}, "text")):
+        refused(":search", body, field)
+    deep = {"a": 1}
+    for _ in range(40):
+        deep = {"$not": deep}
+    refused(":search", {"text": "x", "filter": deep}, "filter")
+    refused(":pack", {"text": "x", "tokens": 0}, "tokens")
+    status, answer = hive.request("POST", "/v1/tenants/demo/collections/nothing:search", {"text": "x"})
+    check(status == 404, f"no such collection: {status} {answer}")
+    status, answer = hive.request("PUT", "/v1/tenants/demo/collections/notes", {"dimension": 65})
+    check(status == 409 and answer["error"]["field"] == "spec", f"another dimension: {status} {answer}")
+    for text in ('"', "AND", "NEAR(", "a*", "'; drop table item;--", "((("):
+        status, answer = hive.request("POST", "/v1/tenants/demo/collections/notes:search", {"text": text + " lease", "mode": "lexical"})
+        check(status == 200, f"{text}: {status} {answer}")
+    check(hive.request("GET", "/v1/tenants/demo/collections/notes")[1]["items"] == before, "nothing of it is stored")
+
+
+def commands(options, hive, folder, count):
+    """hivectl: export, import into another collection, resume, search, get, delete."""
+    exported = os.path.join(folder, "items.jsonl")
+    hivectl(options, hive, "export", "notes", exported)
+    lines = open(exported, encoding="utf-8").read().splitlines()
+    check(len(lines) == count, f"{len(lines)} lines exported, {count} items there")
+    check(hivectl(options, hive, "export", "notes", exported, fails=True), "an existing file is not overwritten")
+    with open(exported, "w", encoding="utf-8") as f:
+        f.write("\n".join(lines[:100]) + "\n" + lines[100][:20])  # cut off in the middle of a line
+    hivectl(options, hive, "export", "notes", exported, "--resume")
+    check(open(exported, encoding="utf-8").read().splitlines() == lines, "a resumed export is whole")
+    hivectl(options, hive, "collections", "create", "copy", "--dimension", "64")
+    with open(exported, "a", encoding="utf-8") as f:
+        f.write("not json\n")
+    hivectl(options, hive, "import", "copy", exported, fails=True)
+    with open(exported, "w", encoding="utf-8") as f:
+        f.write("\n".join(lines) + "\n")
+    said = json.loads(hivectl(options, hive, "import", "copy", exported, "-o", "json"))
+    check(said["lines"] == count, f"import: {said}")
+    check(not os.path.exists(exported + ".imported"), "the mark is gone")
+    said = json.loads(hivectl(options, hive, "import", "copy", exported, "-o", "json"))
+    check(said["results"] == {"unchanged": count}, f"imported again: {said}")
+    one = json.loads(hivectl(options, hive, "search", "copy", "lease epoch", "-k", "1", "-o", "json"))
+    two = json.loads(hivectl(options, hive, "search", "notes", "lease epoch", "-k", "1", "-o", "json"))
+    check(one["hits"][0]["item"]["id"] == two["hits"][0]["item"]["id"], "the copy answers as the original")
+    hivectl(options, hive, "put", "copy", "--text", "a hand-written note", "--id", "by/hand: 1", "--source", "me", "--metadata", '{"file": "x.md", "line": 3, "last_line": 5}')
+    check("x.md:3-5" in hivectl(options, hive, "search", "copy", "hand-written"), "search shows file and lines")
+    check(json.loads(hivectl(options, hive, "items", "get", "copy", "by/hand: 1", "-o", "json"))["source"] == "me", "get by an odd id")
+    check("a hand-written note" in hivectl(options, hive, "pack", "copy", "hand-written", "--tokens", "40"), "pack")
+    hivectl(options, hive, "items", "delete", "copy", "by/hand: 1")
+    hivectl(options, hive, "items", "get", "copy", "by/hand: 1", fails=True)
+    hivectl(options, hive, "put", "copy", "--text", "gone in a moment", "--id", "short", "--ttl", "300ms")
+    time.sleep(0.4)
+    hivectl(options, hive, "items", "get", "copy", "short", fails=True)
+    check("gone" not in hivectl(options, hive, "search", "copy", "gone in a moment", "--mode", "lexical"), "expired")
+    check("copy" in hivectl(options, hive, "collections", "list"), "list")
+    hivectl(options, hive, "collections", "delete", "copy")
+    hivectl(options, hive, "search", "copy", "lease", fails=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--items", type=int, default=3000)
+    parser.add_argument("--keep", action="store_true")
+    options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
+    chance = random.Random(options.seed)
+    folder = os.path.realpath(tempfile.mkdtemp(prefix="hive-context-"))
+    items = [item(i) for i in range(options.items)]
+    hives = []
+    try:
+        hive = start(options, os.path.join(folder, "killed"))
+        hives.append(hive)
+        acknowledged, stop = set(), threading.Event()
+        writer = threading.Thread(target=put_all, args=(hive, items, 20, acknowledged, stop))
+        writer.start()
+        kills = 0
+        while kills < options.kills and writer.is_alive():
+            time.sleep(chance.uniform(0.02, 0.3))
+            hive.kill()
+            kills += 1
+            hive.start()
+            hive.wait_ready()
+            known = set(acknowledged)
+            for one in chance.sample(sorted(known), min(20, len(known))):  # what was acknowledged is there
+                status, answer = hive.request("GET", f"/v1/tenants/demo/collections/notes/items/{one}")
+                check(status == 200 and answer["text"] == items[int(one[1:])]["text"], f"{one}: {status} {answer}")
+        writer.join()
+        check(len(acknowledged) == options.items, f"{len(acknowledged)} acknowledged")
+        check(hive.request("GET", "/v1/tenants/demo/collections/notes")[1]["items"] == options.items, "each item once")
+        after_kills = searches(hive)
+        hive.kill()
+        hive.start()
+        hive.wait_ready()
+        check(searches(hive) == after_kills, "rebuilt from the rows, the same answers")
+
+        calm = start(options, os.path.join(folder, "calm"))
+        hives.append(calm)
+        put_all(calm, items, 100, set(), stop)
+        check(searches(calm) == after_kills, "a hive that was never killed answers the same")
+        print(f"killed {kills} times in the middle of {options.items} puts: the same answers", flush=True)
+
+        bad_input(calm)
+        commands(options, calm, folder, options.items)
+        print("ok", flush=True)
+    finally:
+        for h in hives:
+            if h.process is not None and h.process.poll() is None:
+                h.process.kill()
+                h.process.wait()
+        if options.keep:
+            print(folder)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
