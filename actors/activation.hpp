@@ -46,7 +46,19 @@ struct log_head {
 /// Messages to one receiver that it has not handled yet, in order.
 struct outbound_link {
   std::deque<std::unique_ptr<envelope>> unsent;
-  std::vector<std::uint64_t> in_flight;      ///< Sequences; at most `entity.outbox_window`.
+  struct sent {
+    std::uint64_t sequence = 0;
+    lane on = lane::user;
+  };
+  std::vector<sent> in_flight;               ///< At most `entity.outbox_window`, in order.
+  std::uint64_t stuck_at = 0;                ///< The first of them when it was last looked at,
+  std::uint32_t looks_left = 0;              ///< and how often it is looked at before it is sent again.
+  std::uint32_t patience = 1;                ///< Doubled with each sending.
+  std::uint64_t last_of(lane on) const noexcept {
+    for (auto m = in_flight.rbegin(); m != in_flight.rend(); ++m)
+      if (m->on == on) return m->sequence;
+    return 0;
+  }
 };
 
 /// A keyed ask that is accepted and not settled: repeats of it wait here.

@@ -270,6 +270,7 @@ class executor_registry {
 public:
   void add(std::string name, std::unique_ptr<executor> e);
   executor* find(std::string_view name) const noexcept;
+  std::string_view name_of(const executor& e) const noexcept;
 
 private:
   std::unordered_map<std::string, std::unique_ptr<executor>> by_name_;

@@ -30,8 +30,14 @@ void node_host::search_on(tenant_id tenant, published_view view, std::function<v
 /// when memory is short: then once more.
 void node_host::look_into(tenant_context who, std::string name, std::function<void(result<published_view>)> use,
                           unsigned tries) {
-  if (const auto id = known(who, entity_kind::context, name))
-    if (auto view = views_.find(*id)) return search_on(who.tenant(), std::move(*view), std::move(use));
+  if (const auto id = known(who, entity_kind::context, name)) {
+    if (here(*id)) {
+      if (parts_.lease && !parts_.lease->held(cluster::boot_clock::now()))
+        return use(error{errc::unavailable, "no_lease", "this node may have lost the collection to another one", {}, std::chrono::milliseconds{200}});
+      if (auto view = views_.find(*id)) return search_on(who.tenant(), std::move(*view), std::move(use));
+    } else if (auto node = node_of(*id); !node.empty())
+      return use(error{errc::unavailable, "elsewhere", "the collection is at another node", std::move(node), {}});
+  }
   constexpr unsigned tries_max = 3;
   if (tries == tries_max)
     return use(error{errc::unavailable,

@@ -112,7 +112,8 @@ public:
   virtual void read(tenant_id for_whom, std::function<void(persistence::store_reader&)> read) = 0;
 
   /// Runs `use` on a search thread of the tenant with what is on disk of the collection, which is loaded first when it is
-  /// cold. What was acknowledged before this call is in it. Errors: `not_found`; `resource_exhausted` when too many wait.
+  /// cold. What was acknowledged before this call is in it. Errors: `not_found`; `resource_exhausted` when too many wait; `unavailable`
+  /// (elsewhere) with the node that has it as field.
   virtual void collection(tenant_context who, std::string name, std::function<void(result<published_view>)> use) = 0;
 
   /// Live facts about one entity; `done` on any thread. `not_found` as usual.
@@ -131,6 +132,15 @@ public:
 
   virtual gauges read_gauges() const = 0;
   virtual std::vector<tenant_counters> read_counters() const = 0;
+
+  /// Whether there are other nodes, and what is asked for may be at one of them.
+  virtual bool clustered() const noexcept { return false; }
+  /// Asks a node something, by a name that its parts answer to (`remote_shards::handle`).
+  virtual void call_node(const std::string& node, const std::string& name, tenant_context who, std::string body,
+                         std::function<void(result<std::string>)> done) {
+    (void)node, (void)name, (void)who, (void)body;
+    done(error{errc::unavailable, "single_node", "this node has no peers"});
+  }
 
   /// Why the node is not ready (loading, disk full, stopping); null when it is.
   virtual std::optional<error> not_ready() const = 0;

@@ -52,6 +52,7 @@ node_host::~node_host() {
     gate_ = gate({}); // who still waits hears `dropped`
   }
   watch_.reset();
+  delayed_.reset();
   if (executor_threads_) executor_threads_->stop();
   if (search_threads_) search_threads_->stop();
   if (readers_) readers_->stop();
@@ -61,7 +62,7 @@ node_host::~node_host() {
 
 result<void> node_host::start() {
   const auto& s = parts_.settings;
-  auto claimed = parts_.store.claim_all();
+  auto claimed = parts_.map ? result<std::vector<persistence::shard_row>>(std::vector<persistence::shard_row>{}) : parts_.store.claim_all();
   if (!claimed) return claimed.error();
   if (!claimed->empty()) generation_ = claimed->front().owner;
   auto reader = parts_.store.reader();
@@ -93,9 +94,15 @@ result<void> node_host::start() {
   if (auto opened = open_recorder(); !opened) return opened;
   std::vector<std::unique_ptr<shard_core>> cores;
   for (const auto& row : *claimed) cores.push_back(std::make_unique<shard_core>(row.shard, row.fence, *this));
+  if (parts_.map) {
+    cores.resize(shard_count_);
+    served_.resize(shard_count_);
+    delayed_ = std::make_unique<delayed_jobs>(parts_.clock);
+    answer_peers();
+  }
 
   // What was under way when the last life of this node ended.
-  auto work = (*reader)->shards_with_work();
+  auto work = parts_.map ? result<std::vector<shard_id>>(std::vector<shard_id>{}) : (*reader)->shards_with_work();
   if (!work) return work.error();
   std::size_t messages = 0;
   std::size_t turns = 0;
@@ -106,14 +113,15 @@ result<void> node_host::start() {
     auto o = (*reader)->outbox_of(shard, [&](persistence::outbox_row&& row) { return ++messages, core.recover(std::move(row)), true; });
     if (!o) return o.error();
   }
-  auto with_timers = (*reader)->shards_with_timers();
+  auto with_timers = parts_.map ? result<std::vector<shard_id>>(std::vector<shard_id>{}) : (*reader)->shards_with_timers();
   if (!with_timers) return with_timers.error();
   for (const auto shard : *with_timers) {
     const auto count = (*reader)->count_timers(shard);
     if (!count) return count.error();
     cores[shard.value()]->load_timers(*count);
   }
-  shards_ = std::make_unique<shard_actors>(std::move(cores), s.node.workers);
+  shards_ = std::make_unique<shard_actors>(std::move(cores), s.node.workers,
+                                           [this](shard_id shard, std::unique_ptr<shard_op> op) { elsewhere(shard, std::move(op)); });
   {
     std::lock_guard lock(early_guard_);
     for (auto& op : std::exchange(early_, {})) shards_->post(op.first, std::move(op.second));
@@ -173,11 +181,13 @@ std::optional<entity_id> fixed(tenant_context who, const destination& to) {
 }
 } // namespace
 
-void node_host::ask(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink) {
+/// @param unused_key the key was made here, and nothing was executed under it.
+void node_host::ask_once(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink, bool unused_key) {
   const auto& s = parts_.settings;
-  const bool generated = request.idempotency_key.empty();
+  const bool named = !request.idempotency_key.empty();
+  const bool generated = !named || (unused_key && is_generated_key(request.idempotency_key));
   thread_local random_source chance{new_seed()};
-  std::string key = generated ? make_generated_key(parts_.clock.wall_now(), chance) : std::move(request.idempotency_key);
+  std::string key = named ? std::move(request.idempotency_key) : make_generated_key(parts_.clock.wall_now(), chance);
   const auto left = request.deadline.count() > 0 ? std::min(request.deadline, s.api.ask_deadline_max) : s.api.ask_deadline;
   ticket_ref ticket(new ask_ticket(std::move(sink), key, parts_.clock.steady_now() + left));
   const auto refuse = [&](error e) { ticket->fail(std::move(e)); };
@@ -327,8 +337,8 @@ void node_host::read(tenant_id for_whom, std::function<void(store_reader&)> job)
   readers_->post(for_whom, [job = std::move(job)](std::unique_ptr<store_reader>& r) { job(*r); });
 }
 
-void node_host::load(entity_id id, tenant_context who) {
-  readers_->post(id.tenant(), [this, id, who](std::unique_ptr<store_reader>& r) { post(id, std::make_unique<loaded_op>(id, loader_.load(*r, id, who))); });
+void node_host::load(entity_id id, tenant_context who, epoch fence) {
+  readers_->post(id.tenant(), [this, id, who, fence](std::unique_ptr<store_reader>& r) { post(id, std::make_unique<loaded_op>(id, fence, loader_.load(*r, id, who))); });
 }
 
 std::optional<entity_id> node_host::known(tenant_context who, entity_kind kind, std::string_view name) { return names_.known(who, kind, name); }
@@ -352,6 +362,10 @@ void node_host::execute(executor& e, executor::call call, steady_time deadline, 
       answer = error{errc::internal, "executor_threw", thrown.what()};
     }
     if (stopping_) return; // cut short: what it says is about the stop. The step runs again in the next life.
+    if (!answer && answer.error().reason == "elsewhere")
+      return step_elsewhere(answer.error().field, std::string(parts_.executors.name_of(e)), call, [this, entity, turn, step](result<payload> theirs) {
+        post(entity, std::make_unique<step_done_op>(entity, turn, step, std::move(theirs)));
+      });
     if (answer && answer->bytes.size() > parts_.settings.entity.payload_bytes)
       answer = error{errc::application, "result_too_large", "the step's result is larger than entity.payload_bytes"};
     post(entity, std::make_unique<step_done_op>(entity, turn, step, std::move(answer)));
@@ -405,6 +419,7 @@ void node_host::publish_directory(const actor_record& r) {
     if (d.removed) names_.forget(r.entity.tenant(), d.row.kind, d.row.name);
   }
   for (const auto& t : r.tenants) set_weight(t);
+  if (remote_) tell_peers_to_forget(r);
   if ((!r.tenants.empty() || !r.api_keys.empty()) && parts_.on_security_change) parts_.on_security_change(r);
 }
 
@@ -415,6 +430,7 @@ void node_host::set_weight(const persistence::tenant_row& t) {
 }
 
 void node_host::availability(const error* why) {
+  if (why && why->reason == "store_lost_commits" && parts_.on_lost_commits) parts_.on_lost_commits(why->message);
   std::lock_guard lock(state_guard_);
   if (why) unavailable_ = *why;
   else unavailable_.reset();
@@ -423,6 +439,8 @@ void node_host::availability(const error* why) {
 
 std::optional<error> node_host::not_ready() const {
   if (stopping_.load(std::memory_order_relaxed)) return error{errc::unavailable, "stopping", "the node is stopping"};
+  if (held_.load(std::memory_order_relaxed) && ready_.load(std::memory_order_acquire))
+    return error{errc::unavailable, "no_lease", "this node is not a member of the hive just now, or does not reach its store; ask another node", {}, std::chrono::milliseconds{200}};
   if (ready_.load(std::memory_order_acquire)) return std::nullopt;
   std::lock_guard lock(state_guard_);
   if (!started_) return error{errc::unavailable, "starting", "the node is starting", {}, std::chrono::milliseconds{200}};
@@ -516,11 +534,17 @@ void node_host::explain(tenant_context who, destination of, std::function<void(r
 
 /// What its shard knows; of what is not in memory, what the store knows.
 void node_host::explain_entity(tenant_context who, entity_id id, std::string address, std::function<void(json)> done) {
+  const json question{{"id", id.bits()}, {"address", address}};
+  if (ask_owner(id, "explain", who, question.dump(), [done, address](const result<std::string>& theirs) {
+        if (theirs) return done(json::parse(*theirs, nullptr, false));
+        done({{"address", address}, {"active", false}, {"waits", {{"for", "its node, which does not answer: " + theirs.error().message}}}});
+      }))
+    return;
   post(id, std::make_unique<call_op>([this, who, id, address = std::move(address), done = std::move(done)](shard_core& shard) {
     json e;
     shard.explain(id, [&](result<json> said) { e = std::move(*said); });
     e["address"] = address;
-    e["owner"] = {{"generation", generation_.value()}};
+    e["owner"] = {{"generation", generation_.load().value()}};
     if (const auto* memory = shard.memory_of(id); memory && id.serial() == default_queue_serial)
       e["queue"] = explain_queue(static_cast<const queue_memory&>(*memory), parts_.clock.wall_now());
     if (e["active"] == true) return done(std::move(e));
@@ -537,6 +561,11 @@ void node_host::explain_task(tenant_context who, std::string id, std::function<v
   const error absent{errc::not_found, "task_not_found", "there is no task \"" + id + "\" in this tenant", "name"};
   if (!number) return done(absent);
   const entity_id queue{who.tenant(), default_queue_serial};
+  if (ask_owner(queue, "explain_task", who, id, [done](const result<std::string>& theirs) {
+        if (!theirs) return done(theirs.error());
+        done(json::parse(*theirs, nullptr, false));
+      }))
+    return;
   read(who.tenant(), [this, who, id, absent, queue, number = *number, done = std::move(done)](store_reader& reader) {
     auto stored = scheduling::read_task(reader, who, queue, number);
     if (!stored) return done(stored.error());
@@ -550,7 +579,7 @@ void node_host::explain_task(tenant_context who, std::string id, std::function<v
     post(queue, std::make_unique<call_op>([this, who, queue, number, e = std::move(e), stored_agent, done](shard_core& shard) mutable {
       json of_queue;
       shard.explain(queue, [&](result<json> said) { of_queue = std::move(*said); });
-      e["queue"] = {{"address", "queue/default"}, {"shard", of_queue["shard"]}, {"epoch", of_queue["epoch"]}, {"owner", {{"generation", generation_.value()}}},
+      e["queue"] = {{"address", "queue/default"}, {"shard", of_queue["shard"]}, {"epoch", of_queue["epoch"]}, {"owner", {{"generation", generation_.load().value()}}},
                     {"active", of_queue["active"]}};
       entity_id agent = stored_agent;
       const auto* memory = shard.memory_of(queue);
@@ -567,20 +596,34 @@ void node_host::explain_task(tenant_context who, std::string id, std::function<v
   });
 }
 
+namespace {
+/// Collects from shards and nodes; whoever lets go of it last says that all is there, also when a shard has gone meanwhile.
+struct gathering {
+  std::mutex guard;
+  std::unordered_map<entity_id, json> all;
+  std::function<void(std::unordered_map<entity_id, json>)> done;
+  explicit gathering(std::function<void(std::unordered_map<entity_id, json>)> d) : done(std::move(d)) {}
+  gathering(const gathering&) = delete;
+  gathering& operator=(const gathering&) = delete;
+  ~gathering() { done(std::move(all)); }
+  void merge(std::unordered_map<entity_id, json> some) {
+    std::lock_guard lock(guard);
+    all.merge(some);
+  }
+};
+} // namespace
+
 void node_host::statuses(tenant_context who, std::vector<status_subject> of,
                          std::function<void(std::unordered_map<entity_id, nlohmann::json>)> done) {
-  struct gathering {
-    std::mutex guard;
-    std::unordered_map<entity_id, json> all;
-    std::size_t left = 0;
-    std::function<void(std::unordered_map<entity_id, json>)> done;
-  };
   std::erase_if(of, [&](const status_subject& s) { return s.id.tenant() != who.tenant(); });
-  std::unordered_map<shard_id, std::vector<entity_id>> by_shard;
-  for (const auto& s : of) by_shard[shard_of(s.id, shard_count_)].push_back(s.id);
-  auto g = std::make_shared<gathering>();
-  g->left = by_shard.size();
-  g->done = [this, who, of = std::move(of), done = std::move(done)](std::unordered_map<entity_id, json> all) {
+  std::vector<entity_id> mine;
+  std::unordered_map<std::string, json> theirs; // by node
+  for (const auto& s : of) {
+    const auto node = here(s.id) ? std::string() : node_of(s.id);
+    if (node.empty()) mine.push_back(s.id);
+    else theirs[node].push_back(s.id.bits());
+  }
+  auto g = std::make_shared<gathering>([this, who, of = std::move(of), done = std::move(done)](std::unordered_map<entity_id, json> all) {
     const bool complete = std::all_of(of.begin(), of.end(), [&](const status_subject& s) {
       const auto live = all.find(s.id);
       return live != all.end() && live->second.contains("status");
@@ -590,21 +633,30 @@ void node_host::statuses(tenant_context who, std::vector<status_subject> of,
       add_stored_statuses(reader, who, of, absent_statuses, all);
       done(std::move(all));
     });
-  };
-  if (by_shard.empty()) return g->done({});
-  for (auto& [shard, list] : by_shard) {
-    const entity_id any = list.front();
-    post(any, std::make_unique<call_op>([g, list = std::move(list)](shard_core& core) {
+  });
+  for (const auto& [node, ids] : theirs)
+    call_node(node, "statuses", who, ids.dump(), [g](const result<std::string>& said) {
+      if (!said) return; // what is stored must do
+      std::unordered_map<entity_id, json> some;
+      for (const auto& one : json::parse(*said, nullptr, false))
+        if (one.is_array() && one.size() == 2) some.emplace(entity_id{one[0].get<std::uint64_t>()}, one[1]);
+      g->merge(std::move(some));
+    });
+  live_statuses(who, mine, [g](std::unordered_map<entity_id, json> some) { g->merge(std::move(some)); });
+}
+
+/// Of entities in memory here.
+void node_host::live_statuses(tenant_context, const std::vector<entity_id>& ids, std::function<void(std::unordered_map<entity_id, json>)> done) {
+  std::unordered_map<shard_id, std::vector<entity_id>> by_shard;
+  for (const auto id : ids) by_shard[shard_of(id, shard_count_)].push_back(id);
+  auto g = std::make_shared<gathering>(std::move(done));
+  for (auto& [shard, list] : by_shard)
+    post_to(shard, std::make_unique<call_op>([g, list = std::move(list)](shard_core& core) {
       std::unordered_map<entity_id, json> mine;
       for (const auto id : list)
         if (auto s = core.status_of(id); !s.is_null()) mine.emplace(id, std::move(s));
-      std::unique_lock lock(g->guard);
-      g->all.merge(mine);
-      if (--g->left != 0) return;
-      lock.unlock();
-      g->done(std::move(g->all));
+      g->merge(std::move(mine));
     }));
-  }
 }
 
 struct gauges node_host::read_gauges() const {

@@ -6,9 +6,12 @@
 #include "actors/admission.hpp"
 #include "actors/ask_ticket.hpp"
 #include "actors/caf/shard_actors.hpp"
+#include "actors/delayed_jobs.hpp"
 #include "actors/entity_loader.hpp"
+#include "actors/remote/remote_shards.hpp"
 #include "actors/settler.hpp"
 #include "actors/worker_pool.hpp"
+#include "cluster/lease.hpp"
 #include "cluster/name_resolver.hpp"
 #include "persistence/commit_thread.hpp"
 
@@ -27,6 +30,11 @@ struct node_host_parts {
   std::string recorder_file;                  ///< What runs is recorded there; empty: nowhere.
   /// Called on the commit thread when a key or a tenant changed, before the change is answered.
   std::function<void(const persistence::turn_record&)> on_security_change;
+  /// The store does not hold what it had acknowledged: a new life must begin. On the commit thread.
+  std::function<void(const std::string&)> on_lost_commits{};
+  // Of a node among others; null: this one has all shards.
+  const cluster::shard_map* map = nullptr;
+  const cluster::lease_guard* lease = nullptr; ///< Needed to answer from memory.
 };
 
 /// All that `parts` refers to outlives it.
@@ -35,8 +43,26 @@ public:
   explicit node_host(node_host_parts parts);
   ~node_host() override;
 
-  /// Claims the shards, finds what was left undone (undelivered messages, waiting turns), and begins.
+  /// Claims the shards, finds what was left undone (undelivered messages, waiting turns), and begins. Among other nodes:
+  /// begins without shards.
   result<void> start();
+
+  // -- among other nodes (ownership.cpp). Called by the membership's thread.
+  result<void> begin_generation(node_generation generation);
+  void serve(shard_id shard, epoch fence, journal_position first);
+  void stop_serving(shard_id shard);
+  void release(shard_id shard, std::function<void()> quiet);
+  void resume(shard_id shard);
+  void hold();
+  void go_on();
+  /// Those shards have new owners, by the map.
+  void send_again(const std::vector<shard_id>& shards, bool new_owner);
+  void linked(const std::string& node, bool up);
+  void each_tick();
+  /// Null without other nodes.
+  remote::remote_shards* remote() noexcept { return remote_.get(); }
+  /// What is known of names and was read before now may be stale.
+  void forget_names() { names_.clear(); }
 
   // -- messaging
   void ask(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink) override;
@@ -51,6 +77,9 @@ public:
   struct gauges read_gauges() const override;
   std::vector<tenant_counters> read_counters() const override;
   std::optional<error> not_ready() const override;
+  bool clustered() const noexcept override { return parts_.map != nullptr; }
+  void call_node(const std::string& node, const std::string& name, tenant_context who, std::string body,
+                 std::function<void(result<std::string>)> done) override;
 
   const persistence::commit_statistics& commits() const noexcept { return commit_->statistics(); }
 
@@ -69,7 +98,7 @@ private:
   journal_position allot(shard_id shard) noexcept override { return parts_.store.allot(shard); }
   void post(entity_id to, std::unique_ptr<shard_op> op) override;
   void post_to(shard_id shard, std::unique_ptr<shard_op> op) override;
-  void load(entity_id id, tenant_context who) override;
+  void load(entity_id id, tenant_context who, epoch fence) override;
   std::optional<entity_id> known(tenant_context who, entity_kind kind, std::string_view name) override;
   void resolve(tenant_context who, entity_kind kind, std::string name, std::function<void(result<entity_id>)> done) override;
   void execute(executor& e, executor::call call, steady_time deadline, entity_id entity, std::uint64_t turn, std::uint32_t step) override;
@@ -79,12 +108,25 @@ private:
   std::uint64_t new_seed() noexcept override;
   turn_recorder* recorder() noexcept override { return recorder_.get(); }
   context_views& views() noexcept override { return views_; }
+  bool here(entity_id id) const noexcept override;
 
   // -- commit_listener
   void settled(std::vector<persistence::settlement>&& batch) override;
   void availability(const error* why) override;
 
   void explain_entity(tenant_context who, entity_id id, std::string address, std::function<void(json)> done);
+  void live_statuses(tenant_context who, const std::vector<entity_id>& ids, std::function<void(std::unordered_map<entity_id, json>)> done);
+  // ownership.cpp
+  class again_sink;
+  void ask_once(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink, bool unused_key);
+  std::string node_of(entity_id id) const;
+  void take_over(shard_id shard, epoch fence);
+  void elsewhere(shard_id shard, std::unique_ptr<shard_op> op);
+  void tell_shards(const std::function<void(shard_core&)>& what);
+  void answer_peers();
+  bool ask_owner(entity_id id, const std::string& name, tenant_context who, const std::string& body, std::function<void(result<std::string>)> done);
+  void tell_peers_to_forget(const actor_record& r);
+  void step_elsewhere(const std::string& node, const std::string& name, const executor::call& call, std::function<void(result<payload>)> done);
   // collections.cpp
   void look_into(tenant_context who, std::string name, std::function<void(result<published_view>)> use, unsigned tries);
   void search_on(tenant_id tenant, published_view view, std::function<void(result<published_view>)> use);
@@ -115,7 +157,7 @@ private:
   entity_loader loader_;
   std::uint16_t shard_count_;
   std::uint64_t number_;                        // of this host in its process
-  node_generation generation_{};                // as the store knows this life of the node
+  std::atomic<node_generation> generation_{};   // as the store knows this life of the node
 
   using gate = admission<std::unique_ptr<envelope>>;
   std::mutex gate_guard_;
@@ -140,6 +182,14 @@ private:
   std::atomic<std::uint64_t> next_watcher_{1};
   std::atomic<std::size_t> feed_count_{0};
 
+  // Among other nodes.
+  std::unique_ptr<remote::remote_shards> remote_;
+  std::mutex served_guard_;
+  std::vector<epoch> served_;                   // by shard: what it is to be served under; 0: not here
+  std::atomic<bool> held_{false};               // the lease may have run out
+  steady_time next_look_for_events_{};
+  steady_time next_look_for_stuck_{};
+
   context_views views_;
   std::atomic<std::uint32_t> searches_waiting_{0};
   settler settler_; // commit thread only
@@ -148,6 +198,7 @@ private:
   std::unique_ptr<turn_recorder> recorder_;
   std::unique_ptr<turn_watch> watch_;
   std::unique_ptr<deadline_wheel> deadlines_;
+  std::unique_ptr<delayed_jobs> delayed_;
   std::unique_ptr<worker_pool<std::unique_ptr<persistence::store_reader>>> readers_;
   std::unique_ptr<worker_pool<int>> executor_threads_;
   std::unique_ptr<worker_pool<int>> search_threads_;

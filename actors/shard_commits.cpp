@@ -12,6 +12,8 @@ void shard_core::settled(settled_op& op) {
   auto& g = services_.gauges();
   g.run_ahead_turns.fetch_sub(1, std::memory_order_relaxed);
   g.run_ahead_bytes.fetch_sub(static_cast<std::int64_t>(r.bytes), std::memory_order_relaxed);
+  if (r.fence != fence_) return; // of an earlier time here; its message's asker hears that it was dropped
+  records_out_ -= 1;
   activation* a = find(r.entity);
   if (!a) return; // never: an activation with records under way is not unloaded
   a->run_ahead -= 1;
@@ -147,12 +149,12 @@ void shard_core::reload(activation& a) {
   // Turns whose acceptance may be on disk: if it is, they go on from there; if not, their messages are new.
   a.doing = activity::loading;
   auto rows = std::make_shared<std::vector<persistence::waiting_entity>>();
-  services_.read(a.id.tenant(), [this, id = a.id, shard = id_, g = a.generation, rows](persistence::store_reader& reader) {
+  services_.read(a.id.tenant(), [services = &services_, id = a.id, shard = id_, g = a.generation, rows](persistence::store_reader& reader) {
     const auto got = reader.waiting_of(shard, [&](persistence::waiting_entity&& w) {
       if (w.entity == id) rows->push_back(std::move(w));
       return true;
     });
-    services_.post(id, std::make_unique<call_op>([id, g, rows, ok = got.has_value()](shard_core& core) {
+    services->post(id, std::make_unique<call_op>([id, g, rows, ok = got.has_value()](shard_core& core) {
       activation* back_again = core.find(id);
       if (!back_again || back_again->generation != g) return;
       if (!ok) { // the store does not answer: until it does

@@ -84,7 +84,6 @@ shard_core::shard_core(shard_id id, epoch fence, shard_services& services)
   : id_(id), fence_(fence), services_(services), settings_(services.settings()), limits_(settings_.entity), ready_(64),
     spare_(std::make_unique<turn_host>(*this)), chance_(services.new_seed()) {}
 
-shard_core::~shard_core() = default;
 
 void shard_core::handle(std::unique_ptr<shard_op> op) {
   switch (op->what) {
@@ -94,6 +93,8 @@ void shard_core::handle(std::unique_ptr<shard_op> op) {
   case shard_op::kind::handled: handled(static_cast<handled_op&>(*op)); break;
   case shard_op::kind::step_done: step_done(static_cast<step_done_op&>(*op)); break;
   case shard_op::kind::call: static_cast<call_op&>(*op).run(*this); break;
+  case shard_op::kind::install:
+  case shard_op::kind::remove: break; // of whoever holds this object
   case shard_op::kind::exited: {
     const auto to = static_cast<exited_op&>(*op).supervisor;
     to_loaded(to, std::move(op));
@@ -131,6 +132,7 @@ activation& shard_core::find_or_make(entity_id id, tenant_context who) {
   auto& place = entities_[id];
   if (!place) {
     place = std::make_unique<activation>(id, services_.context_of(who.tenant(), "system"));
+    place->generation = static_cast<std::uint32_t>(fence_.value() << 16U); // answers to an earlier owner's questions do not match
     services_.gauges().activations.fetch_add(1, std::memory_order_relaxed);
     bytes_ += sizeof(activation);
     if (now_ == steady_time{}) read_clock();
@@ -212,6 +214,10 @@ void shard_core::read_clock() noexcept {
 }
 
 bool shard_core::run_slice() {
+  if (closed_) {
+    tell_if_quiet();
+    return false;
+  }
   if (!ready_.empty() && services_.gauges().run_ahead_bytes.load(std::memory_order_relaxed) >
                            static_cast<std::int64_t>(settings_.node.run_ahead_bytes)) {
     // The disk is behind by a whole node's allowance: look again in a moment.
@@ -239,6 +245,7 @@ void shard_core::dispatch(activation& a) {
   std::unique_ptr<envelope> e;
   if ((e = a.box.pop(lane::system))) {
     queued_change_ -= 1;
+    if (came_too_early(a, *e)) return make_ready(a);
     const entity_id id = a.id;
     if (e->from_where == envelope::origin::reply) take_reply(a, std::move(e));
     else system_message(a, std::move(e));
@@ -254,6 +261,7 @@ void shard_core::dispatch(activation& a) {
   e = a.box.pop(lane::urgent);
   if (!e) e = a.box.pop(lane::user);
   queued_change_ -= 1;
+  if (came_too_early(a, *e)) return make_ready(a);
   ready_.charge(a.id.tenant(), 1 + e->bytes() / 1024);
   const entity_id id = a.id;
   begin(a, std::move(e));
@@ -262,12 +270,12 @@ void shard_core::dispatch(activation& a) {
 
 void shard_core::start_loading(activation& a) {
   a.doing = activity::loading;
-  services_.load(a.id, a.who);
+  services_.load(a.id, a.who, fence_);
 }
 
 void shard_core::loaded(loaded_op& op) {
   activation* a = find(op.entity);
-  if (!a || a->doing != activity::loading) return;
+  if (!a || a->doing != activity::loading || op.fence != fence_) return;
   if (!op.what_is) {
     // The store cannot be read just now. Those who asked hear so; durable messages stay for the next try.
     log::warn("cannot load entity", {{"entity", to_string(a->id)}, {"why", op.what_is.error().message}});

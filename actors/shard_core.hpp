@@ -6,7 +6,8 @@
 /// Confined to one thread at a time. Sources: shard_core.cpp (inbox, dispatch, loading, passivation), shard_keys.cpp
 /// (idempotency keys), shard_turns.cpp (running and ending turns), shard_steps.cpp (waiting), shard_commits.cpp (what became
 /// of records), shard_outbox.cpp (messages between entities), shard_supervision.cpp (supervisors and what they order),
-/// shard_system.cpp (desired states, deletion, poison), shard_explain.cpp (what it tells).
+/// shard_system.cpp (desired states, deletion, poison), shard_hand_off.cpp (its move to another node), shard_explain.cpp
+/// (what it tells).
 #pragma once
 
 #include "actors/activation.hpp"
@@ -37,8 +38,9 @@ struct loaded_entity {
 
 struct loaded_op final : shard_op {
   entity_id entity;
+  epoch fence;                               ///< Of who asked: an answer to a former owner's question is not taken.
   result<loaded_entity> what_is;
-  loaded_op(entity_id of, result<loaded_entity> r) : shard_op(kind::loaded), entity(of), what_is(std::move(r)) {}
+  loaded_op(entity_id of, epoch f, result<loaded_entity> r) : shard_op(kind::loaded), entity(of), fence(f), what_is(std::move(r)) {}
 };
 
 /// A record came back from the pipeline.
@@ -167,8 +169,8 @@ public:
   /// To the shard that owns `to`; from any thread.
   virtual void post(entity_id to, std::unique_ptr<shard_op> op) = 0;
   virtual void post_to(shard_id shard, std::unique_ptr<shard_op> op) = 0;
-  /// Answers with a `loaded_op`.
-  virtual void load(entity_id id, tenant_context who) = 0;
+  /// Answers with a `loaded_op` for `fence`.
+  virtual void load(entity_id id, tenant_context who, epoch fence) = 0;
   /// Runs `read` on a reader thread. Tenants take turns.
   virtual void read(tenant_id for_whom, std::function<void(persistence::store_reader&)> read) = 0;
   /// The id that a name has, when it is at hand.
@@ -187,6 +189,8 @@ public:
   virtual turn_recorder* recorder() noexcept { return nullptr; }
   /// What searches of this node read.
   virtual context_views& views() noexcept = 0;
+  /// Whether this node runs the entity: a life is revoked where it runs.
+  virtual bool here(entity_id) const noexcept { return true; }
   revoked_lives& revoked() noexcept { return revoked_; }
 
 private:
@@ -214,6 +218,21 @@ public:
   /// Unloads an idle entity now: its memory is wanted elsewhere.
   void unload(entity_id id);
 
+  // -- when ownership moves (shard_hand_off.cpp)
+
+  /// No turn begins or goes on from here; messages wait. `quiet` is called once, when nothing runs and all is settled.
+  void close(std::function<void()> quiet);
+  /// The hand-off did not happen: `close` is undone.
+  void open();
+  /// What waits in mailboxes and would be lost otherwise: asks and tells. (Durable senders send again.) The shard is over
+  /// after this: destroy it.
+  std::vector<std::unique_ptr<shard_op>> give_up();
+  /// Receivers that `moved` names have a new owner, or were out of reach: what they have not handled is sent again.
+  /// Supervisors with a new owner, who knows nothing, hear again of lives that ended.
+  void send_again(const std::function<bool(entity_id)>& moved, bool new_owner);
+  /// To receivers at other nodes that have handled nothing for a while, less and less often. Each second.
+  void send_stuck_again();
+
   /// There are so many timers in the store.
   void load_timers(std::uint64_t count);
 
@@ -222,6 +241,7 @@ public:
   bool quiet() const noexcept;
 
   shard_id id() const noexcept { return id_; }
+  epoch fence() const noexcept { return fence_; }
 
   // -- for `turn`: what a running turn asks for (shard_turns.cpp, shard_steps.cpp)
   shard_services& services() noexcept { return services_; }
@@ -273,8 +293,8 @@ private:
   void return_awaiting(activation& a);
   void answer_from_row(activation& a, std::unique_ptr<envelope> e, journal_position row);
   void find_generated(activation& a, std::unique_ptr<envelope> e);
-  void walk_generated(entity_id id, tenant_context who, journal_position from, std::shared_ptr<envelope> held);
-  void found_generated(entity_id id, std::shared_ptr<envelope> held, result<std::optional<journal_position>> row);
+  static void walk_generated(shard_services& services, entity_id id, tenant_context who, journal_position from, std::shared_ptr<envelope> held);
+  static void found_generated(shard_services& services, entity_id id, std::shared_ptr<envelope> held, result<std::optional<journal_position>> row);
   void end_lookup(activation& a);
   bool answered_since(activation& a, std::unique_ptr<envelope>& e);
 
@@ -341,6 +361,11 @@ private:
   void acknowledge(entity_id sender, entity_id receiver, std::uint64_t sequence);
   void flush_later(entity_id sender);
   void flush_delivered(activation& a);
+
+  // shard_hand_off.cpp
+  void tell_if_quiet();
+  void send_rows_again(std::unordered_map<entity_id, std::vector<std::uint64_t>> wanted);
+  bool came_too_early(activation& a, const envelope& e);
 
   // shard_system.cpp
   void system_message(activation& a, std::unique_ptr<envelope> e);
@@ -430,6 +455,9 @@ private:
   std::unordered_set<entity_id> to_flush_;      // activations with delivered outbox rows to delete
   steady_time flush_at_{};                      // when those go with records of their own
   std::uint32_t stops_ = 0;
+  std::size_t records_out_ = 0;                 // submitted, not settled
+  bool closed_ = false;
+  std::function<void()> when_quiet_;
   steady_time now_{};                           // read every few turns: a clock read costs as much as a small turn
   wall_time wall_now_{};
   steady_time next_sweep_{};

@@ -75,9 +75,9 @@ void shard_core::load_keys(activation& a) {
   auto& more = a.extra();
   if (std::exchange(more.keys_loading, true)) return;
   const auto oldest = services_.clock().wall_now() - settings_.keep.keys;
-  services_.read(a.id.tenant(), [this, id = a.id, who = a.who, from = a.keyed_on_disk, limit = limits_.keys_kept, oldest, g = a.generation](auto& reader) {
+  services_.read(a.id.tenant(), [services = &services_, id = a.id, who = a.who, from = a.keyed_on_disk, limit = limits_.keys_kept, oldest, g = a.generation](auto& reader) {
     auto got = std::make_shared<result<std::vector<persistence::key_entry>>>(reader.keys(who, id, from, limit, oldest));
-    services_.post(id, std::make_unique<call_op>([id, got, g](shard_core& shard) {
+    services->post(id, std::make_unique<call_op>([id, got, g](shard_core& shard) {
       activation* back = shard.find(id);
       if (!back || !back->more || back->generation != g) return; // it started over, and its keyed asks with it
       auto& held = *back->more;
@@ -105,12 +105,12 @@ void shard_core::return_awaiting(activation& a) {
 
 void shard_core::answer_from_row(activation& a, std::unique_ptr<envelope> e, journal_position row) {
   std::shared_ptr<envelope> held(std::move(e));
-  services_.read(a.id.tenant(), [this, id = a.id, who = a.who, row, held, g = a.generation](auto& reader) {
+  services_.read(a.id.tenant(), [services = &services_, id = a.id, who = a.who, row, held, g = a.generation](auto& reader) {
     auto got = reader.answer(who, id, row);
     if (!got) {
       if (got.error().code != errc::not_found) return held->ticket->fail(error(got.error()));
       // Trimmed: older than its retention, so the key is free again.
-      services_.post(id, std::make_unique<call_op>([id, held, g](shard_core& shard) {
+      services->post(id, std::make_unique<call_op>([id, held, g](shard_core& shard) {
         if (auto* back = shard.find(id); back && back->more && back->generation == g) back->more->keys.erase(held->key_hash());
         shard.deliver(ask_again(*held));
       }));
@@ -133,24 +133,27 @@ void shard_core::find_generated(activation& a, std::unique_ptr<envelope> e) {
     return refuse(std::move(e), {errc::failed_precondition, "key_expired",
                                  "the key is older than keep.keys: whether its ask was executed is not known any more", "idempotency_key"});
   a.more->lookups += 1; // from here to its begin, what is committed is remembered
-  walk_generated(a.id, a.who, a.generated_on_disk, std::shared_ptr<envelope>(std::move(e)));
+  walk_generated(services_, a.id, a.who, a.generated_on_disk, std::shared_ptr<envelope>(std::move(e)));
 }
 
-void shard_core::walk_generated(entity_id id, tenant_context who, journal_position from, std::shared_ptr<envelope> held) {
-  services_.read(id.tenant(), [this, id, who, from, held](auto& reader) {
+/// Static, because the shard may move to another node meanwhile.
+void shard_core::walk_generated(shard_services& services, entity_id id, tenant_context who, journal_position from, std::shared_ptr<envelope> held) {
+  services.read(id.tenant(), [&services, id, who, from, held](auto& reader) {
     const auto rows = reader.keys(who, id, from, rows_per_read, generated_key_time(held->key) - std::chrono::seconds{60});
-    if (!rows) return found_generated(id, held, rows.error());
+    if (!rows) return found_generated(services, id, held, rows.error());
     for (const auto& k : *rows)
-      if (k.key_hash == held->key_hash()) return found_generated(id, held, std::optional(k.position));
-    if (rows->size() < rows_per_read) return found_generated(id, held, std::optional<journal_position>{});
-    walk_generated(id, who, rows->back().position, held);
+      if (k.key_hash == held->key_hash()) return found_generated(services, id, held, std::optional(k.position));
+    if (rows->size() < rows_per_read) return found_generated(services, id, held, std::optional<journal_position>{});
+    walk_generated(services, id, who, rows->back().position, held);
   });
 }
 
 /// On a reader thread. By way of the mailbox, even when nothing can be done: there the lookup ends.
-void shard_core::found_generated(entity_id id, std::shared_ptr<envelope> held, result<std::optional<journal_position>> row) {
-  services_.post(id, std::make_unique<call_op>([id, held, row = std::move(row)](shard_core& shard) {
-    activation& a = *shard.find(id); // not unloaded while a lookup is under way
+void shard_core::found_generated(shard_services& services, entity_id id, std::shared_ptr<envelope> held, result<std::optional<journal_position>> row) {
+  services.post(id, std::make_unique<call_op>([id, held, row = std::move(row)](shard_core& shard) {
+    activation* back = shard.find(id); // not unloaded while a lookup is under way, but its shard may have come back since
+    if (!back || !back->more || back->more->lookups == 0) return;
+    activation& a = *back;
     auto again = ask_again(*held);
     if (row && !*row) { // new: executed, unless a turn answered it meanwhile
       again->generated_key = true;

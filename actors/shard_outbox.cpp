@@ -32,7 +32,8 @@ void shard_core::pump(activation&, outbound_link& link) {
   while (link.in_flight.size() < limits_.outbox_window && !link.unsent.empty()) {
     auto e = std::move(link.unsent.front());
     link.unsent.pop_front();
-    link.in_flight.push_back(e->sequence);
+    e->previous = link.last_of(e->on);
+    link.in_flight.push_back({e->sequence, e->on});
     const entity_id to = e->to;
     services_.post(to, std::move(e));
   }
@@ -49,7 +50,7 @@ void shard_core::handled(handled_op& op) {
   const auto link = more.links.find(op.receiver);
   if (link == more.links.end()) return;
   auto& waited = link->second.in_flight;
-  const auto which = std::find(waited.begin(), waited.end(), op.sequence);
+  const auto which = std::find_if(waited.begin(), waited.end(), [&](const auto& m) { return m.sequence == op.sequence; });
   if (which == waited.end()) return; // told before: both the turn's acceptance and its end say so
   waited.erase(which);
   if (more.outbox_size > 0) more.outbox_size -= 1;

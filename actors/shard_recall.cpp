@@ -81,8 +81,8 @@ void shard_core::forward_recall(activation& a, turn_host& host) {
   if (kind == entity_kind::context) name.erase(0, 8);
   const auto target = services_.known(host.in->who, kind, name);
   if (!target) { // after a start, names have to be looked up again
-    services_.resolve(host.in->who, kind, name, [this, id = a.id, number = host.number, g = a.generation](result<entity_id> found) {
-      services_.post(id, std::make_unique<call_op>([id, number, g, gone = !found && found.error().code == errc::not_found](shard_core& shard) {
+    services_.resolve(host.in->who, kind, name, [services = &services_, id = a.id, number = host.number, g = a.generation](result<entity_id> found) {
+      services->post(id, std::make_unique<call_op>([id, number, g, gone = !found && found.error().code == errc::not_found](shard_core& shard) {
         activation* back = shard.find(id);
         if (!back || back->generation != g || !back->more || !back->more->turn || back->more->turn->number != number) return;
         if (!gone) shard.forward_recall(*back, *back->more->turn);

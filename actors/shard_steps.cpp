@@ -102,9 +102,9 @@ void shard_core::begin_step(activation& a, turn_host& host) {
     const auto [kind, name] = addressed(agent);
     if (const auto id = services_.known(host.in->who, kind, name)) target = *id;
     else {
-      services_.resolve(host.in->who, kind, std::string(name), [this, id = a.id, number, k, g = a.generation](result<entity_id> found) {
+      services_.resolve(host.in->who, kind, std::string(name), [services = &services_, id = a.id, number, k, g = a.generation](result<entity_id> found) {
         auto shared = std::make_shared<result<entity_id>>(std::move(found));
-        services_.post(id, std::make_unique<call_op>([id, number, k, g, shared](shard_core& shard) {
+        services->post(id, std::make_unique<call_op>([id, number, k, g, shared](shard_core& shard) {
           activation* back = shard.find(id);
           if (!back || back->generation != g || !back->more || !back->more->turn || back->more->turn->number != number) return;
           if (*shared) shard.begin_step(*back, *back->more->turn); // known now
@@ -207,9 +207,9 @@ void shard_core::start_read(activation& a) {
   auto& more = *a.more;
   more.read_wanted = false;
   auto& host = *more.turn;
-  services_.read(a.id.tenant(), [this, id = a.id, g = a.generation, number = host.number, read = std::move(host.read)](persistence::store_reader& reader) {
+  services_.read(a.id.tenant(), [services = &services_, id = a.id, g = a.generation, number = host.number, read = std::move(host.read)](persistence::store_reader& reader) {
     read(reader);
-    services_.post(id, std::make_unique<call_op>([id, g, number](shard_core& shard) { shard.read_done(id, g, number); }));
+    services->post(id, std::make_unique<call_op>([id, g, number](shard_core& shard) { shard.read_done(id, g, number); }));
   });
   host.read = nullptr;
 }

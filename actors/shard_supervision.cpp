@@ -151,7 +151,7 @@ void shard_core::act(activation& a) {
       case kind::start: send(order::start); break;
       case kind::stop: send(order::stop); break;
       case kind::kill:
-        services_.revoked().add(c.child); // its shard may be busy with the very turn that does not end
+        if (services_.here(c.child)) services_.revoked().add(c.child); // its shard may be busy with the very turn that does not end
         send(order::kill);
         break;
       case kind::leave: send(order::leave); break;
@@ -190,9 +190,9 @@ void shard_core::supervision_due(activation& a) {
 }
 
 void shard_core::list_children(activation& a, std::function<void(shard_core&, std::vector<supervised_child>)> then) {
-  services_.read(a.id.tenant(), [this, id = a.id, who = a.who, name = a.name, then = std::move(then)](persistence::store_reader& reader) {
+  services_.read(a.id.tenant(), [services = &services_, id = a.id, who = a.who, name = a.name, then = std::move(then)](persistence::store_reader& reader) {
     auto found = std::make_shared<std::vector<supervised_child>>(children_of(reader, who, name));
-    services_.post(id, std::make_unique<call_op>([found, then](shard_core& shard) { then(shard, std::move(*found)); }));
+    services->post(id, std::make_unique<call_op>([found, then](shard_core& shard) { then(shard, std::move(*found)); }));
   });
 }
 
@@ -410,11 +410,11 @@ void shard_core::reset_then_begin(activation& a) {
   constexpr std::size_t page = 1000;
   a.doing = activity::held;
   auto keys = std::make_shared<std::vector<std::string>>();
-  services_.read(a.id.tenant(), [this, id = a.id, who = a.who, keys](persistence::store_reader& reader) {
+  services_.read(a.id.tenant(), [services = &services_, id = a.id, who = a.who, keys](persistence::store_reader& reader) {
     const auto rows = reader.items(who, id, "", "", page);
     if (rows)
       for (const auto& [key, value] : *rows) keys->push_back(key);
-    services_.post(id, std::make_unique<call_op>([id, keys](shard_core& shard) {
+    services->post(id, std::make_unique<call_op>([id, keys](shard_core& shard) {
       activation* back = shard.find(id);
       if (!back || back->doing != activity::held) return;
       auto r = shard.make_record(*back, back->who);

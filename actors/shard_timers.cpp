@@ -16,7 +16,7 @@ void shard_core::load_timers(std::uint64_t count) {
 void shard_core::read_timers() {
   if (!alarms_.wants_page()) return;
   alarms_.reading();
-  services_.read(system_tenant, [this, shard = id_, after = alarms_.last(), most = alarms_.page_size()](persistence::store_reader& reader) {
+  services_.read(system_tenant, [services = &services_, shard = id_, after = alarms_.last(), most = alarms_.page_size()](persistence::store_reader& reader) {
     auto rows = std::make_shared<std::vector<persistence::timer_row>>();
     bool complete = true;
     const auto got = reader.timers_of(shard, after, [&](persistence::timer_row&& row) {
@@ -25,7 +25,7 @@ void shard_core::read_timers() {
       return true;
     });
     // Any entity of the shard leads back to it: there is one for each row, and without rows the shard itself must do.
-    services_.post_to(shard, std::make_unique<call_op>([rows, complete, ok = got.has_value()](shard_core& core) {
+    services->post_to(shard, std::make_unique<call_op>([rows, complete, ok = got.has_value()](shard_core& core) {
       if (ok) core.alarms_.page(std::move(*rows), complete);
       else {
         core.alarms_.not_read();

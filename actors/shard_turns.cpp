@@ -178,9 +178,9 @@ bool shard_core::resolve_sends(activation& a, std::unique_ptr<turn_host>& host) 
     host->parked = {};
     a.doing = activity::waiting;
     a.extra().turn = std::move(host);
-    services_.resolve(who, entity_kind::agent, name, [this, id = a.id, number, name, g = a.generation](result<entity_id> found) {
+    services_.resolve(who, entity_kind::agent, name, [services = &services_, id = a.id, number, name, g = a.generation](result<entity_id> found) {
       auto shared = std::make_shared<result<entity_id>>(std::move(found));
-      services_.post(id, std::make_unique<call_op>([id, number, name, g, shared](shard_core& shard) {
+      services->post(id, std::make_unique<call_op>([id, number, name, g, shared](shard_core& shard) {
         activation* back = shard.find(id);
         if (!back || back->generation != g || !back->more || !back->more->turn || back->more->turn->number != number) return;
         auto turn_back = std::move(back->more->turn);
@@ -358,6 +358,7 @@ void shard_core::submit(activation& a, std::unique_ptr<actor_record> r) {
     a.more->delivered.clear();
     to_flush_.erase(a.id);
   }
+  records_out_ += 1;
   a.run_ahead += 1;
   a.run_ahead_bytes += r->bytes;
   auto& g = services_.gauges();

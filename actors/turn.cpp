@@ -73,6 +73,12 @@ executor* executor_registry::find(std::string_view name) const noexcept {
   return found == by_name_.end() ? nullptr : found->second.get();
 }
 
+std::string_view executor_registry::name_of(const executor& e) const noexcept {
+  for (const auto& [name, one] : by_name_)
+    if (one.get() == &e) return name;
+  return {};
+}
+
 // -- turn_host
 
 actor_record& turn_host::effects() {

@@ -48,4 +48,12 @@ void name_resolver::forget(tenant_id tenant, entity_kind kind, std::string_view 
   if (const auto found = s.names.find(k); found != s.names.end()) s.names.erase(found);
 }
 
+void name_resolver::clear() {
+  for (auto& s : stripes_) {
+    std::unique_lock lock(s.guard);
+    s.forgotten += 1;
+    s.names.clear();
+  }
+}
+
 } // namespace hive::cluster

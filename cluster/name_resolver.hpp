@@ -31,6 +31,8 @@ public:
   result<entity_id> lookup(persistence::store_reader& reader, tenant_context who, entity_kind kind, std::string_view name);
 
   void forget(tenant_id tenant, entity_kind kind, std::string_view name);
+  /// Everything: what other nodes forgot may not have been heard.
+  void clear();
 
 private:
   struct key {

@@ -246,6 +246,10 @@ const std::vector<entry>& table() {
     duration("store.postgres.connect_wait", &settings::store, &store_settings::connect_wait, second, 60 * second),
     duration("store.postgres.backoff", &settings::store, &store_settings::backoff, 10, 10 * second),
     duration("store.postgres.backoff_max", &settings::store, &store_settings::backoff_max, 10, 60 * second),
+    text("cluster.node", &settings::cluster, &c::node),
+    text("cluster.hive", &settings::cluster, &c::hive),
+    text("cluster.cell", &settings::cluster, &c::cell),
+    text("cluster.advertise", &settings::cluster, &c::advertise),
     integer("cluster.capacity", &settings::cluster, &c::capacity, 1, 1'000'000),
     text("cluster.pool", &settings::cluster, &c::pool),
     text("cluster.zone", &settings::cluster, &c::zone),
@@ -337,8 +341,21 @@ result<void> check_link(const settings& s) {
   return {};
 }
 
-/// Times of the cluster that only make sense together.
-result<void> check_cluster(const cluster_settings& c) {
+/// What a node among others needs, and times that only make sense together.
+result<void> check_cluster(const settings& s) {
+  const auto& c = s.cluster;
+  const auto word = [](const std::string& text) {
+    return !text.empty() && text.size() <= 63 && text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == std::string::npos;
+  };
+  constexpr const char* words = "1 to 63 letters, digits, '.', '_' and '-'";
+  if (!c.node.empty()) {
+    if (!word(c.node)) return out_of_range("cluster.node", c.node, words);
+    if (!word(c.hive)) return out_of_range("cluster.hive", c.hive, words);
+    if (!word(c.cell)) return out_of_range("cluster.cell", c.cell, words);
+    if (s.store.kind != "postgres") return invalid("store.kind", "cluster.node is set, so store.kind must be postgres: nodes share one database");
+    for (const auto& [name, file] : {std::pair{"cluster.link.ca_file", &s.link.ca_file}, {"cluster.link.certificate_file", &s.link.certificate_file}, {"cluster.link.key_file", &s.link.key_file}})
+      if (file->empty()) return invalid(name, std::string("cluster.node is set, so ") + name + " must name a file; `hivectl certs` makes them");
+  }
   const auto ms = [](milliseconds t) { return std::to_string(t.count()) + "ms"; };
   if (c.renew_every * 3 > c.lease_ttl)
     return out_of_range("cluster.renew_every", ms(c.renew_every), "a third of cluster.lease_ttl (" + ms(c.lease_ttl) + ") at most");
@@ -366,7 +383,7 @@ result<settings> load(const std::string& yaml_file, const std::vector<std::strin
   if (s.store.kind == "postgres" && s.store.url.empty())
     return invalid("store.postgres.url", "store.kind is postgres, so store.postgres.url must name the database: postgres://ROLE:PASSWORD@HOST/DATABASE");
   if (s.store.backoff > s.store.backoff_max) return invalid("store.postgres.backoff", "store.postgres.backoff is above store.postgres.backoff_max");
-  if (auto done = check_cluster(s.cluster); !done) return done.error();
+  if (auto done = check_cluster(s); !done) return done.error();
   return s;
 }
 

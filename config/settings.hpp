@@ -148,6 +148,10 @@ struct link_settings {
 
 /// Membership and ownership in a hive of many nodes. Read by `cluster::membership`.
 struct cluster_settings {
+  std::string node;                             // this node's name, unique in the hive, as its certificate says; empty: it is alone
+  std::string hive = "hive";                    // name of the hive, as the certificates say
+  std::string cell = "main";                    // one database and the nodes that share it
+  std::string advertise;                        // ADDRESS:PORT where peers reach this node's port; empty: cluster.listen
   std::uint32_t capacity = 100;                 // 1..1,000,000: this node's weight in placement
   std::string pool = "default";                 // nodes of one pool share the shards of a cell
   std::string zone;                             // what fails together: a rack, a data centre

@@ -18,7 +18,8 @@ using tick_atom = caf::atom_constant<caf::atom("tick")>;
 /// makes no message. At most one worker runs it at a time.
 class shard_slot final : public caf::resumable {
 public:
-  shard_slot(std::unique_ptr<shard_core> shard, const std::atomic<bool>& stopping) : core(std::move(shard)), stopping_(stopping) {}
+  shard_slot(shard_id id, std::unique_ptr<shard_core> shard, const shard_actors::elsewhere& where_else, const std::atomic<bool>& stopping)
+    : core(std::move(shard)), id_(id), elsewhere_(where_else), stopping_(stopping) {}
 
   /// Any thread.
   void post(std::unique_ptr<shard_op> op) {
@@ -62,24 +63,37 @@ private:
   bool run() {
     if (tick_due_.load(std::memory_order_relaxed) && tick_due_.exchange(false)) {
       armed_ = steady_time::max();
-      core->tick(std::chrono::steady_clock::now());
+      if (core) core->tick(std::chrono::steady_clock::now());
     }
     auto chain = inbox_.drain();
     std::uint32_t taken = 0;
     while (auto op = chain.pop()) {
       ++taken;
-      core->handle(std::move(op));
+      take(std::move(op));
     }
     if (taken != 0) depth.fetch_sub(taken, std::memory_order_relaxed);
+    if (!core) return false;
     const bool more = core->run_slice();
     if (const auto due = core->next_due(); due && *due < armed_) {
       armed_ = *due;
       const auto wait = std::max<std::chrono::nanoseconds>(*due - std::chrono::steady_clock::now(), std::chrono::microseconds{100});
-      caf::delayed_anon_send(timekeeper, std::chrono::ceil<std::chrono::microseconds>(wait), tick_atom::value, core->id().value());
+      caf::delayed_anon_send(timekeeper, std::chrono::ceil<std::chrono::microseconds>(wait), tick_atom::value, id_.value());
     }
     return more;
   }
 
+  void take(std::unique_ptr<shard_op> op) {
+    switch (op->what) {
+    case shard_op::kind::install: core = std::move(static_cast<install_op&>(*op).core); break;
+    case shard_op::kind::remove: static_cast<remove_op&>(*op).done(std::move(core)); break;
+    default:
+      if (core) core->handle(std::move(op));
+      else if (elsewhere_) elsewhere_(id_, std::move(op));
+    }
+  }
+
+  shard_id id_;
+  const shard_actors::elsewhere& elsewhere_;
   const std::atomic<bool>& stopping_;
   mpsc_queue<shard_op> inbox_;
   std::atomic<state> state_{state::idle};
@@ -94,10 +108,13 @@ struct shard_actors::impl {
   std::unique_ptr<caf::actor_system> system;
   std::vector<std::unique_ptr<shard_slot>> slots;
   caf::actor timekeeper; // turns CAF's delayed messages into ticks
+  shard_actors::elsewhere where_else;
   std::atomic<bool> stopping{false};
 };
 
-shard_actors::shard_actors(std::vector<std::unique_ptr<shard_core>> cores, std::uint32_t workers) : impl_(std::make_unique<impl>()) {
+shard_actors::shard_actors(std::vector<std::unique_ptr<shard_core>> cores, std::uint32_t workers, elsewhere where_else)
+  : impl_(std::make_unique<impl>()) {
+  impl_->where_else = std::move(where_else);
   impl_->config.set("scheduler.policy", caf::atom("sharing"));
   impl_->config.set("scheduler.max-threads", workers == 0 ? std::max(1U, std::thread::hardware_concurrency()) : workers);
   impl_->system = std::make_unique<caf::actor_system>(impl_->config);
@@ -109,7 +126,8 @@ shard_actors::shard_actors(std::vector<std::unique_ptr<shard_core>> cores, std::
     },
     impl_.get());
   for (auto& core : cores) {
-    auto& slot = *impl_->slots.emplace_back(std::make_unique<shard_slot>(std::move(core), impl_->stopping));
+    const shard_id id{static_cast<std::uint16_t>(impl_->slots.size())};
+    auto& slot = *impl_->slots.emplace_back(std::make_unique<shard_slot>(id, std::move(core), impl_->where_else, impl_->stopping));
     slot.scheduler = &impl_->system->scheduler();
     slot.timekeeper = impl_->timekeeper;
   }

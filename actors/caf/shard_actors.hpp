@@ -9,10 +9,26 @@
 
 namespace hive::actors {
 
+/// The shard is this node's from here on.
+struct install_op final : shard_op {
+  std::unique_ptr<shard_core> core;
+  explicit install_op(std::unique_ptr<shard_core> c) : shard_op(kind::install), core(std::move(c)) {}
+};
+
+/// It is not any more. `done` is called on the shard's thread, with null when it was not.
+struct remove_op final : shard_op {
+  std::function<void(std::unique_ptr<shard_core>)> done;
+  explicit remove_op(std::function<void(std::unique_ptr<shard_core>)> d) : shard_op(kind::remove), done(std::move(d)) {}
+};
+
 class shard_actors {
 public:
+  /// What is told to a shard that is not here; on the shard's thread, in order.
+  using elsewhere = std::function<void(shard_id, std::unique_ptr<shard_op>)>;
+
+  /// @param cores one a shard; null: not here, until an `install_op` brings it.
   /// @param workers threads that run turns; 0: one a core.
-  shard_actors(std::vector<std::unique_ptr<shard_core>> cores, std::uint32_t workers);
+  shard_actors(std::vector<std::unique_ptr<shard_core>> cores, std::uint32_t workers, elsewhere where_else = {});
   ~shard_actors();
   /// Returns when no shard runs, for good. What is posted afterwards is kept and dropped with this object.
   void stop();

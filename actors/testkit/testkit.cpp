@@ -107,8 +107,8 @@ void testkit::suspect(const std::string& agent, std::uint64_t message) {
 void testkit::submit(std::unique_ptr<actor_record> record) { pipeline_->submit(std::move(record)); }
 journal_position testkit::allot(shard_id shard) noexcept { return store_->allot(shard); }
 void testkit::post(entity_id to, std::unique_ptr<shard_op> op) { ops_.emplace_back(shard_of(to, settings_.node.shards), std::move(op)); }
-void testkit::load(entity_id id, tenant_context who) {
-  jobs_.push_back([this, id, who] { post(id, std::make_unique<loaded_op>(id, loader_->load(*reader_, id, who))); });
+void testkit::load(entity_id id, tenant_context who, epoch fence) {
+  jobs_.push_back([this, id, who, fence] { post(id, std::make_unique<loaded_op>(id, fence, loader_->load(*reader_, id, who))); });
 }
 void testkit::read(tenant_id, std::function<void(persistence::store_reader&)> how) {
   jobs_.push_back([this, how = std::move(how)] { how(*reader_); });

@@ -105,7 +105,7 @@ private:
   journal_position allot(shard_id shard) noexcept override;
   void post(entity_id to, std::unique_ptr<shard_op> op) override;
   void post_to(shard_id shard, std::unique_ptr<shard_op> op) override { ops_.emplace_back(shard, std::move(op)); }
-  void load(entity_id id, tenant_context who) override;
+  void load(entity_id id, tenant_context who, epoch fence) override;
   void read(tenant_id for_whom, std::function<void(persistence::store_reader&)> how) override;
   std::optional<entity_id> known(tenant_context who, entity_kind kind, std::string_view name) override;
   void resolve(tenant_context who, entity_kind kind, std::string name, std::function<void(result<entity_id>)> done) override;

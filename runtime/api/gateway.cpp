@@ -2,6 +2,7 @@
 
 #include "config/base/log.hpp"
 #include "runtime/api/http/server.hpp"
+#include "runtime/api/services/at_owner.hpp"
 #include "runtime/api/services/services.hpp"
 
 #include <future>
@@ -23,8 +24,8 @@ std::vector<std::string> route_names(const method_table& table) {
 
 struct gateway::parts {
   parts(const config::api_limits& l, actors::messaging& hive, security::authenticator& auth, ops::metrics& metrics,
-        const config::context_limits& context)
-    : limits(l), home(std::make_shared<http::io_loop>()), services({limits, hive, auth, metrics, home, context}),
+        const config::context_limits& context, cluster::control* nodes)
+    : limits(l), home(std::make_shared<http::io_loop>()), services({limits, hive, auth, metrics, home, context, nodes}),
       counters(std::make_shared<ops::http_counters>(route_names(services.table()))),
       server(limits, home, services.table(), hive, auth, counters) {
     metrics.add(counters);
@@ -39,8 +40,8 @@ struct gateway::parts {
 };
 
 gateway::gateway(const config::api_limits& limits, actors::messaging& hive, security::authenticator& auth, ops::metrics& metrics,
-                 const config::context_limits& context)
-  : parts_(std::make_unique<parts>(limits, hive, auth, metrics, context)) {}
+                 const config::context_limits& context, cluster::control* nodes)
+  : parts_(std::make_unique<parts>(limits, hive, auth, metrics, context, nodes)) {}
 
 gateway::~gateway() { stop(); }
 
@@ -50,6 +51,10 @@ result<std::uint16_t> gateway::start() {
   parts_->thread = std::thread([home = parts_->home] { home->run(); });
   log::info("the API listens", {{"address", parts_->limits.http}, {"port", *port}});
   return port;
+}
+
+void gateway::answer_carried(tenant_context who, const std::string& body, std::function<void(result<std::string>)> done) {
+  api::answer_carried(parts_->services.table(), who, body, std::move(done));
 }
 
 void gateway::stop() {

@@ -60,13 +60,17 @@ void method_table::add(const google::protobuf::ServiceDescriptor& service) {
   }
 }
 
-method& method_table::at(const char* rpc, const google::protobuf::Descriptor& request, const google::protobuf::Descriptor& response) {
+method* method_table::find(std::string_view rpc) noexcept {
   for (const auto& m : methods_)
-    if (m->rpc->full_name() == std::string("hive.v1.") + rpc) {
-      if (m->rpc->input_type() != &request || m->rpc->output_type() != &response) broken(std::string(rpc) + " has other messages");
-      return *m;
-    }
-  broken(std::string(rpc) + " is not in the protos");
+    if (m->rpc->full_name() == std::string("hive.v1.").append(rpc)) return m.get();
+  return nullptr;
+}
+
+method& method_table::at(const char* rpc, const google::protobuf::Descriptor& request, const google::protobuf::Descriptor& response) {
+  method* m = find(rpc);
+  if (!m) broken(std::string(rpc) + " is not in the protos");
+  if (m->rpc->input_type() != &request || m->rpc->output_type() != &response) broken(std::string(rpc) + " has other messages");
+  return *m;
 }
 
 } // namespace hive::api

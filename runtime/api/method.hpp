@@ -47,6 +47,9 @@ struct method {
   /// Null for streams, which their transport serves by the service itself. May move from the request.
   std::function<void(const call&, google::protobuf::Message&, reply<any_message>)> invoke;
 
+  /// Of those that only an entity's owner can serve: without asking another node. @see services/at_owner.hpp
+  std::function<void(const call&, google::protobuf::Message&, reply<any_message>)> invoke_here;
+
   any_message make_request() const { return any_message(request->New()); }
   std::string tenant_of(const google::protobuf::Message& m) const;
 };
@@ -68,6 +71,8 @@ public:
     };
   }
 
+  /// Null: there is none of that name ("ContextService.Search").
+  method* find(std::string_view rpc) noexcept;
   const std::vector<std::unique_ptr<method>>& methods() const noexcept { return methods_; }
 
 private:

@@ -17,6 +17,7 @@ void add_scheduling_commands(CLI::App& app, session& s); ///< queue, schedule, r
 void add_collection_commands(CLI::App& app, session& s); ///< collections, put, search, pack, items, import, export
 void add_view_commands(CLI::App& app, session& s);      ///< tree, explain, events, status, health
 void add_top_command(CLI::App& app, session& s);        ///< top
+void add_node_commands(CLI::App& app, session& s);      ///< nodes, shards, drain, undrain
 void add_certs_commands(CLI::App& app, session& s);    ///< certs ca, node
 void add_completion_command(CLI::App& app, session& s); ///< completion bash, zsh
 

@@ -43,6 +43,7 @@ int main(int argc, char** argv) {
   add_collection_commands(app, s);
   add_view_commands(app, s);
   add_top_command(app, s);
+  add_node_commands(app, s);
   add_certs_commands(app, s);
   add_completion_command(app, s);
 

@@ -8,6 +8,10 @@
 #include <csignal>
 #include <filesystem>
 #include <iostream>
+#include <mutex>
+#include <thread>
+
+#include <unistd.h>
 
 namespace {
 
@@ -65,17 +69,42 @@ int run_daemon(int argc, char** argv, const std::function<void(actors::behaviour
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGUSR1); // a life of the node is over
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
 
   if (const auto bytes = limit_memory(settings->node.memory_percent); bytes == 0) hive::log::warn("the process's memory is not bounded (node.memory_percent)");
   actors::turn_recorder::mark_faults();
-  node here(std::move(*settings), more);
-  if (auto started = here.start(); !started) return complain(started.error());
-  int received = 0;
-  sigwait(&signals, &received);
-  here.stop();
-  return 0;
+  std::mutex guard;
+  std::optional<life_end> ended;
+  const auto over = [&](life_end end) {
+    std::lock_guard lock(guard);
+    ended = std::move(end);
+    ::kill(::getpid(), SIGUSR1);
+  };
+  for (bool first = true;; first = false) { // each life of the node, of which a node that is alone has one
+    node here(*settings, more, over);
+    if (auto started = here.start(); !started) {
+      if (first) return complain(started.error());
+      log::error("cannot begin another life of this node", {{"why", started.error().message}});
+      here.stop();
+      std::this_thread::sleep_for(std::chrono::seconds{1});
+      continue;
+    }
+    for (bool leaving = false;;) {
+      int received = 0;
+      sigwait(&signals, &received);
+      if (received == SIGUSR1) {
+        std::lock_guard lock(guard);
+        if (ended) break;
+      } else if (std::exchange(leaving, true) || !here.leave()) break;
+    }
+    here.stop();
+    std::lock_guard lock(guard);
+    if (!ended || ended->leave) return ended && ended->failed ? 1 : 0;
+    log::warn("this life of the node is over; another one begins", {{"why", ended->why}});
+    ended.reset();
+  }
 }
 
 } // namespace hive::node

@@ -9,10 +9,17 @@
 
 #include <fstream>
 #include <random>
+#include <thread>
 
 namespace hive::node {
 
-node::node(config::settings settings, const std::function<void(actors::behaviour_registry&)>& more) : settings_(std::move(settings)) {
+namespace {
+/// A node that is not a member by then starts all the same, and says in its health that it is not ready.
+constexpr auto joined_within = std::chrono::seconds{60};
+} // namespace
+
+node::node(config::settings settings, const std::function<void(actors::behaviour_registry&)>& more, std::function<void(life_end)> over)
+  : settings_(std::move(settings)), over_(std::move(over)) {
   actors::add_builtin_behaviours(behaviours_);
   if (more) more(behaviours_);
   actors::add_builtin_executors(executors_, settings_.files, settings_.entity.payload_bytes);
@@ -25,17 +32,34 @@ result<void> node::start() {
   if (auto opened = open_store(); !opened) return opened;
 
   std::random_device entropy;
+  const auto seed = [&] { return (std::uint64_t{entropy()} << 32U) | entropy(); };
+  if (!settings_.cluster.node.empty())
+    member_ = std::make_unique<cluster_member>(cluster_member_parts{
+      settings_, clock_, authenticator_, store_->shard_count(),
+      [this] { return persistence::open_postgres_ownership(shared_, settings_.cluster.store_timeout); },
+      [this](life_end end) { if (over_) over_(std::move(end)); }, seed()});
   host_ = std::make_unique<actors::node_host>(actors::node_host_parts{
     settings_, clock_, *store_, authenticator_, behaviours_, executors_,
-    (std::uint64_t{entropy()} << 32U) | entropy(), settings_.data_dir + "/running", [this](const auto& r) { forget_changed(r); }});
+    seed(), settings_.data_dir + "/running", [this](const auto& r) { forget_changed(r); },
+    [this](const std::string& lost) { if (member_) member_->store_forgot(lost); },
+    member_ ? &member_->map() : nullptr, member_ ? &member_->lease() : nullptr});
   if (auto started = host_->start(); !started) return started;
+  if (member_) {
+    member_->start(*host_);
+    const auto until = clock_.steady_now() + joined_within;
+    while (host_->not_ready() && clock_.steady_now() < until) std::this_thread::sleep_for(std::chrono::milliseconds{20});
+  }
 
   auto key = security::ensure_admin_key(settings_.data_dir, *host_, authenticator_);
   if (!key) return key.error();
   if (*key) log::info("made the administrator's key", {{"file", settings_.data_dir + "/admin.key"}});
 
   metrics_ = std::make_unique<ops::metrics>(*host_, &host_->commits(), settings_.api.tenant_series);
-  gateway_ = std::make_unique<api::gateway>(settings_.api, *host_, authenticator_, *metrics_, settings_.context);
+  gateway_ = std::make_unique<api::gateway>(settings_.api, *host_, authenticator_, *metrics_, settings_.context, member_ ? &member_->control() : nullptr);
+  if (member_)
+    member_->answer_carried([this](tenant_context who, const std::string& body, std::function<void(result<std::string>)> done) {
+      gateway_->answer_carried(who, body, std::move(done));
+    });
   auto port = gateway_->start();
   if (!port) return port.error();
   http_port_ = *port;
@@ -60,7 +84,7 @@ result<void> node::open_store() {
   if (!lock) return lock.error();
   data_lock_.emplace(std::move(*lock));
   const auto& s = settings_.store;
-  persistence::postgres_options where;
+  auto& where = shared_;
   where.url = s.url;
   where.readers_url = s.readers_url;
   where.admin = s.admin;
@@ -77,13 +101,22 @@ result<void> node::open_store() {
   return {};
 }
 
+bool node::leave() {
+  if (!member_) return false;
+  member_->leave();
+  return true;
+}
+
 void node::stop() {
   if (!host_ && !store_) return;
   log::info("stopping");
+  if (member_) member_->answer_carried({});
   if (gateway_) gateway_->stop();
   gateway_.reset();
   metrics_.reset();
+  if (member_) member_->stop();
   host_.reset();
+  member_.reset();
   store_.reset();
   data_lock_.reset();
   log::info("stopped");
@@ -93,6 +126,7 @@ void node::stop() {
 void node::forget_changed(const persistence::turn_record& r) {
   for (const auto& t : r.tenants) authenticator_.forget_tenant(t.name, t.id);
   for (const auto& k : r.api_keys) authenticator_.forget_key(k.id);
+  if (member_) member_->tell_peers_to_forget(r);
 }
 
 } // namespace hive::node

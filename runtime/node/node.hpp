@@ -4,8 +4,10 @@
 
 #include "actors/node_host.hpp"
 #include "config/settings.hpp"
+#include "persistence/postgres/postgres_store.hpp"
 #include "persistence/sqlite/directory_lock.hpp"
 #include "runtime/api/gateway.hpp"
+#include "runtime/node/cluster_member.hpp"
 #include "runtime/ops/metrics.hpp"
 #include "runtime/security/authenticator.hpp"
 
@@ -18,12 +20,15 @@ class node {
 public:
   /// @param settings checked by `config::load`; `data_dir` is set.
   /// @param more adds behaviours to the builtin ones.
-  explicit node(config::settings settings, const std::function<void(actors::behaviour_registry&)>& more = {});
+  /// @param over among other nodes: this life has ended; make the node anew, or end. On a thread of the node's.
+  explicit node(config::settings settings, const std::function<void(actors::behaviour_registry&)>& more = {}, std::function<void(life_end)> over = {});
   ~node();
 
   /// Opens the store, takes the shards, recovers, makes the admin key on a first start, and listens.
   /// Errors name the setting or the file at fault.
   result<void> start();
+  /// Among other nodes: hands everything off first; `over` says when. @returns false: there are no others, `stop` will do.
+  bool leave();
   /// Stops listening, lets what runs end, writes what was accepted. Idempotent.
   void stop();
 
@@ -42,6 +47,9 @@ private:
   actors::executor_registry executors_;
   std::optional<persistence::sqlite::directory_lock> data_lock_; ///< When the store is elsewhere.
   std::unique_ptr<persistence::turn_store> store_;
+  persistence::postgres_options shared_;                         ///< Where the store is, when nodes share it.
+  std::function<void(life_end)> over_;
+  std::unique_ptr<cluster_member> member_;                       ///< Among other nodes.
   std::unique_ptr<actors::node_host> host_;
   std::unique_ptr<ops::metrics> metrics_;
   std::unique_ptr<api::gateway> gateway_;

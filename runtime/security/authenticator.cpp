@@ -219,4 +219,11 @@ void authenticator::forget_tenant(std::string_view name, tenant_id id) {
   std::erase_if(caches_->keys, [&](const auto& k) { return k.second.who.context.tenant() == id; });
 }
 
+void authenticator::forget_all() {
+  std::unique_lock lock(caches_->guard);
+  generation_.fetch_add(1, std::memory_order_acq_rel);
+  caches_->tenants.clear();
+  caches_->keys.clear();
+}
+
 } // namespace hive::security

@@ -66,6 +66,8 @@ public:
   /// checks that are under way.
   void forget_key(std::string_view id);
   void forget_tenant(std::string_view name, tenant_id id);
+  /// What other nodes removed may not have been heard.
+  void forget_all();
   /// Rises with each `forget_`: whoever remembers a `caller` compares it.
   std::uint64_t generation() const noexcept { return generation_.load(std::memory_order_acquire); }
 

@@ -6,7 +6,7 @@
 namespace hive::security {
 namespace {
 
-constexpr std::array<permission_row, 27> table{{
+constexpr std::array<permission_row, 29> table{{
     // permission          admin  tenant viewer
     {"agents.read",        true,  true,  true},
     {"agents.write",       true,  true,  false},
@@ -24,6 +24,8 @@ constexpr std::array<permission_row, 27> table{{
     {"messages.ask",       true,  true,  false},
     {"messages.tell",      true,  true,  false},
     {"metrics.read",       true,  true,  true},
+    {"nodes.read",         true,  false, false},
+    {"nodes.write",        true,  false, false},
     {"queues.read",        true,  true,  true},
     {"queues.write",       true,  true,  false},
     {"schedules.read",     true,  true,  true},

@@ -1,14 +1,15 @@
+#include "runtime/api/services/at_owner.hpp"
 #include "runtime/api/services/services.hpp"
 
 namespace hive::api {
 
 service_registry::service_registry(const collaborators& with)
   : tenants_(with), agents_(with), supervisors_(with), messages_(with), tasks_(with), schedules_(with), contexts_(with), swarms_(with), keys_(with),
-    dead_letters_(with), health_(with) {
+    dead_letters_(with), nodes_(with), health_(with) {
   for (const auto* file : {v1::PutTenantRequest::descriptor()->file(), v1::PutAgentRequest::descriptor()->file(),
                            v1::AskRequest::descriptor()->file(), v1::Task::descriptor()->file(), v1::Schedule::descriptor()->file(), v1::Collection::descriptor()->file(),
                            v1::Tree::descriptor()->file(), v1::Event::descriptor()->file(), v1::Key::descriptor()->file(),
-                           v1::DeadLetter::descriptor()->file(), v1::HealthRequest::descriptor()->file()})
+                           v1::DeadLetter::descriptor()->file(), v1::Node::descriptor()->file(), v1::HealthRequest::descriptor()->file()})
     for (int i = 0; i < file->service_count(); ++i) table_.add(*file->service(i));
 
   table_.bind("TenantService.PutTenant", tenants_, &tenant_service::put);
@@ -64,10 +65,17 @@ service_registry::service_registry(const collaborators& with)
   table_.bind("DeadLetterService.GetDeadLetter", dead_letters_, &dead_letter_service::get);
   table_.bind("DeadLetterService.RedriveDeadLetter", dead_letters_, &dead_letter_service::redrive);
   table_.bind("DeadLetterService.DropDeadLetter", dead_letters_, &dead_letter_service::drop);
+  table_.bind("NodeService.ListNodes", nodes_, &node_service::list);
+  table_.bind("NodeService.ListShards", nodes_, &node_service::shards);
+  table_.bind("NodeService.DrainNode", nodes_, &node_service::drain);
+  table_.bind("NodeService.UndrainNode", nodes_, &node_service::undrain);
   table_.bind("HealthService.Live", health_, &health_service::live);
   table_.bind("HealthService.Ready", health_, &health_service::ready);
   table_.bind("HealthService.Started", health_, &health_service::started);
   table_.bind("HealthService.Metrics", health_, &health_service::metrics);
+
+  for (const char* rpc : {"ContextService.GetCollection", "ContextService.GetItem", "ContextService.ListItems", "ContextService.Search", "ContextService.Pack"})
+    serve_at_owner(*table_.find(rpc), with.hive);
 }
 
 } // namespace hive::api

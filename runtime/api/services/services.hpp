@@ -7,6 +7,7 @@
 #pragma once
 
 #include "actors/messaging.hpp"
+#include "cluster/control.hpp"
 #include "config/settings.hpp"
 #include "runtime/api/loop.hpp"
 #include "runtime/api/method.hpp"
@@ -19,6 +20,7 @@
 #include "hive/v1/dead_letters.pb.h"
 #include "hive/v1/keys.pb.h"
 #include "hive/v1/messaging.pb.h"
+#include "hive/v1/nodes.pb.h"
 #include "hive/v1/schedules.pb.h"
 #include "hive/v1/swarm.pb.h"
 #include "hive/v1/tasks.pb.h"
@@ -34,6 +36,7 @@ struct collaborators {
   ops::metrics& metrics;
   std::shared_ptr<loop> home;
   config::context_limits context{};
+  cluster::control* nodes = nullptr; ///< Null: the node is alone.
 };
 
 class tenant_service {
@@ -177,6 +180,18 @@ private:
   collaborators with_;
 };
 
+class node_service {
+public:
+  explicit node_service(collaborators with) : with_(std::move(with)) {}
+  void list(const call& c, v1::ListNodesRequest& request, reply<v1::ListNodesResponse> done);
+  void shards(const call& c, v1::ListShardsRequest& request, reply<v1::ListShardsResponse> done);
+  void drain(const call& c, v1::DrainNodeRequest& request, reply<v1::Drain> done);
+  void undrain(const call& c, v1::UndrainNodeRequest& request, reply<v1::Drain> done);
+
+private:
+  collaborators with_;
+};
+
 class health_service {
 public:
   explicit health_service(collaborators with) : with_(std::move(with)) {}
@@ -207,6 +222,7 @@ private:
   swarm_service swarms_;
   key_service keys_;
   dead_letter_service dead_letters_;
+  node_service nodes_;
   health_service health_;
   method_table table_;
 };
