@@ -134,9 +134,15 @@ private:
   std::deque<std::pair<wall_time, std::uint64_t>> by_age_;
 };
 
+/// How far the messages of one sender in one lane have been handled: highest sequences.
+struct sender_mark {
+  std::uint64_t handled = 0;          ///< By a turn that may not be on disk yet.
+  std::uint64_t on_disk = 0;          ///< Up to here its sender may be told so: what only ran can still be lost with the shard.
+};
+
 /// What only some activations have.
 struct activation_extra {
-  std::unordered_map<std::uint64_t, std::uint64_t> marks;     ///< sender * 4 + lane -> highest sequence handled.
+  std::unordered_map<std::uint64_t, sender_mark> marks;       ///< By sender * 4 + lane.
   answered_keys keys;
   bool keys_loaded = false;
   bool keys_loading = false;

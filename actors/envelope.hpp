@@ -63,7 +63,6 @@ struct envelope : shard_op {
   bool generated_key = false;
   bool failed = false;             ///< A reply that is an application error.
   bool looked_up = false;          ///< A repeat of a generated key, back from the look at the disk.
-  bool by_link = false;            ///< From another node: what `sender` sent before it may have been lost on the way.
   std::uint8_t attempts = 0;       ///< Turns that crashed on it so far.
   ticket_ref ticket;
   steady_time deadline = steady_time::max();
@@ -78,7 +77,7 @@ struct envelope : shard_op {
   entity_id sender;
   std::uint64_t sequence = 0;
   std::uint64_t previous = 0;      ///< Sequence of the message that its sender sent here before it, by this lane, and that was
-                                   ///< not handled when this one left; 0: none.
+                                   ///< not handled when this one left; 0: none, or this node is alone.
   std::string key;
   request_digest digest;
   reply_address reply_to;

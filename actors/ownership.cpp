@@ -40,12 +40,12 @@ public:
   void answered(ask_answer&& a) override { sink_->answered(std::move(a)); }
   void failed(error&& why, const std::string& key) override {
     const auto left = std::chrono::floor<std::chrono::milliseconds>(until_ - host_.parts_.clock.steady_now()) - ask_again_after;
-    fresh_ = fresh_ && never_left(why);
     if (!on_the_move(why) || left.count() <= 0 || host_.stopping_) {
-      if (!fresh_ && why.code == errc::unavailable)
+      if (!fresh_ && why.code == errc::unavailable) // an earlier attempt may have been executed
         why = {errc::unknown, "owner_lost", "the entity's node was lost and no other answered in time; ask again with the same key"};
       return sink_->failed(std::move(why), key);
     }
+    fresh_ = fresh_ && never_left(why);
     request_.idempotency_key = key;
     request_.deadline = left;
     host_.delayed_->after(ask_again_after, [&host = host_, who = who_, request = std::make_shared<ask_request>(std::move(request_)),

@@ -40,7 +40,12 @@ void shard_core::committed(activation* a, std::unique_ptr<actor_record> r) {
     auto e = envelope_of(row, same ? r->who : services_.context_of(row.receiver.tenant(), row.principal));
     enqueue_outbound(*a, std::move(e));
   }
-  for (const auto& m : r->marks) acknowledge(m.sender, r->entity, m.sequence);
+  for (const auto& m : r->marks) {
+    if (a->more)
+      if (const auto known = a->more->marks.find(m.sender.bits() * 4 + m.lane); known != a->more->marks.end())
+        known->second.on_disk = std::max(known->second.on_disk, m.sequence);
+    acknowledge(m.sender, r->entity, m.sequence);
+  }
   if (!r->timers.empty() || !r->timers_gone.empty()) timers_committed(*r);
   if (r->keyed) (r->keyed->generated ? a->generated_on_disk : a->keyed_on_disk) = r->position;
   if (r->keyed && r->keyed->generated && a->more && a->more->lookups != 0) a->more->answered_meanwhile.emplace(r->answered_key, r->position);

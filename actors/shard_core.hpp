@@ -166,6 +166,8 @@ public:
 
   virtual void submit(std::unique_ptr<actor_record> record) = 0;
   virtual journal_position allot(shard_id shard) noexcept = 0;
+  /// Positions are allotted above `last` from here on: another owner wrote up to there.
+  virtual void allot_above(journal_position last) noexcept { (void)last; }
   /// To the shard that owns `to`; from any thread.
   virtual void post(entity_id to, std::unique_ptr<shard_op> op) = 0;
   virtual void post_to(shard_id shard, std::unique_ptr<shard_op> op) = 0;
@@ -189,6 +191,8 @@ public:
   virtual turn_recorder* recorder() noexcept { return nullptr; }
   /// What searches of this node read.
   virtual context_views& views() noexcept = 0;
+  /// Whether there are other nodes: what is sent may be lost with a link or an owner, and is sent again.
+  virtual bool among_others() const noexcept { return false; }
   /// Whether this node runs the entity: a life is revoked where it runs.
   virtual bool here(entity_id) const noexcept { return true; }
   revoked_lives& revoked() noexcept { return revoked_; }
@@ -230,7 +234,7 @@ public:
   /// Receivers that `moved` names have a new owner, or were out of reach: what they have not handled is sent again.
   /// Supervisors with a new owner, who knows nothing, hear again of lives that ended.
   void send_again(const std::function<bool(entity_id)>& moved, bool new_owner);
-  /// To receivers at other nodes that have handled nothing for a while, less and less often. Each second.
+  /// To receivers that have handled nothing for a while, less and less often. Each second, among other nodes.
   void send_stuck_again();
 
   /// There are so many timers in the store.
@@ -358,6 +362,7 @@ private:
   void enqueue_outbound(activation& a, std::unique_ptr<envelope> e);
   void pump(activation& a, outbound_link& link);
   void handled(handled_op& op);
+  bool handled_before(activation& a, const envelope& e);
   void acknowledge(entity_id sender, entity_id receiver, std::uint64_t sequence);
   void flush_later(entity_id sender);
   void flush_delivered(activation& a);

@@ -75,12 +75,12 @@ void shard_core::send_again(const std::function<bool(entity_id)>& moved, bool ne
 }
 
 void shard_core::send_stuck_again() {
-  constexpr std::uint32_t patience_max = 32;
+  constexpr std::uint32_t patience_max = 8;
   std::unordered_map<entity_id, std::vector<std::uint64_t>> missing;
   for (const auto& [id, a] : entities_) {
     if (!a->more) continue;
     for (auto& [to, link] : a->more->links) {
-      if (link.in_flight.empty() || services_.here(to)) continue;
+      if (link.in_flight.empty()) continue;
       if (link.in_flight.front().sequence != std::exchange(link.stuck_at, link.in_flight.front().sequence)) {
         link.patience = 1;
         link.looks_left = 1;
@@ -125,13 +125,13 @@ void shard_core::send_rows_again(std::unordered_map<entity_id, std::vector<std::
   });
 }
 
-/// What went before it by the same way was lost with a link. Its sender sends both again, in order; taken now, it would
+/// What went before it by the same way was lost with a link or an owner. Its sender sends both again, in order; taken now, it would
 /// leave a mark above the other one, which would then count as handled.
 bool shard_core::came_too_early(activation& a, const envelope& e) {
-  if (!e.by_link || e.previous == 0 || !e.sender) return false;
+  if (e.previous == 0) return false;
   if (!a.more) return true;
   const auto mark = a.more->marks.find(e.sender.bits() * 4 + static_cast<std::uint64_t>(e.on));
-  return mark == a.more->marks.end() || mark->second < e.previous;
+  return mark == a.more->marks.end() || mark->second.handled < e.previous;
 }
 
 } // namespace hive::actors

@@ -32,7 +32,7 @@ void shard_core::pump(activation&, outbound_link& link) {
   while (link.in_flight.size() < limits_.outbox_window && !link.unsent.empty()) {
     auto e = std::move(link.unsent.front());
     link.unsent.pop_front();
-    e->previous = link.last_of(e->on);
+    if (services_.among_others()) e->previous = link.last_of(e->on);
     link.in_flight.push_back({e->sequence, e->on});
     const entity_id to = e->to;
     services_.post(to, std::move(e));
@@ -41,6 +41,15 @@ void shard_core::pump(activation&, outbound_link& link) {
 
 void shard_core::acknowledge(entity_id sender, entity_id receiver, std::uint64_t sequence) {
   services_.post(sender, std::make_unique<handled_op>(sender, receiver, sequence));
+}
+
+/// @returns true for a repeat. Its sender, who had not heard, is told what is on disk; of what only ran it hears by the commit.
+bool shard_core::handled_before(activation& a, const envelope& e) {
+  if (!a.more) return false;
+  const auto mark = a.more->marks.find(e.sender.bits() * 4 + static_cast<std::uint64_t>(e.on));
+  if (mark == a.more->marks.end() || mark->second.handled < e.sequence) return false;
+  if (mark->second.on_disk >= e.sequence) acknowledge(e.sender, a.id, e.sequence);
+  return true;
 }
 
 void shard_core::handled(handled_op& op) {

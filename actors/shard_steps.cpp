@@ -191,12 +191,15 @@ void shard_core::step_finished(activation& a, std::uint32_t step, result<payload
 
 /// The end of an ask step, from the other entity's outbox.
 void shard_core::take_reply(activation& a, std::unique_ptr<envelope> e) {
-  const auto mark = e->sender.bits() * 4 + static_cast<std::uint64_t>(e->on);
-  const bool repeat = a.more && a.more->marks.contains(mark) && a.more->marks[mark] >= e->sequence;
+  if (handled_before(a, *e)) return;
   auto* host = a.more && a.more->turn ? a.more->turn.get() : nullptr;
-  const bool wanted = !repeat && host && host->number == e->reply_to.turn && e->reply_to.step < host->steps.size() &&
+  const bool wanted = host && host->number == e->reply_to.turn && e->reply_to.step < host->steps.size() &&
                       !host->steps[e->reply_to.step].finished;
-  if (!wanted) return acknowledge(e->sender, a.id, e->sequence); // came before, or too late
+  if (!wanted) { // too late
+    auto& known = a.extra().marks[e->sender.bits() * 4 + static_cast<std::uint64_t>(e->on)];
+    known = {std::max(known.handled, e->sequence), std::max(known.on_disk, e->sequence)}; // nobody sends it again
+    return acknowledge(e->sender, a.id, e->sequence);
+  }
   const auto step = e->reply_to.step;
   result<payload> answer = e->failed ? result<payload>(decode_failure(e->body.bytes)) : result<payload>(e->body);
   host->reply = std::move(e);

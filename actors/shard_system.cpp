@@ -11,10 +11,7 @@ using persistence::desired_state;
 
 /// Messages of the hive's own entities: their types start with "hive.".
 void shard_core::system_message(activation& a, std::unique_ptr<envelope> e) {
-  if (a.more) {
-    const auto mark = a.more->marks.find(e->sender.bits() * 4 + static_cast<std::uint64_t>(e->on));
-    if (mark != a.more->marks.end() && mark->second >= e->sequence) return acknowledge(e->sender, a.id, e->sequence);
-  }
+  if (handled_before(a, *e)) return;
   if (e->type == "hive.task.cancel") return recall(a, std::move(e));
   auto r = make_record(a, e->who);
   r->writes = true;

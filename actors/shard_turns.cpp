@@ -42,7 +42,8 @@ void shard_core::mark(activation& a, actor_record& r, const envelope& e) {
     r.timers_gone.push_back({e.fires_at, e.sequence});
     return;
   }
-  a.extra().marks[mark_key(e)] = e.sequence;
+  auto& known = a.extra().marks[mark_key(e)].handled;
+  known = std::max(known, e.sequence);
   r.marks.push_back({e.sender, static_cast<std::uint8_t>(e.on), e.sequence});
 }
 
@@ -61,10 +62,7 @@ std::unique_ptr<actor_record> shard_core::make_record(const activation& a, tenan
 void shard_core::begin(activation& a, std::unique_ptr<envelope> e) {
   if (e->looked_up && answered_since(a, e)) return;
   if (e->ticket && e->ticket->settled()) return; // its asker already heard `unknown`
-  if (e->from_where == envelope::origin::send && a.more) {
-    if (const auto mark = a.more->marks.find(mark_key(*e)); mark != a.more->marks.end() && mark->second >= e->sequence)
-      return acknowledge(e->sender, a.id, e->sequence); // handled before; its sender had not heard
-  }
+  if (e->from_where == envelope::origin::send && handled_before(a, *e)) return;
   if (e->from_where == envelope::origin::timer && !still_wanted(*e)) return; // cancelled since it fired
   if (e->recall) return refuse_recalled(a, std::move(e));
   if (e->deadline <= now_) {

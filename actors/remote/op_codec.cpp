@@ -48,7 +48,6 @@ std::unique_ptr<envelope> read_message(byte_reader& in, context_restorer& contex
   if (!e) return nullptr;
   if (left != 0) e->deadline = clock.steady_now() + std::chrono::milliseconds{static_cast<std::int64_t>(left - 1)};
   e->previous = previous;
-  e->by_link = true;
   return e;
 }
 

@@ -1,5 +1,8 @@
 #include "actors/testkit/testkit.hpp"
 
+#include "actors/remote/op_codec.hpp"
+#include <set>
+
 #include "actors/context/items.hpp"
 #include "actors/context/query_executor.hpp"
 #include "actors/scheduling/task_rows.hpp"
@@ -68,18 +71,19 @@ void testkit::begin() {
   for (const auto& row : *claimed) shards_.push_back(std::make_unique<shard_core>(row.shard, row.fence, *this));
   const auto work = reader_->shards_with_work();
   if (!work) give_up(to_string(work.error()));
-  for (const auto shard : *work) {
-    auto& core = *shards_[shard.value()];
-    (void)reader_->waiting_of(shard, [&](persistence::waiting_entity&& w) { return core.recover(std::move(w)), true; });
-    (void)reader_->outbox_of(shard, [&](persistence::outbox_row&& row) { return core.recover(std::move(row)), true; });
-  }
   const auto with_timers = reader_->shards_with_timers();
   if (!with_timers) give_up(to_string(with_timers.error()));
-  for (const auto shard : *with_timers) {
-    const auto count = reader_->count_timers(shard);
-    if (!count) give_up(to_string(count.error()));
-    shards_[shard.value()]->load_timers(*count);
-  }
+  std::set<shard_id> busy(work->begin(), work->end());
+  busy.insert(with_timers->begin(), with_timers->end());
+  for (const auto shard : busy) take_over(*shards_[shard.value()]);
+}
+
+void testkit::take_over(shard_core& core) {
+  (void)reader_->waiting_of(core.id(), [&](persistence::waiting_entity&& w) { return core.recover(std::move(w)), true; });
+  (void)reader_->outbox_of(core.id(), [&](persistence::outbox_row&& row) { return core.recover(std::move(row)), true; });
+  const auto count = reader_->count_timers(core.id());
+  if (!count) give_up(to_string(count.error()));
+  core.load_timers(*count);
 }
 
 void testkit::crash() {
@@ -88,6 +92,8 @@ void testkit::crash() {
   ops_.clear();
   jobs_.clear();
   shards_.clear();
+  real_fences_.clear();
+  losing_.clear();
   gauges_.timers = 0;
   pipeline_.reset();
   settler_.reset();
@@ -106,7 +112,39 @@ void testkit::suspect(const std::string& agent, std::uint64_t message) {
 
 void testkit::submit(std::unique_ptr<actor_record> record) { pipeline_->submit(std::move(record)); }
 journal_position testkit::allot(shard_id shard) noexcept { return store_->allot(shard); }
-void testkit::post(entity_id to, std::unique_ptr<shard_op> op) { ops_.emplace_back(shard_of(to, settings_.node.shards), std::move(op)); }
+void testkit::post(entity_id to, std::unique_ptr<shard_op> op) {
+  const auto shard = shard_of(to, settings_.node.shards);
+  const bool message = op->what == shard_op::kind::deliver;
+  const bool client = message && static_cast<envelope&>(*op).ticket;
+  auto bytes = scattered_ && !client ? remote::encode_op(*op, clock_) : std::string();
+  if (!bytes.empty()) {
+    if (message || op->what == shard_op::kind::handled) { // the rest is delivered surely
+      auto& losing = losing_[shard];
+      if (losing == 0 && lost_in_ != 0 && chance_.one_in(lost_in_)) losing = 1 + chance_.below(3);
+      if (losing != 0) return void(--losing);
+    }
+    op = remote::decode_op(bytes, contexts_, clock_);
+    if (!op) give_up("an op cannot be read again");
+  }
+  ops_.emplace_back(shard, std::move(op));
+}
+
+void testkit::scatter(std::uint64_t lost_in) {
+  scattered_ = true;
+  lost_in_ = lost_in;
+}
+
+void testkit::move(const std::string& agent) {
+  const auto shard = shard_of(id_of(agent), settings_.node.shards);
+  auto& core = shards_[shard.value()];
+  for (auto& op : core->give_up()) ops_.emplace_back(shard, std::move(op)); // to the new owner
+  const epoch fence{core->fence().value() + 1};
+  real_fences_.try_emplace(shard, core->fence());
+  core = std::make_unique<shard_core>(shard, fence, *this);
+  take_over(*core);
+  for (auto& other : shards_)
+    other->send_again([&](entity_id id) { return shard_of(id, settings_.node.shards) == shard; }, true);
+}
 void testkit::load(entity_id id, tenant_context who, epoch fence) {
   jobs_.push_back([this, id, who, fence] { post(id, std::make_unique<loaded_op>(id, fence, loader_->load(*reader_, id, who))); });
 }
@@ -130,13 +168,36 @@ tenant_metrics& testkit::metrics(tenant_id tenant) {
   return *m;
 }
 
+/// The store has one owner for all shards: epochs of those that moved are looked after here.
+persistence::batch_result testkit::write(std::span<persistence::turn_record* const> batch) {
+  if (real_fences_.empty()) return store_->write(batch);
+  std::vector<persistence::turn_record*> in_force;
+  std::vector<epoch> fences;
+  for (auto* r : batch) {
+    if (r->fence != shards_[r->shard.value()]->fence()) continue;
+    in_force.push_back(r);
+    fences.push_back(r->fence);
+    if (const auto real = real_fences_.find(r->shard); real != real_fences_.end()) r->fence = real->second;
+  }
+  auto written = store_->write(in_force);
+  for (std::size_t i = 0; i < in_force.size(); ++i) in_force[i]->fence = fences[i];
+  if (written.what != persistence::batch_result::kind::done) return written;
+  std::vector<persistence::turn_outcome> outcomes;
+  for (std::size_t i = 0, j = 0; i < batch.size(); ++i) {
+    const bool tried = j < in_force.size() && in_force[j] == batch[i];
+    outcomes.push_back(tried ? written.outcomes[j++] : persistence::turn_outcome::fenced);
+  }
+  written.outcomes = std::move(outcomes);
+  return written;
+}
+
 void testkit::commit_batch() {
   const auto batch = pipeline_->next_batch();
   persistence::batch_result outcome;
   if (const auto why = refuse_ ? refuse_() : std::nullopt) {
     outcome.what = why->code == errc::unavailable ? persistence::batch_result::kind::unavailable : persistence::batch_result::kind::refused;
     outcome.why = *why;
-  } else outcome = store_->write(batch);
+  } else outcome = write(batch);
   if (outcome.what == persistence::batch_result::kind::done) ++commits_;
   if (crash_in_ != 0 && outcome.what == persistence::batch_result::kind::done && --crash_in_ == 0) return crash(); // on disk, and nobody heard
   for (auto& s : pipeline_->complete(std::move(outcome))) {
@@ -190,6 +251,10 @@ void testkit::advance(std::chrono::milliseconds by) {
     const auto wait = std::chrono::ceil<std::chrono::milliseconds>(*next - clock_.steady_now());
     clock_.advance(std::max(wait, std::chrono::milliseconds{1}));
     for (auto& s : shards_) s->tick(clock_.steady_now());
+    if (scattered_ && clock_.steady_now() >= next_look_for_stuck_) {
+      next_look_for_stuck_ = clock_.steady_now() + std::chrono::seconds{1};
+      for (auto& s : shards_) s->send_stuck_again();
+    }
   }
   if (clock_.steady_now() < until) clock_.advance(std::chrono::ceil<std::chrono::milliseconds>(until - clock_.steady_now()));
   for (auto& s : shards_) s->tick(clock_.steady_now());

@@ -74,6 +74,11 @@ public:
   void crash();
   /// What a start finds when the process died while the agent ran that message (`message_of`): call it after `crash`.
   void suspect(const std::string& agent, std::uint64_t message);
+  /// As if each shard were at a node of its own: what shards tell each other travels as bytes, and now and then a link goes
+  /// down with what was on its way. @param lost_in one message in so many begins such a loss; 0: never
+  void scatter(std::uint64_t lost_in);
+  /// The agent's shard gets another owner, who finds what is on disk. What the former one had under way is refused.
+  void move(const std::string& agent);
   /// Crash by itself when that many batches more have been committed.
   void crash_after_commits(std::uint64_t n) { crash_in_ = n; }
   std::uint64_t commits() const noexcept { return commits_; }
@@ -105,6 +110,7 @@ private:
   journal_position allot(shard_id shard) noexcept override;
   void post(entity_id to, std::unique_ptr<shard_op> op) override;
   void post_to(shard_id shard, std::unique_ptr<shard_op> op) override { ops_.emplace_back(shard, std::move(op)); }
+  bool among_others() const noexcept override { return scattered_; }
   void load(entity_id id, tenant_context who, epoch fence) override;
   void read(tenant_id for_whom, std::function<void(persistence::store_reader&)> how) override;
   std::optional<entity_id> known(tenant_context who, entity_kind kind, std::string_view name) override;
@@ -116,6 +122,8 @@ private:
   std::uint64_t new_seed() noexcept override { return chance_.next(); }
 
   void begin();
+  void take_over(shard_core& core);
+  persistence::batch_result write(std::span<persistence::turn_record* const> batch);
   bool step();
   void commit_batch();
   void send(tenant_context who, entity_id to, const std::string& type, payload body, const std::string& key, std::unique_ptr<reply_sink> sink);
@@ -137,6 +145,11 @@ private:
   std::uint64_t crashes_ = 0;
   std::uint64_t crash_in_ = 0;
   std::function<std::optional<error>()> refuse_;
+  bool scattered_ = false;
+  std::uint64_t lost_in_ = 0;
+  std::unordered_map<shard_id, epoch> real_fences_;    ///< The store's, of shards that moved.
+  std::unordered_map<shard_id, std::uint64_t> losing_; ///< How many more messages to the shard its link loses.
+  steady_time next_look_for_stuck_{};
 
   // What a crash loses.
   std::unique_ptr<persistence::turn_store> store_;
