@@ -6,6 +6,7 @@
 
 #include "actors/behaviour.hpp"
 #include "actors/context/context_views.hpp"
+#include "actors/context/text_embedder.hpp"
 #include "actors/specs.hpp"
 #include "config/settings.hpp"
 #include "persistence/turn_store.hpp"
@@ -19,6 +20,12 @@ namespace hive::actors {
 struct destination {
   entity_kind kind = entity_kind::agent;
   std::string name;
+};
+
+/// What of an item its vector is made of.
+struct text_of_item {
+  std::string id;
+  std::string text;
 };
 
 struct ask_request {
@@ -114,6 +121,14 @@ public:
   /// Runs `use` on a search thread of the tenant with what is on disk of the collection, which is loaded first when it is
   /// cold. What was acknowledged before this call is in it. Errors: `not_found`; `resource_exhausted` when too many wait.
   virtual void collection(tenant_context who, std::string name, std::function<void(result<published_view>)> use) = 0;
+
+  /// Makes vectors for searches of collections whose embedder is an endpoint (context/text_embedder.hpp).
+  virtual void embed(tenant_context who, embedding_model by, std::vector<std::string> texts,
+                     std::function<void(result<embeddings>)> done) = 0;
+  /// Has the vectors of items that will be put made and kept at hand, so that the owner's turn need not wait for them; `then`
+  /// on any thread, whatever came of it. At once when the collection needs none.
+  virtual void embed_ahead(tenant_context who, const std::string& collection, std::vector<text_of_item> items,
+                           std::function<void()> then) = 0;
 
   /// Live facts about one entity; `done` on any thread. `not_found` as usual.
   virtual void explain(tenant_context who, destination of, std::function<void(result<explanation>)> done) = 0;

@@ -1,5 +1,6 @@
 #include "actors/node_host.hpp"
 
+#include "actors/context/http/http_endpoint.hpp"
 #include "actors/context/query_executor.hpp"
 #include "actors/generated_key.hpp"
 #include "actors/stored_status.hpp"
@@ -41,8 +42,9 @@ node_host::node_host(node_host_parts parts)
            [this](entity_id id) { post(id, std::make_unique<call_op>([id](shard_core& shard) { shard.unload(id); })); }),
     settler_(views_) {
   add_system_behaviours(parts_.behaviours, parts_.behaviours, parts_.settings);
-  add_query_executors(parts_.executors, parts_.settings, parts_.clock,
-                      [this](const executor::call& c, const std::string& name) { return open_now(c, name); });
+  add_query_executors(
+    parts_.executors, parts_.settings, parts_.clock, [this](const executor::call& c, const std::string& name) { return open_now(c, name); },
+    [this](const executor::call& c, const embedding_model& by, const std::string& text) { return embed_now(c, by, text); });
 }
 
 node_host::~node_host() {
@@ -53,6 +55,7 @@ node_host::~node_host() {
   }
   watch_.reset();
   if (executor_threads_) executor_threads_->stop();
+  if (embedder_) embedder_->stop();
   if (search_threads_) search_threads_->stop();
   if (readers_) readers_->stop();
   if (shards_) shards_->stop();
@@ -61,6 +64,9 @@ node_host::~node_host() {
 
 result<void> node_host::start() {
   const auto& s = parts_.settings;
+  auto endpoint = http_endpoint(s.embedding);
+  if (!endpoint) return endpoint.error();
+  embedder_ = std::make_unique<endpoint_embedder>(s.embedding, std::move(*endpoint), new_seed());
   auto claimed = parts_.store.claim_all();
   if (!claimed) return claimed.error();
   if (!claimed->empty()) generation_ = claimed->front().owner;

@@ -11,6 +11,7 @@
 
 #include "actors/activation.hpp"
 #include "actors/context/context_views.hpp"
+#include "actors/context/text_embedder.hpp"
 #include "actors/directory.hpp"
 #include "actors/fair_queue.hpp"
 #include "actors/generated_key.hpp"
@@ -187,6 +188,8 @@ public:
   virtual turn_recorder* recorder() noexcept { return nullptr; }
   /// What searches of this node read.
   virtual context_views& views() noexcept = 0;
+  /// Makes vectors for collections whose embedder is an endpoint.
+  virtual text_embedder& embedder() noexcept = 0;
   revoked_lives& revoked() noexcept { return revoked_; }
 
 private:

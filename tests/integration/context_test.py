@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Collections on a real hived, through hivectl and HTTP: kill -9 in the middle of puts; what was acknowledged is there, what is
+"""R7: collections on a real hived, through hivectl and HTTP: kill -9 in the middle of puts; what was acknowledged is there, what is
 there is found, and the searches afterwards equal those of a hive that got the same items in peace.
 
 usage: context_test.py --bin DIR [--kills N] [--seed S] [--items N] [--keep]
