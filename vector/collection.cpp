@@ -104,7 +104,7 @@ result<put_outcome> collection::put(item fresh, std::vector<float> raw, const pu
   }
   if (superseded) {
     out.changed.push_back(how.supersedes);
-    end_validity(*superseded, out.id, turning);
+    end_validity(*state_.find_place(how.supersedes), out.id, turning); // it may have moved
   }
   tidy();
   return out;
@@ -234,6 +234,35 @@ void collection::seal_tail() {
   state_.entries_.back().words.reset();
   tail_->seal();
   tail_.reset();
+  join_small();
+}
+
+/// A word is looked up in every segment, so few large ones are better: the last four small ones become one.
+void collection::join_small() {
+  constexpr std::size_t together = 4;
+  static_assert(together * tail_rows_max <= segment::rows_max);
+  auto& entries = state_.entries_;
+  if (entries.size() < together) return;
+  const auto first = entries.end() - static_cast<std::ptrdiff_t>(together);
+  std::uint32_t live = 0;
+  for (auto e = first; e != entries.end(); ++e) {
+    if (e->count > tail_rows_max) return;
+    live += e->live;
+  }
+  if (live == 0) return; // `tidy` has them
+  changed();
+  auto joined = std::make_shared<segment>(state_.space_, live, false);
+  view_entry entry;
+  entry.rows = joined;
+  for (auto e = first; e != entries.end(); ++e)
+    for (std::uint32_t row = 0; row < e->count; ++row) {
+      if (e->dead && e->dead->test(row)) continue;
+      const item_ptr& content = e->rows->items()[row];
+      joined->append(content, e->rows->vector(row));
+      extend(entry, *content);
+    }
+  entries.erase(first, entries.end());
+  entries.push_back(std::move(entry));
 }
 
 void collection::bury(place p) {

@@ -96,6 +96,7 @@ private:
   /// Moves what is left of segments that are mostly dead to the tail.
   void tidy();
   void seal_tail();
+  void join_small();
   void changed();
   void end_validity(place old, const std::string& successor, wall_time at);
 

@@ -50,6 +50,10 @@ std::uint32_t frequency(std::span<const view_entry> entries, std::span<const sel
     } else {
       postings = entries[e].rows->terms(entries[e].count).find(term);
     }
+    if (selected[e].alive_count == entries[e].count) {
+      n += static_cast<std::uint32_t>(postings.size());
+      continue;
+    }
     for (const posting& p : postings) n += selected[e].alive.test(p.row);
   }
   return n;
