@@ -31,7 +31,11 @@ void node_host::search_on(tenant_id tenant, published_view view, std::function<v
 void node_host::look_into(tenant_context who, std::string name, std::function<void(result<published_view>)> use,
                           unsigned tries) {
   if (const auto id = known(who, entity_kind::context, name))
-    if (auto view = views_.find(*id)) return search_on(who.tenant(), std::move(*view), std::move(use));
+    if (auto view = views_.find(*id))
+      return search_on(who.tenant(), std::move(*view), [this, id = *id, use = std::move(use)](result<published_view> on) {
+        use(std::move(on));
+        views_.measure(id);
+      });
   constexpr unsigned tries_max = 3;
   if (tries == tries_max)
     return use(error{errc::unavailable,
