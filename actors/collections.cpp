@@ -34,7 +34,11 @@ void node_host::look_into(tenant_context who, std::string name, std::function<vo
     if (here(*id)) {
       if (parts_.lease && !parts_.lease->held(cluster::boot_clock::now()))
         return use(error{errc::unavailable, "no_lease", "this node may have lost the collection to another one", {}, std::chrono::milliseconds{200}});
-      if (auto view = views_.find(*id)) return search_on(who.tenant(), std::move(*view), std::move(use));
+      if (auto view = views_.find(*id))
+        return search_on(who.tenant(), std::move(*view), [this, id = *id, use = std::move(use)](result<published_view> on) {
+          use(std::move(on));
+          views_.measure(id);
+        });
     } else if (auto node = node_of(*id); !node.empty())
       return use(error{errc::unavailable, "elsewhere", "the collection is at another node", std::move(node), {}});
   }
@@ -58,18 +62,57 @@ void node_host::look_into(tenant_context who, std::string name, std::function<vo
       }));
 }
 
-/// For the steps of agents, which may block.
-result<published_view> node_host::open_now(const executor::call& c, const std::string& name) {
-  auto got = std::make_shared<std::promise<result<published_view>>>();
+// -- vectors from an endpoint
+
+void node_host::embed(tenant_context who, embedding_model by, std::vector<std::string> texts,
+                      std::function<void(result<embeddings>)> done) {
+  embedder_->embed(who.tenant(), std::move(by), std::move(texts), std::move(done));
+}
+
+void node_host::embed_ahead(tenant_context who, const std::string& name, std::vector<text_of_item> items,
+                            std::function<void()> then) {
+  if (parts_.settings.embedding.url.empty()) return then();
+  const auto id = known(who, entity_kind::context, name);
+  const auto on = id ? views_.find(*id) : std::nullopt;
+  auto by = on ? model_of(on->view->space()) : std::nullopt;
+  if (!by) return then(); // one that is not in memory has its vectors made in its turn
+  std::vector<std::string> texts;
+  for (auto& i : items) {
+    if (i.text.empty()) continue;
+    const auto stored = i.id.empty() ? std::nullopt : on->view->get(i.id, parts_.clock.wall_now());
+    if (!stored || stored->content->text != i.text) texts.push_back(std::move(i.text));
+  }
+  if (texts.empty()) return then();
+  embed(who, std::move(*by), std::move(texts), [then = std::move(then)](const result<embeddings>&) { then(); });
+}
+
+// -- for the steps of agents, which may block
+
+namespace {
+
+template <class T>
+result<T> wait_for(const executor::call& c, const char* what, const std::function<void(std::function<void(result<T>)>)>& begin) {
+  auto got = std::make_shared<std::promise<result<T>>>();
   auto answer = got->get_future();
-  collection(c.who, name, [got](result<published_view> view) { got->set_value(std::move(view)); });
+  begin([got](result<T> value) { got->set_value(std::move(value)); });
   const auto until = std::chrono::steady_clock::now() + c.deadline;
   while (answer.wait_for(std::chrono::milliseconds{50}) != std::future_status::ready) {
     if (c.cancelled && c.cancelled->load()) return error{errc::unavailable, "stopping", "the node is stopping"};
-    if (std::chrono::steady_clock::now() >= until)
-      return error{errc::unknown, "deadline_passed", "the collection was not loaded in time"};
+    if (std::chrono::steady_clock::now() >= until) return error{errc::unknown, "deadline_passed", what};
   }
   return answer.get();
+}
+
+} // namespace
+
+result<published_view> node_host::open_now(const executor::call& c, const std::string& name) {
+  return wait_for<published_view>(c, "the collection was not loaded in time",
+                                  [&](auto done) { collection(c.who, name, std::move(done)); });
+}
+
+result<embeddings> node_host::embed_now(const executor::call& c, const embedding_model& by, const std::string& text) {
+  return wait_for<embeddings>(c, "the query's vector was not made in time",
+                              [&](auto done) { embed(c.who, by, {text}, std::move(done)); });
 }
 
 } // namespace hive::actors

@@ -6,6 +6,7 @@
 
 #include "actors/behaviour.hpp"
 #include "actors/context/context_views.hpp"
+#include "actors/context/text_embedder.hpp"
 #include "actors/specs.hpp"
 #include "config/settings.hpp"
 #include "persistence/turn_store.hpp"
@@ -19,6 +20,12 @@ namespace hive::actors {
 struct destination {
   entity_kind kind = entity_kind::agent;
   std::string name;
+};
+
+/// What of an item its vector is made of.
+struct text_of_item {
+  std::string id;
+  std::string text;
 };
 
 struct ask_request {
@@ -116,13 +123,21 @@ public:
   /// (elsewhere) with the node that has it as field.
   virtual void collection(tenant_context who, std::string name, std::function<void(result<published_view>)> use) = 0;
 
+  /// Makes vectors for searches of collections whose embedder is an endpoint (context/text_embedder.hpp).
+  virtual void embed(tenant_context who, embedding_model by, std::vector<std::string> texts,
+                     std::function<void(result<embeddings>)> done) = 0;
+  /// Has the vectors of items that will be put made and kept at hand, so that the owner's turn need not wait for them; `then`
+  /// on any thread, whatever came of it. At once when the collection needs none.
+  virtual void embed_ahead(tenant_context who, const std::string& collection, std::vector<text_of_item> items,
+                           std::function<void()> then) = 0;
+
   /// Live facts about one entity; `done` on any thread. `not_found` as usual.
   virtual void explain(tenant_context who, destination of, std::function<void(result<explanation>)> done) = 0;
   /// The same about a task: where it is, what it waits for, and what its agent does. @param id as the queue gave it.
   virtual void explain_task(tenant_context who, std::string id, std::function<void(result<explanation>)> done) = 0;
   /// Live status of many agents and supervisors by id: {"status": "idle|running|waiting|crashed|stopped...",
   /// "incarnation": n, "restarts": n, "mailbox": n, "last_error": "...", "stopped_by": "supervisor/x" (a supervisor above
-  /// that is stopped or quarantined, with which it is down)}; of those not in memory what is stored ("inactive" when they
+  /// that is stopped or quarantined, with which it is down), "node": "..." (that has it, among others)}; of those not in memory what is stored ("inactive" when they
   /// would run); missing ones never ran.
   virtual void statuses(tenant_context who, std::vector<status_subject> of,
                         std::function<void(std::unordered_map<entity_id, nlohmann::json>)> done) = 0;

@@ -1,5 +1,6 @@
 #include "actors/node_host.hpp"
 
+#include "actors/context/http/http_endpoint.hpp"
 #include "actors/context/query_executor.hpp"
 #include "actors/generated_key.hpp"
 #include "actors/stored_status.hpp"
@@ -41,8 +42,9 @@ node_host::node_host(node_host_parts parts)
            [this](entity_id id) { post(id, std::make_unique<call_op>([id](shard_core& shard) { shard.unload(id); })); }),
     settler_(views_) {
   add_system_behaviours(parts_.behaviours, parts_.behaviours, parts_.settings);
-  add_query_executors(parts_.executors, parts_.settings, parts_.clock,
-                      [this](const executor::call& c, const std::string& name) { return open_now(c, name); });
+  add_query_executors(
+    parts_.executors, parts_.settings, parts_.clock, [this](const executor::call& c, const std::string& name) { return open_now(c, name); },
+    [this](const executor::call& c, const embedding_model& by, const std::string& text) { return embed_now(c, by, text); });
 }
 
 node_host::~node_host() {
@@ -54,6 +56,7 @@ node_host::~node_host() {
   watch_.reset();
   delayed_.reset();
   if (executor_threads_) executor_threads_->stop();
+  if (embedder_) embedder_->stop();
   if (search_threads_) search_threads_->stop();
   if (readers_) readers_->stop();
   if (shards_) shards_->stop();
@@ -62,6 +65,9 @@ node_host::~node_host() {
 
 result<void> node_host::start() {
   const auto& s = parts_.settings;
+  auto endpoint = http_endpoint(s.embedding);
+  if (!endpoint) return endpoint.error();
+  embedder_ = std::make_unique<endpoint_embedder>(s.embedding, std::move(*endpoint), new_seed());
   auto claimed = parts_.map ? result<std::vector<persistence::shard_row>>(std::vector<persistence::shard_row>{}) : parts_.store.claim_all();
   if (!claimed) return claimed.error();
   if (!claimed->empty()) generation_ = claimed->front().owner;
@@ -616,6 +622,11 @@ struct gathering {
 void node_host::statuses(tenant_context who, std::vector<status_subject> of,
                          std::function<void(std::unordered_map<entity_id, nlohmann::json>)> done) {
   std::erase_if(of, [&](const status_subject& s) { return s.id.tenant() != who.tenant(); });
+  if (remote_)
+    done = [this, ids = of, done = std::move(done)](std::unordered_map<entity_id, json> all) {
+      for (const auto& s : ids) all[s.id]["node"] = here(s.id) ? parts_.settings.cluster.node : node_of(s.id);
+      done(std::move(all));
+    };
   std::vector<entity_id> mine;
   std::unordered_map<std::string, json> theirs; // by node
   for (const auto& s : of) {

@@ -6,6 +6,7 @@
 #include "actors/admission.hpp"
 #include "actors/ask_ticket.hpp"
 #include "actors/caf/shard_actors.hpp"
+#include "actors/context/endpoint_embedder.hpp"
 #include "actors/delayed_jobs.hpp"
 #include "actors/entity_loader.hpp"
 #include "actors/remote/remote_shards.hpp"
@@ -69,6 +70,8 @@ public:
   void tell(tenant_context who, destination to, std::string type, payload body, trace_context trace, std::function<void(result<void>)> done) override;
   void read(tenant_id for_whom, std::function<void(persistence::store_reader&)> read) override;
   void collection(tenant_context who, std::string name, std::function<void(result<published_view>)> use) override;
+  void embed(tenant_context who, embedding_model by, std::vector<std::string> texts, std::function<void(result<embeddings>)> done) override;
+  void embed_ahead(tenant_context who, const std::string& collection, std::vector<text_of_item> items, std::function<void()> then) override;
   void explain(tenant_context who, destination of, std::function<void(result<explanation>)> done) override;
   void explain_task(tenant_context who, std::string id, std::function<void(result<explanation>)> done) override;
   void statuses(tenant_context who, std::vector<status_subject> of,
@@ -111,6 +114,7 @@ private:
   context_views& views() noexcept override { return views_; }
   bool here(entity_id id) const noexcept override;
   bool among_others() const noexcept override { return parts_.map != nullptr; }
+  text_embedder& embedder() noexcept override { return *embedder_; }
 
   // -- commit_listener
   void settled(std::vector<persistence::settlement>&& batch) override;
@@ -133,6 +137,7 @@ private:
   void look_into(tenant_context who, std::string name, std::function<void(result<published_view>)> use, unsigned tries);
   void search_on(tenant_id tenant, published_view view, std::function<void(result<published_view>)> use);
   result<published_view> open_now(const executor::call& c, const std::string& name);
+  result<embeddings> embed_now(const executor::call& c, const embedding_model& by, const std::string& text);
   void accept(tenant_context who, ask_request&& request, ticket_ref ticket, entity_id to, std::string key, bool generated);
   void let_in(std::unique_ptr<envelope> e);
   void left(tenant_id tenant) noexcept override;
@@ -193,6 +198,7 @@ private:
   steady_time next_look_for_stuck_{};
 
   context_views views_;
+  std::unique_ptr<endpoint_embedder> embedder_;
   std::atomic<std::uint32_t> searches_waiting_{0};
   settler settler_; // commit thread only
 

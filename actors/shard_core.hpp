@@ -12,6 +12,7 @@
 
 #include "actors/activation.hpp"
 #include "actors/context/context_views.hpp"
+#include "actors/context/text_embedder.hpp"
 #include "actors/directory.hpp"
 #include "actors/fair_queue.hpp"
 #include "actors/generated_key.hpp"
@@ -195,6 +196,8 @@ public:
   virtual bool among_others() const noexcept { return false; }
   /// Whether this node runs the entity: a life is revoked where it runs.
   virtual bool here(entity_id) const noexcept { return true; }
+  /// Makes vectors for collections whose embedder is an endpoint.
+  virtual text_embedder& embedder() noexcept = 0;
   revoked_lives& revoked() noexcept { return revoked_; }
 
 private:

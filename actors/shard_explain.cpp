@@ -44,7 +44,7 @@ std::int64_t millis(wall_time t) noexcept { return t.time_since_epoch().count();
 /// What a turn waits for that has begun.
 json wait_of(const turn_host& t) {
   json waits{{"message", t.in ? t.in->type : ""}, {"since", millis(t.started)}, {"steps_done", t.next_step == 0 ? 0 : t.next_step - 1}};
-  if (t.waits == wait_kind::read) waits["for"] = "its own rows";
+  if (t.waits == wait_kind::read) waits["for"] = "its own rows, or vectors";
   else if (t.waits != wait_kind::step) waits["for"] = "a name to be looked up";
   else {
     const auto& s = t.steps[t.waiting_step];

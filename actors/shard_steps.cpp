@@ -210,6 +210,10 @@ void shard_core::start_read(activation& a) {
   auto& more = *a.more;
   more.read_wanted = false;
   auto& host = *more.turn;
+  if (const auto begin = std::exchange(host.outside, nullptr))
+    return begin([services = &services_, id = a.id, g = a.generation, number = host.number] {
+      services->post(id, std::make_unique<call_op>([id, g, number](shard_core& shard) { shard.read_done(id, g, number); }));
+    });
   services_.read(a.id.tenant(), [services = &services_, id = a.id, g = a.generation, number = host.number, read = std::move(host.read)](persistence::store_reader& reader) {
     read(reader);
     services->post(id, std::make_unique<call_op>([id, g, number](shard_core& shard) { shard.read_done(id, g, number); }));

@@ -120,7 +120,9 @@ json to_json(const supervisor_spec& spec) {
 }
 
 json to_json(const collection_spec& spec) {
-  return {{"dimension", spec.dimension}, {"metric", spec.metric}, {"embedder", spec.embedder}};
+  json j{{"dimension", spec.dimension}, {"metric", spec.metric}, {"embedder", spec.embedder}};
+  if (!spec.model.empty()) j["model"] = spec.model;
+  return j;
 }
 
 result<collection_spec> collection_spec_from(const json& value) {
@@ -128,7 +130,12 @@ result<collection_spec> collection_spec_from(const json& value) {
   object_reader in(value);
   in.number("dimension", s.dimension, 8, 4096);
   in.choice<std::string>("metric", s.metric, {{"cosine", "cosine"}, {"inner_product", "inner_product"}, {"l2", "l2"}});
-  in.choice<std::string>("embedder", s.embedder, {{"hashing-1", "hashing-1"}, {"none", "none"}});
+  in.choice<std::string>("embedder", s.embedder, {{"hashing-1", "hashing-1"}, {"none", "none"}, {"endpoint", "endpoint"}});
+  in.text("model", s.model);
+  if ((s.embedder == "endpoint") == s.model.empty())
+    in.fail("model", s.model.empty() ? "is required with the embedder \"endpoint\"" : "is for the embedder \"endpoint\" only");
+  if (s.model.size() > 128 || std::any_of(s.model.begin(), s.model.end(), [](char c) { return c <= ' ' || c > '~'; }))
+    in.fail("model", "must have at most 128 visible characters");
   if (auto problem = in.finish()) return *problem;
   return s;
 }

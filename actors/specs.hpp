@@ -51,7 +51,8 @@ struct supervisor_spec {
 struct collection_spec {
   std::uint32_t dimension = 384;              ///< 8..4,096
   std::string metric = "cosine";              ///< "cosine", "inner_product", "l2"
-  std::string embedder = "hashing-1";         ///< Built in; "none": callers bring vectors.
+  std::string embedder = "hashing-1";         ///< Built in; "none": callers bring vectors; "endpoint": `embedding.url` makes them.
+  std::string model;                          ///< Of the endpoint; pinned with the dimension.
   friend bool operator==(const collection_spec&, const collection_spec&) = default;
 };
 

@@ -103,6 +103,7 @@ void turn_host::reset() {
   next_step = 0;
   accepted = false;
   read = nullptr;
+  outside = nullptr;
   recall.reset();
   reply.reset();
 }
@@ -414,7 +415,7 @@ void turn::park_for_read(std::function<void(persistence::store_reader&)> read) {
 
 void detail::wait_base::await_suspend(std::coroutine_handle<> waiting) noexcept {
   owner->host_->parked = waiting;
-  owner->host_->waits = owner->host_->read ? wait_kind::read : wait_kind::step;
+  owner->host_->waits = owner->host_->read || owner->host_->outside ? wait_kind::read : wait_kind::step;
 }
 
 void step_wait::await_suspend(std::coroutine_handle<> waiting) noexcept {

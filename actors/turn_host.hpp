@@ -93,6 +93,7 @@ struct turn_host {
   std::size_t waiting_step = 0;                ///< The one it waits for, while `waits` is `step`.
   bool accepted = false;                       ///< Its message is on disk, or on its way.
   std::function<void(persistence::store_reader&)> read;
+  std::function<void(std::function<void()>)> outside; ///< Instead of `read`: begun, it calls what it is given when it is done.
   std::unique_ptr<envelope> recall;            ///< What it was asked was taken back: it ends instead of going on.
   std::unique_ptr<envelope> reply;             ///< The reply that ended the last ask step; its mark rides in the next commit.
 

@@ -191,7 +191,6 @@ void membership_thread::stop() {
   if (links_) links_->stop();
   renewals_.reset();
   changes_.reset();
-  links_.reset();
   parts_.lease.let_go();
 }
 

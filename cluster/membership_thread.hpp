@@ -72,7 +72,7 @@ public:
   void start();
   /// Hands everything off and ends the life in good order (`over` says when), at most `cluster.drain_timeout`. Twice: at once.
   void leave();
-  /// No callback after this.
+  /// No callback after this. The links refuse everything from here on, and stay until this object goes: shards still use them.
   void stop();
 
   void epoch_raised(shard_id shard, epoch fence);

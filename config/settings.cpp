@@ -142,6 +142,7 @@ const std::vector<entry>& table() {
   using l = link_settings;
   using c = cluster_settings;
   using x = context_limits;
+  using m = embedding_settings;
   static const std::vector<entry> entries{
     integer("entity.state_bytes", &settings::entity, &e::state_bytes, KiB, 16 * MiB),
     integer("entity.payload_bytes", &settings::entity, &e::payload_bytes, KiB, 64 * MiB),
@@ -208,6 +209,19 @@ const std::vector<entry>& table() {
     integer("context.search_threads", &settings::context, &x::search_threads, 1, 256),
     integer("context.searches_waiting", &settings::context, &x::searches_waiting, 1, 1'000'000),
     integer("context.memory_bytes", &settings::context, &x::memory_bytes, MiB, 1024 * GiB),
+    text("embedding.url", &settings::embedding, &m::url),
+    text("embedding.key_file", &settings::embedding, &m::key_file),
+    text("embedding.ca_file", &settings::embedding, &m::ca_file),
+    text("embedding.dimensions", &settings::embedding, &m::dimensions, {"never", "always"}),
+    integer("embedding.connections", &settings::embedding, &m::connections, 1, 64),
+    integer("embedding.waiting", &settings::embedding, &m::waiting, 1, 1'000'000),
+    integer("embedding.batch_texts", &settings::embedding, &m::batch_texts, 1, 2048),
+    integer("embedding.batch_bytes", &settings::embedding, &m::batch_bytes, KiB, 16 * MiB),
+    integer("embedding.attempts", &settings::embedding, &m::attempts, 1, 20),
+    duration("embedding.timeout", &settings::embedding, &m::timeout, 10, 600 * second),
+    duration("embedding.deadline", &settings::embedding, &m::deadline, 10, 600 * second),
+    duration("embedding.backoff", &settings::embedding, &m::backoff, 1, 60 * second),
+    integer("embedding.cache_bytes", &settings::embedding, &m::cache_bytes, 0, 64 * GiB),
     integer("supervisor.intensity", &settings::supervisor, &supervisor_defaults::intensity, 0, 1000),
     duration("supervisor.period", &settings::supervisor, &supervisor_defaults::period, 1, day),
     integer("supervisor.root_intensity", &settings::supervisor, &supervisor_defaults::root_intensity, 0, 1'000'000),

@@ -109,6 +109,23 @@ struct context_limits {
   std::uint64_t memory_bytes = 1024ULL * 1024 * 1024; // 1 MiB..1 TiB: collections in memory; the least used are unloaded beyond it
 };
 
+/// The endpoint that makes vectors for collections with the embedder "endpoint". Read by `actors` (context).
+struct embedding_settings {
+  std::string url;                              // http(s)://HOST[:PORT]/v1/embeddings, or another that speaks the same; empty: none
+  std::string key_file;                         // holds its bearer token; empty: it wants none
+  std::string ca_file;                          // PEM: who signs its certificate; empty: whom this machine trusts
+  std::string dimensions = "never";             // never, always: whether requests name the dimension; some models can be asked for it
+  std::uint32_t connections = 4;                // 1..64: requests under way
+  std::uint32_t waiting = 1000;                 // 1..1,000,000: requests waiting for a connection, of all tenants
+  std::uint32_t batch_texts = 64;               // 1..2,048: in one request
+  std::uint64_t batch_bytes = 256 * 1024;       // 1 KiB..16 MiB: texts of one request, unless one alone is larger
+  std::uint32_t attempts = 4;                   // 1..20: of one request
+  milliseconds timeout{5'000};                  // 10 ms..10 min: of one attempt
+  milliseconds deadline{15'000};                // 10 ms..10 min: of all attempts of one request
+  milliseconds backoff{200};                    // 1 ms..1 min: before the second attempt; doubled each time, with jitter
+  std::uint64_t cache_bytes = 64 * 1024 * 1024; // 0..64 GiB: vectors kept by model and text, so that the same text is asked for once
+};
+
 /// Intensity and period when a supervisor names none.
 struct supervisor_defaults {
   std::uint32_t intensity = 3;                  // 0..1,000: restarts within `period`; one more stops the supervisor
@@ -212,6 +229,7 @@ struct settings {
   api_limits api;
   task_limits tasks;
   context_limits context;
+  embedding_settings embedding;
   supervisor_defaults supervisor;
   link_settings link;
   cluster_settings cluster;

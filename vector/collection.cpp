@@ -2,6 +2,7 @@
 
 #include "vector/embedding/hashing_embedder.hpp"
 #include "vector/lexical/terms.hpp"
+#include "vector/parallel.hpp"
 
 #include <algorithm>
 #include <cassert>
@@ -44,12 +45,14 @@ result<put_outcome> collection::put(item fresh, std::vector<float> raw, const pu
     if (!made) return made.error();
     raw = *std::move(made);
   }
-  auto prepared = prepare(state_.space_, std::move(raw), "vector");
+  std::optional<place> old;
+  if (!fresh.id.empty()) old = state_.find_place(fresh.id);
+  // One that comes back as it was stored is not scaled once more: its last bits would change.
+  const bool as_stored = old && same_vector(raw, state_.vector_at(*old));
+  auto prepared = as_stored ? result<std::vector<float>>(std::move(raw)) : prepare(state_.space_, std::move(raw), "vector");
   if (!prepared) return prepared.error();
   const std::vector<float>& vector = *prepared;
 
-  std::optional<place> old;
-  if (!fresh.id.empty()) old = state_.find_place(fresh.id);
   const bool taken = old && !state_.at(*old)->expired(now);
   if (how.expected_version && *how.expected_version != (taken ? state_.at(*old)->version : 0))
     return conflict("expected_version", "the item has version " + std::to_string(taken ? state_.at(*old)->version : 0) + ", not " +
@@ -101,7 +104,7 @@ result<put_outcome> collection::put(item fresh, std::vector<float> raw, const pu
   }
   if (superseded) {
     out.changed.push_back(how.supersedes);
-    end_validity(*superseded, out.id, turning);
+    end_validity(*state_.find_place(how.supersedes), out.id, turning); // it may have moved
   }
   tidy();
   return out;
@@ -205,7 +208,6 @@ void collection::changed() {
 void collection::extend(view_entry& entry, const item& by) {
   ++entry.count;
   ++entry.live;
-  ++state_.live_;
   entry.latest_from = std::max(entry.latest_from, by.valid_from);
   entry.earliest_end = std::min({entry.earliest_end, by.valid_to, by.expires_at});
   entry.earliest_expiry = std::min(entry.earliest_expiry, by.expires_at);
@@ -223,6 +225,7 @@ void collection::append(item_ptr content, std::span<const float> vector) {
   const item& by = *content;
   tail_->append(std::move(content), vector);
   extend(state_.entries_.back(), by);
+  ++state_.live_;
   if (tail_->rows() == tail_->capacity()) seal_tail();
 }
 
@@ -231,6 +234,35 @@ void collection::seal_tail() {
   state_.entries_.back().words.reset();
   tail_->seal();
   tail_.reset();
+  join_small();
+}
+
+/// A word is looked up in every segment, so few large ones are better: the last four small ones become one.
+void collection::join_small() {
+  constexpr std::size_t together = 4;
+  static_assert(together * tail_rows_max <= segment::rows_max);
+  auto& entries = state_.entries_;
+  if (entries.size() < together) return;
+  const auto first = entries.end() - static_cast<std::ptrdiff_t>(together);
+  std::uint32_t live = 0;
+  for (auto e = first; e != entries.end(); ++e) {
+    if (e->count > tail_rows_max) return;
+    live += e->live;
+  }
+  if (live == 0) return; // `tidy` has them
+  changed();
+  auto joined = std::make_shared<segment>(state_.space_, live, false);
+  view_entry entry;
+  entry.rows = joined;
+  for (auto e = first; e != entries.end(); ++e)
+    for (std::uint32_t row = 0; row < e->count; ++row) {
+      if (e->dead && e->dead->test(row)) continue;
+      const item_ptr& content = e->rows->items()[row];
+      joined->append(content, e->rows->vector(row));
+      extend(entry, *content);
+    }
+  entries.erase(first, entries.end());
+  entries.push_back(std::move(entry));
 }
 
 void collection::bury(place p) {
@@ -265,30 +297,42 @@ void collection::expect(std::uint64_t rows) { state_.expected_ = rows; }
 
 result<void> collection::load(const std::vector<std::string_view>& rows) {
   seal_tail();
-  std::shared_ptr<segment> to;
+  // A segment of each run of rows; runs know nothing of each other.
+  struct run {
+    view_entry entry;
+    std::optional<error> first_error;
+  };
+  std::vector<run> runs((rows.size() + segment::rows_max - 1) / segment::rows_max);
+  in_parallel(runs.size(), [&](std::size_t r) {
+    const std::size_t begin = r * segment::rows_max;
+    const std::size_t end = std::min<std::size_t>(rows.size(), begin + segment::rows_max);
+    auto& [entry, first_error] = runs[r];
+    const auto to = std::make_shared<segment>(state_.space_, static_cast<std::uint32_t>(end - begin), false);
+    entry.rows = to;
+    for (std::size_t i = begin; i < end; ++i) {
+      auto decoded = decode(rows[i]);
+      bool good = decoded.has_value();
+      if (good) good = decoded->vector.size() == state_.space_.dimension && std::all_of(decoded->vector.begin(), decoded->vector.end(), [](float x) { return std::isfinite(x); });
+      if (!good) {
+        if (!first_error)
+          first_error = decoded ? error{errc::internal, "damaged_item", "the row of item \"" + decoded->content.id + "\" has a damaged vector", {}, {}}
+                                : decoded.error();
+        continue;
+      }
+      auto content = std::make_shared<const item>(std::move(decoded->content));
+      const item& by = *content;
+      to->append(std::move(content), decoded->vector);
+      extend(entry, by);
+    }
+  });
   std::optional<error> first_error;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    auto decoded = decode(rows[i]);
-    bool good = decoded.has_value();
-    if (good) good = decoded->vector.size() == state_.space_.dimension && std::all_of(decoded->vector.begin(), decoded->vector.end(), [](float x) { return std::isfinite(x); });
-    if (!good) {
-      if (!first_error)
-        first_error = decoded ? error{errc::internal, "damaged_item", "the row of item \"" + decoded->content.id + "\" has a damaged vector", {}, {}}
-                              : decoded.error();
-      continue;
-    }
-    if (!to || to->rows() == to->capacity()) {
-      to = std::make_shared<segment>(state_.space_, static_cast<std::uint32_t>(std::min<std::size_t>(rows.size() - i, segment::rows_max)), false);
-      view_entry entry;
-      entry.rows = to;
-      state_.entries_.push_back(std::move(entry));
-    }
-    changed();
-    auto content = std::make_shared<const item>(std::move(decoded->content));
-    const item& by = *content;
-    to->append(std::move(content), decoded->vector);
-    extend(state_.entries_.back(), by);
+  for (auto& [entry, why] : runs) {
+    if (why && !first_error) first_error = std::move(why);
+    if (entry.count == 0) continue;
+    state_.live_ += entry.live;
+    state_.entries_.push_back(std::move(entry));
   }
+  changed();
   if (first_error) return *first_error;
   return {};
 }

@@ -91,11 +91,12 @@ private:
   std::optional<place> find_duplicate(const item& i, std::span<const float> vector, wall_time now, std::string_view except) const;
   std::string free_id(const item& i, std::span<const float> vector) const;
   void append(item_ptr content, std::span<const float> vector);
-  void extend(view_entry& entry, const item& by);
+  static void extend(view_entry& entry, const item& by);
   void bury(place p);
   /// Moves what is left of segments that are mostly dead to the tail.
   void tidy();
   void seal_tail();
+  void join_small();
   void changed();
   void end_validity(place old, const std::string& successor, wall_time at);
 

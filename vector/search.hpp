@@ -15,6 +15,7 @@
 namespace hive::vector {
 
 class view;
+struct search_limits;
 
 enum class search_mode : std::uint8_t {
   dense,   ///< Nearest vectors. Every item that passes the filter is a hit, best first.
@@ -39,6 +40,9 @@ struct search_request {
   std::uint32_t hops = 0;    ///< Follow links from the hits this far, into `search_answer::related`.
   bool highlights = true;    ///< Mark the words of `text` in hits.
 };
+
+/// Everything about a request that can be wrong without looking at a collection: errors name the field.
+result<void> check(const search_request& request, const search_limits& limits);
 
 /// What became of an item in one of the ways it was looked for. Rank counts from 1; 0: not found that way.
 struct score_part {

@@ -125,6 +125,7 @@ const term_index& segment::terms(std::uint32_t count) const {
   std::call_once(terms_once_, [&] {
     terms_ = std::make_unique<term_index>(items_, count);
     bytes_.fetch_add(terms_->bytes(), std::memory_order_relaxed);
+    has_terms_.store(true, std::memory_order_release);
   });
   return *terms_;
 }

@@ -99,6 +99,7 @@ public:
 
   /// Built by the first caller. Only for a sealed segment; `count` is what it was sealed with.
   const term_index& terms(std::uint32_t count) const;
+  bool has_terms() const noexcept { return has_terms_.load(std::memory_order_acquire); }
   const column_index& columns(std::uint32_t count) const;
 
   std::size_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
@@ -124,6 +125,7 @@ private:
   std::size_t words_bytes_ = 0;
   mutable std::atomic<std::size_t> bytes_;
   mutable std::once_flag terms_once_, columns_once_;
+  mutable std::atomic<bool> has_terms_{false};
   mutable std::unique_ptr<term_index> terms_;
   mutable std::unique_ptr<column_index> columns_;
 };

@@ -50,6 +50,10 @@ std::uint32_t frequency(std::span<const view_entry> entries, std::span<const sel
     } else {
       postings = entries[e].rows->terms(entries[e].count).find(term);
     }
+    if (selected[e].alive_count == entries[e].count) {
+      n += static_cast<std::uint32_t>(postings.size());
+      continue;
+    }
     for (const posting& p : postings) n += selected[e].alive.test(p.row);
   }
   return n;
@@ -64,24 +68,6 @@ result<std::vector<float>> embed(const space& s, std::span<const view_entry> ent
   for (const selection& one : selected) statistics.items += one.alive_count;
   statistics.frequency = [&](std::uint64_t term) { return frequency(entries, selected, term); };
   return hashing_embedder(s.dimension).query(text, statistics);
-}
-
-bool within(double v, double low, double high) { return v >= low && v <= high; } // false for NaN
-
-result<void> check(const search_request& r, const search_limits& limits) {
-  if (r.k < 1 || r.k > limits.k) return invalid("k", "k is " + std::to_string(r.k) + "; allowed: 1.." + std::to_string(limits.k));
-  if (r.text.size() > limits.query_bytes)
-    return invalid("text", "text has " + std::to_string(r.text.size()) + " bytes; a search may have " + std::to_string(limits.query_bytes));
-  if (r.mode != search_mode::dense && r.text.empty()) return invalid("text", "text is empty; " + std::string{to_string(r.mode)} + " search needs one");
-  if (r.mode == search_mode::dense && r.text.empty() && r.vector.empty()) return invalid("vector", "dense search needs a vector or a text");
-  if (r.min_score && !std::isfinite(*r.min_score)) return invalid("min_score", "min_score is not a finite number");
-  if (r.diversity && !within(*r.diversity, 0, 1)) return invalid("diversity", "diversity must be within 0..1");
-  for (const auto& [weight, field] : {std::pair{r.dense_weight, "dense_weight"}, std::pair{r.lexical_weight, "lexical_weight"}})
-    if (!within(weight, 0, 1e6)) return invalid(field, std::string{field} + " must be within 0..1,000,000");
-  if (r.mode == search_mode::hybrid && r.dense_weight == 0 && r.lexical_weight == 0)
-    return invalid("dense_weight", "dense_weight and lexical_weight are both 0");
-  if (r.hops > limits.hops) return invalid("hops", "hops is " + std::to_string(r.hops) + "; allowed: 0.." + std::to_string(limits.hops));
-  return validate(r.where, limits, "filter");
 }
 
 std::vector<fused_row> only(const std::vector<found_row>& rows, bool dense) {
@@ -108,7 +94,25 @@ std::vector<fused_row> reordered(std::vector<fused_row> pool, std::span<const vi
   return out;
 }
 
+bool within(double v, double low, double high) { return v >= low && v <= high; } // false for NaN
+
 } // namespace
+
+result<void> check(const search_request& r, const search_limits& limits) {
+  if (r.k < 1 || r.k > limits.k) return invalid("k", "k is " + std::to_string(r.k) + "; allowed: 1.." + std::to_string(limits.k));
+  if (r.text.size() > limits.query_bytes)
+    return invalid("text", "text has " + std::to_string(r.text.size()) + " bytes; a search may have " + std::to_string(limits.query_bytes));
+  if (r.mode != search_mode::dense && r.text.empty()) return invalid("text", "text is empty; " + std::string{to_string(r.mode)} + " search needs one");
+  if (r.mode == search_mode::dense && r.text.empty() && r.vector.empty()) return invalid("vector", "dense search needs a vector or a text");
+  if (r.min_score && !std::isfinite(*r.min_score)) return invalid("min_score", "min_score is not a finite number");
+  if (r.diversity && !within(*r.diversity, 0, 1)) return invalid("diversity", "diversity must be within 0..1");
+  for (const auto& [weight, field] : {std::pair{r.dense_weight, "dense_weight"}, std::pair{r.lexical_weight, "lexical_weight"}})
+    if (!within(weight, 0, 1e6)) return invalid(field, std::string{field} + " must be within 0..1,000,000");
+  if (r.mode == search_mode::hybrid && r.dense_weight == 0 && r.lexical_weight == 0)
+    return invalid("dense_weight", "dense_weight and lexical_weight are both 0");
+  if (r.hops > limits.hops) return invalid("hops", "hops is " + std::to_string(r.hops) + "; allowed: 0.." + std::to_string(limits.hops));
+  return validate(r.where, limits, "filter");
+}
 
 std::size_t view::bytes() const noexcept {
   std::size_t bytes = sizeof(view) + entries_.capacity() * sizeof(view_entry);

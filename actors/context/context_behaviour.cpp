@@ -9,7 +9,8 @@ namespace hive::actors {
 namespace {
 
 constexpr std::uint32_t purged_at_once = 1000;
-constexpr std::size_t rows_at_once = 1000;
+constexpr std::size_t rows_at_once = 1024;
+constexpr std::size_t rows_loaded_at_once = 4 * rows_at_once;
 
 /// The small state: the timer that is set for the next item to expire.
 struct context_state {
@@ -60,14 +61,14 @@ vector::space space_of(const json& spec) {
   s.dimension = spec.at("dimension").get<std::uint32_t>();
   if (auto m = vector::metric_from(spec.at("metric").get<std::string>())) s.measure = *m;
   const auto embedder = spec.at("embedder").get<std::string>();
-  s.embedder = embedder == "none" ? "" : embedder;
+  s.embedder = embedder == "none" ? "" : embedder == "endpoint" ? std::string(endpoint_prefix) + spec.at("model").get<std::string>() : embedder;
   return s;
 }
 
 task<> context_behaviour::handle(turn& self, message m) const {
   if (!system_turn::memory(self)) co_await load(self);
   if (m.type == "items.put")
-    put(self, m.body);
+    co_await put(self, std::move(m.body));
   else if (m.type == "items.delete")
     remove(self, m.parse());
   else if (m.type == "hive.context.purge")
@@ -88,17 +89,22 @@ task<> context_behaviour::load(turn& self) const {
   auto rows_read = system_turn::read<loaded>(self, [who, id, space, limits](auto& store) -> result<loaded> {
     auto items = std::make_shared<vector::collection>(space, limits);
     std::string after;
-    for (;;) {
-      auto page = store.items(who, id, row_prefix, after, rows_at_once);
-      if (!page) return page.error();
+    for (bool more = true; more;) {
+      // Several pages at once, for several cores read them.
+      std::vector<std::pair<std::string, std::string>> pages;
+      while (more && pages.size() < rows_loaded_at_once) {
+        auto page = store.items(who, id, row_prefix, after, rows_at_once);
+        if (!page) return page.error();
+        more = page->size() == rows_at_once;
+        if (more) after = page->back().first;
+        pages.insert(pages.end(), std::make_move_iterator(page->begin()), std::make_move_iterator(page->end()));
+      }
       std::vector<std::string_view> rows;
-      rows.reserve(page->size());
-      for (const auto& [key, value] : *page) rows.push_back(value);
+      rows.reserve(pages.size());
+      for (const auto& [key, value] : pages) rows.push_back(value);
       if (auto ok = items->load(rows); !ok) // the others are in: one lost memory is better than all
         log::error("an item of a collection cannot be read",
                    {{"entity", hive::to_string(id)}, {"why", ok.error().message}});
-      if (page->size() < rows_at_once) break;
-      after = page->back().first;
     }
     items->loaded();
     items->publish();
@@ -111,10 +117,34 @@ task<> context_behaviour::load(turn& self) const {
   views.open(id, {std::move(view), position_of(self, false)});
 }
 
+task<> context_behaviour::embed(turn& self, std::vector<new_item>& batch) const {
+  const auto by = model_of(memory_of(self).items->space());
+  if (!by) co_return;
+  const auto stored_ones = memory_of(self).items->publish();
+  std::vector<std::string> texts;
+  std::vector<std::size_t> places;
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    auto& one = batch[i];
+    if (!one.vector.empty() || one.content.text.empty()) continue; // without a text the collection says what is wrong
+    const auto stored = one.content.id.empty() ? std::nullopt : stored_ones->get(one.content.id, self.now());
+    if (stored && stored->content->text == one.content.text) {
+      one.vector.assign(stored->vector.begin(), stored->vector.end());
+    } else {
+      texts.push_back(one.content.text);
+      places.push_back(i);
+    }
+  }
+  if (texts.empty()) co_return;
+  auto vectors_made = system_turn::embed(self, *by, std::move(texts));
+  auto vectors = co_await vectors_made;
+  for (std::size_t i = 0; i < places.size(); ++i) batch[places[i]].vector = std::move(vectors[i]);
+}
+
 /// All items, or none: the first wrong one is named.
-void context_behaviour::put(turn& self, const payload& body) const {
+task<> context_behaviour::put(turn& self, payload body) const {
   auto batch = decode_items(body.bytes, settings_.context.batch_items);
   if (!batch) throw read_failed(batch.error());
+  co_await embed(self, *batch);
   auto& items = *memory_of(self).items;
   const auto before = items.publish();
   const auto now = self.now();

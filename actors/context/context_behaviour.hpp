@@ -3,6 +3,7 @@
 /// activates. actors/directory.hpp says what it takes. Searches do not come here: they read `context_views`.
 #pragma once
 
+#include "actors/context/items.hpp"
 #include "actors/system/system_turn.hpp"
 #include "vector/collection.hpp"
 
@@ -32,7 +33,9 @@ public:
 
 private:
   task<> load(turn& self) const;
-  void put(turn& self, const payload& body) const;
+  task<> put(turn& self, payload body) const;
+  /// The vectors that a model must make; what is stored with the same text keeps its own.
+  task<> embed(turn& self, std::vector<new_item>& batch) const;
   void remove(turn& self, const json& body) const;
   void purge(turn& self) const;
   void set_alarm(turn& self) const;

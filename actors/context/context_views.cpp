@@ -16,12 +16,11 @@ std::optional<published_view> context_views::find(entity_id id) const {
 }
 
 void context_views::resize(entry& e, std::uint64_t bytes) {
-  bytes_.fetch_add(bytes - e.bytes, std::memory_order_relaxed); // modulo 2^64: also when it shrinks
-  e.bytes = bytes;
+  bytes_.fetch_add(bytes - e.bytes.exchange(bytes), std::memory_order_relaxed); // modulo 2^64: also when it shrinks
 }
 
 /// The least used ones, until what is left has a tenth of room: so that this is done rarely.
-std::vector<entity_id> context_views::surplus(entity_id but) {
+std::vector<entity_id> context_views::surplus(entity_id but) const {
   std::vector<entity_id> gone;
   auto left = bytes_.load(std::memory_order_relaxed);
   if (left <= bytes_max_) return gone;
@@ -31,7 +30,7 @@ std::vector<entity_id> context_views::surplus(entity_id but) {
   std::sort(by_use.begin(), by_use.end());
   for (const auto& [last, id] : by_use) {
     if (left <= bytes_max_ - bytes_max_ / 10) break;
-    left -= std::min(left, entries_.at(id)->bytes);
+    left -= std::min(left, entries_.at(id)->bytes.load());
     gone.push_back(id);
   }
   return gone;
@@ -81,6 +80,20 @@ void context_views::close(entity_id id) {
   old = std::move(found->second);
   entries_.erase(found);
   lock.unlock();
+}
+
+void context_views::measure(entity_id id) {
+  std::vector<entity_id> gone;
+  {
+    std::shared_lock lock(guard_);
+    const auto found = entries_.find(id);
+    if (found == entries_.end()) return;
+    const auto bytes = found->second->now.view->bytes();
+    if (bytes == found->second->bytes) return;
+    resize(*found->second, bytes);
+    gone = surplus(id);
+  }
+  for (const auto other : gone) unload_(other);
 }
 
 bool context_views::take_used(entity_id id) {

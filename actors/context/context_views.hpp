@@ -38,6 +38,8 @@ public:
   /// Ignored when the entry is not open, or newer.
   void advance(entity_id id, vector::view_ptr view, std::uint64_t position);
   void close(entity_id id);
+  /// After a search: it may have built indexes, which count from now on.
+  void measure(entity_id id);
 
   /// Whether it was found since this was last asked.
   bool take_used(entity_id id);
@@ -48,12 +50,12 @@ public:
 private:
   struct entry {
     published_view now;
-    std::uint64_t bytes = 0;
+    std::atomic<std::uint64_t> bytes{0};
     std::atomic<bool> used{false};
     std::atomic<std::uint64_t> last{0}; ///< In order of `clock_`.
   };
   void resize(entry& e, std::uint64_t bytes);
-  std::vector<entity_id> surplus(entity_id but);
+  std::vector<entity_id> surplus(entity_id but) const;
 
   mutable std::shared_mutex guard_;
   std::unordered_map<entity_id, std::unique_ptr<entry>> entries_;

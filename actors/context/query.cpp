@@ -114,6 +114,16 @@ json to_json(const hit& h) {
 
 } // namespace
 
+result<std::optional<embedding_model>> model_wanted(const search_request& request, const view& view,
+                                                    const search_limits& limits) {
+  std::optional<embedding_model> by;
+  if (request.mode == search_mode::lexical || !request.vector.empty() || request.text.empty()) return by;
+  by = model_of(view.space());
+  if (by)
+    if (auto good = check(request, limits); !good) return good.error();
+  return by;
+}
+
 result<void> complete(search_request& request, const view& view, wall_time now) {
   request.now = now;
   if (request.mode == search_mode::lexical || !request.vector.empty()) return {};
@@ -193,19 +203,29 @@ json to_json(const pack_answer& a, std::uint64_t position) {
 }
 
 result<json> run_query(const published_view& on, std::string_view what, const json& query,
-                       const config::context_limits& settings, wall_time now) {
+                       const config::context_limits& settings, wall_time now, const query_embedder& embed) {
   const auto limits = search_limits_of(settings);
+  const auto fill = [&](search_request& r) -> result<void> {
+    const auto by = model_wanted(r, *on.view, limits);
+    if (!by) return by.error();
+    if (*by) {
+      auto made = embed(**by, r.text);
+      if (!made) return made.error();
+      r.vector = std::move(made->front());
+    }
+    return complete(r, *on.view, now);
+  };
   if (what == "pack") {
     auto request = pack_request_from(query, limits);
     if (!request) return request.error();
-    if (auto ok = complete(request->search, *on.view, now); !ok) return ok.error();
+    if (auto ok = fill(request->search); !ok) return ok.error();
     auto answer = vector::pack(*on.view, *request, limits);
     if (!answer) return answer.error();
     return to_json(*answer, on.position);
   }
   auto request = search_request_from(query, limits);
   if (!request) return request.error();
-  if (auto ok = complete(*request, *on.view, now); !ok) return ok.error();
+  if (auto ok = fill(*request); !ok) return ok.error();
   auto answer = on.view->search(*request, limits);
   if (!answer) return answer.error();
   return to_json(*answer, on.position);

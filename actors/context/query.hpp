@@ -3,12 +3,18 @@
 #pragma once
 
 #include "actors/context/context_views.hpp"
+#include "actors/context/text_embedder.hpp"
 #include "config/settings.hpp"
 #include "vector/pack.hpp"
 
 #include <nlohmann/json.hpp>
 
 namespace hive::actors {
+
+/// The model whose vector of the request's text is needed and was not given. @returns errors of the request first: nothing
+/// wrong is worth a call.
+result<std::optional<embedding_model>> model_wanted(const vector::search_request& request, const vector::view& view,
+                                                    const vector::search_limits& limits);
 
 /// Fills what the request leaves open: its time, and its vector by the collection's embedder when the mode needs one.
 /// @returns `invalid_argument` for "vector" when the collection has no embedder of its own and none came.
@@ -27,8 +33,11 @@ nlohmann::json to_json(const vector::search_answer& answer, std::uint64_t positi
 /// {"passages":[{"item","score","tokens"}],"tokens","quality","reason","position"}
 nlohmann::json to_json(const vector::pack_answer& answer, std::uint64_t position);
 
+/// Gives the vector of a query's text; may block.
+using query_embedder = std::function<result<embeddings>(const embedding_model& by, const std::string& text)>;
+
 /// The step's whole work: `what` is "search" or "pack".
 result<nlohmann::json> run_query(const published_view& on, std::string_view what, const nlohmann::json& query,
-                                 const config::context_limits& settings, wall_time now);
+                                 const config::context_limits& settings, wall_time now, const query_embedder& embed);
 
 } // namespace hive::actors

@@ -16,8 +16,9 @@ class query_executor final : public executor {
 public:
   /// Waits until the collection is in memory, at most until the deadline.
   using opener = std::function<result<published_view>(const call& c, const std::string& collection)>;
-  query_executor(std::string what, const config::settings& settings, const clock_source& clock, opener open)
-      : what_(std::move(what)), settings_(settings), clock_(clock), open_(std::move(open)) {}
+  using embedder = std::function<result<embeddings>(const call& c, const embedding_model& by, const std::string& text)>;
+  query_executor(std::string what, const config::settings& settings, const clock_source& clock, opener open, embedder embed)
+      : what_(std::move(what)), settings_(settings), clock_(clock), open_(std::move(open)), embed_(std::move(embed)) {}
   result<payload> run(const call& c) override;
 
 private:
@@ -25,9 +26,10 @@ private:
   const config::settings& settings_;
   const clock_source& clock_;
   opener open_;
+  embedder embed_;
 };
 
 void add_query_executors(executor_registry& to, const config::settings& settings, const clock_source& clock,
-                         const query_executor::opener& open);
+                         const query_executor::opener& open, const query_executor::embedder& embed);
 
 } // namespace hive::actors

@@ -7,6 +7,20 @@
 
 namespace hive::actors {
 
+struct [[nodiscard]] embed_wait : detail::wait_base {
+  std::shared_ptr<std::optional<result<embeddings>>> got = std::make_shared<std::optional<result<embeddings>>>();
+  embedding_model by;
+  std::vector<std::string> texts;
+  embed_wait(turn& t, embedding_model model, std::vector<std::string> what)
+    : wait_base(t), by(std::move(model)), texts(std::move(what)) {}
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> waiting);
+  embeddings await_resume() {
+    if (!**got) throw read_failed((*got)->error());
+    return std::move(**got).value();
+  }
+};
+
 struct system_turn {
   static turn_host& host(turn& t) noexcept { return *t.host_; }
   static actor_record& effects(turn& t) { return t.host_->effects(); }
@@ -55,11 +69,25 @@ struct system_turn {
   static void event_text(turn& t, std::string type, std::string source, std::string data) {
     effects(t).events.push_back({std::move(type), std::move(source), std::move(data)});
   }
+  /// Texts to vectors, by the endpoint; other turns of this entity wait meanwhile. Throws `read_failed`.
+  static embed_wait embed(turn& t, embedding_model by, std::vector<std::string> texts) { return {t, std::move(by), std::move(texts)}; }
   template <class T>
   static read_wait<T> read(turn& t, std::function<result<T>(persistence::store_reader&)> how) {
     return {t, std::move(how), {}};
   }
 };
+
+inline void embed_wait::await_suspend(std::coroutine_handle<> waiting) {
+  // Should the turn be gone by then, only `got` is left of it.
+  system_turn::host(*owner).outside = [into = got, by = std::move(by), texts = std::move(texts), tenant = system_turn::id(*owner).tenant(),
+                                       &with = system_turn::services(*owner).embedder()](std::function<void()> done) mutable {
+    with.embed(tenant, std::move(by), std::move(texts), [into, done = std::move(done)](result<embeddings> vectors) {
+      into->emplace(std::move(vectors));
+      done();
+    });
+  };
+  wait_base::await_suspend(waiting);
+}
 
 /// Adds the behaviours of the hive's own entities under their reserved names ("hive.tenant" ...). `agents` is what the
 /// directory checks specs against; it outlives the registry.

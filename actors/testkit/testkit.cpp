@@ -36,7 +36,9 @@ testkit::testkit(context_restorer& contexts, std::filesystem::path directory, co
   settings_.node.shards = 64;
   add(behaviours_, executors_);
   add_system_behaviours(behaviours_, behaviours_, settings_);
-  add_query_executors(executors_, settings_, clock_, [this](const executor::call&, const std::string& name) { return collection(name); });
+  add_query_executors(
+    executors_, settings_, clock_, [this](const executor::call&, const std::string& name) { return collection(name); },
+    [this](const executor::call&, const embedding_model& by, const std::string& text) { return embed_(by, {text}); });
   begin();
   const auto made = ask_entity(contexts_.restore(system_tenant, "system"), entity_id::of_tenant(system_tenant), "tenant.put", {{"name", "test"}}, "");
   if (!made) give_up(to_string(made.error()));
@@ -150,6 +152,9 @@ void testkit::load(entity_id id, tenant_context who, epoch fence) {
 }
 void testkit::read(tenant_id, std::function<void(persistence::store_reader&)> how) {
   jobs_.push_back([this, how = std::move(how)] { how(*reader_); });
+}
+void testkit::scripted_embedder::embed(tenant_id, embedding_model by, std::vector<std::string> texts, std::function<void(result<embeddings>)> done) {
+  kit.jobs_.push_back([this, by = std::move(by), texts = std::move(texts), done = std::move(done)] { done(kit.embed_(by, texts)); });
 }
 std::optional<entity_id> testkit::known(tenant_context who, entity_kind kind, std::string_view name) { return names_->known(who, kind, name); }
 void testkit::resolve(tenant_context who, entity_kind kind, std::string name, std::function<void(result<entity_id>)> done) {
@@ -389,7 +394,8 @@ result<published_view> testkit::collection(const std::string& name) {
 result<json> testkit::search(const std::string& name, const json& query) {
   auto on = collection(name);
   if (!on) return on.error();
-  return run_query(*on, "search", query, settings_.context, clock_.wall_now());
+  return run_query(*on, "search", query, settings_.context, clock_.wall_now(),
+                   [this](const embedding_model& by, const std::string& text) { return embed_(by, {text}); });
 }
 
 void testkit::add_supervisor(const std::string& name, json spec) {

@@ -41,6 +41,9 @@ public:
   result<json> ask_collection(const std::string& collection, const std::string& type, payload body, const std::string& key = "");
   /// What searches read; loads the collection when it is cold.
   result<published_view> collection(const std::string& name);
+  /// What the endpoint gives for texts; without it there is no endpoint. Stays across crashes.
+  using embed_texts = std::function<result<embeddings>(const embedding_model& by, const std::vector<std::string>& texts)>;
+  void set_endpoint(embed_texts embed) { embed_ = std::move(embed); }
   /// A query as agents write it (context/query.hpp).
   result<json> search(const std::string& collection, const json& query);
   /// An administrative message to the tenant's entity (actors/directory.hpp).
@@ -99,6 +102,7 @@ public:
   wall_time now() const { return clock_.wall_now(); }
   entity_id id_of(const std::string& agent);
   context_views& views() noexcept override { return *views_; }
+  text_embedder& embedder() noexcept override { return scripted_; }
   /// (type, source) of every event since the kit was made.
   std::vector<std::pair<std::string, std::string>> events();
 
@@ -150,6 +154,17 @@ private:
   std::unordered_map<shard_id, epoch> real_fences_;    ///< The store's, of shards that moved.
   std::unordered_map<shard_id, std::uint64_t> losing_; ///< How many more messages to the shard its link loses.
   steady_time next_look_for_stuck_{};
+
+  /// Answers later, as an endpoint does.
+  struct scripted_embedder final : text_embedder {
+    explicit scripted_embedder(testkit& owner) : kit(owner) {}
+    void embed(tenant_id for_whom, embedding_model by, std::vector<std::string> texts, std::function<void(result<embeddings>)> done) override;
+    testkit& kit;
+  };
+  embed_texts embed_ = [](const embedding_model&, const std::vector<std::string>&) -> result<embeddings> {
+    return error{errc::failed_precondition, "no_embedding_endpoint", "the test set no endpoint", {}, {}};
+  };
+  scripted_embedder scripted_{*this};
 
   // What a crash loses.
   std::unique_ptr<persistence::turn_store> store_;

@@ -74,12 +74,14 @@ connection::connection(const connect_options& how) {
   if (!how.direct) return;
   try {
     // The server notices, too, when this end is gone: what it has not committed then lets its locks go.
-    send(
+    const std::string settings =
         "select set_config(n, v, false) from (values ('tcp_keepalives_idle', '3'), ('tcp_keepalives_interval', '1'), "
         "('tcp_keepalives_count', '3'),"
         " ('tcp_user_timeout', '6000'), ('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_session_timeout', "
         "'0'),"
-        " ('idle_in_transaction_session_timeout', '10000'), ('search_path', 'pg_catalog'), ('jit', 'off')) as s(n, v)");
+        " ('idle_in_transaction_session_timeout', '" +
+        std::to_string(how.pause.count()) + "'), ('search_path', 'pg_catalog'), ('jit', 'off')) as s(n, v)";
+    send(settings.c_str());
     finish(clock::now() + how.connect_wait + std::chrono::seconds{5});
   } catch (...) {
     PQfinish(conn_);

@@ -41,6 +41,8 @@ struct connect_options {
   std::string application; ///< Shown in pg_stat_activity.
   std::chrono::milliseconds connect_wait{3000}; ///< Each host; rounded up to seconds.
   bool direct = true;                           ///< False: may lead through PgBouncer; no session settings are sent.
+  std::chrono::milliseconds pause{10'000};      ///< Longer than this inside a transaction, and the server ends it: a process that
+                                                ///< froze there holds its locks. Only of direct ones.
 };
 
 /// Confined to one thread at a time.

@@ -31,6 +31,9 @@ using std::chrono::milliseconds;
 using clock = connection::clock;
 
 #define HIVE_LEFT(moment) "ceil(extract(epoch from " moment " - clock_timestamp()) * 1000)::bigint"
+/// A frozen node must not hold the rows by which the others replace it; a live one asks its next question at once.
+constexpr milliseconds pause{500};
+
 constexpr int first_ended_state = static_cast<int>(node_state::left);
 static_assert(first_ended_state == 3, "the statements below say `state < 3` for live nodes");
 
@@ -247,7 +250,7 @@ public:
 private:
   connection& reached() {
     if (!on_ || !on_->usable()) {
-      on_ = std::make_unique<connection>(connect_options{url_, "hive ownership", wait_, true});
+      on_ = std::make_unique<connection>(connect_options{url_, "hive ownership", wait_, true, pause});
       on_->query("select set_config('synchronous_commit', 'on', false)");
     }
     on_->wait = wait_;

@@ -20,7 +20,7 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 struct collection_options {
-  std::string name, question, filter, mode, embedder, metric, file;
+  std::string name, question, filter, mode, embedder, model, metric, file;
   std::string payload, text, id, source, kind, metadata, ttl;
   std::vector<std::string> ids;
   std::uint32_t dimension = 0, k = 0, tokens = 0, hops = 0, batch = 100;
@@ -52,10 +52,11 @@ void list(session& s, const collection_options& o) {
     page = text_of(answer, "next_page_token");
   } while (!page.empty() && all.size() < o.limit);
   if (s.json()) return s.print_json({{"collections", all}});
-  table t({"NAME", "DIMENSION", "METRIC", "EMBEDDER"});
+  table t({"NAME", "DIMENSION", "METRIC", "EMBEDDER", "MODEL"});
   for (const auto& c : all) {
     const auto& spec = object_of(c, "spec");
-    t.add({text_of(c, "name"), text_of(spec, "dimension"), text_of(spec, "metric"), text_of(spec, "embedder")});
+    t.add({text_of(c, "name"), text_of(spec, "dimension"), text_of(spec, "metric"), text_of(spec, "embedder"),
+           text_of(spec, "model")});
   }
   s.print(t.text());
 }
@@ -65,6 +66,7 @@ void create(session& s, const collection_options& o) {
   if (o.dimension != 0) spec["dimension"] = o.dimension;
   if (!o.metric.empty()) spec["metric"] = o.metric;
   if (!o.embedder.empty()) spec["embedder"] = o.embedder;
+  if (!o.model.empty()) spec["model"] = o.model;
   const json answer = s.server().call("PUT", path_of(s, o.name), &spec);
   if (s.json())
     s.print_json(answer);
@@ -450,13 +452,15 @@ void add_collection_commands(CLI::App& app, session& s) {
   list_command->callback([&s, o] { list(s, *o); });
   auto* create_command = add_command(*collections, "create", "Make one; what it measures with is fixed from then on",
                                      "  hivectl -t demo collections create notes\n  hivectl -t demo collections create "
-                                     "faces --dimension 512 --embedder none");
+                                     "faces --dimension 512 --embedder none\n  hivectl -t demo collections create papers "
+                                     "--embedder endpoint --model bge-small-en --dimension 384");
   create_command->add_option("NAME", o->name)->required();
   create_command->add_option("--dimension", o->dimension, "Of its vectors; 384 when absent")
       ->check(CLI::Range(8, 4096));
   create_command->add_option("--metric", o->metric)->check(CLI::IsMember({"cosine", "inner_product", "l2"}));
-  create_command->add_option("--embedder", o->embedder, "hashing-1 (built in), none (you bring vectors)")
-      ->check(CLI::IsMember({"hashing-1", "none"}));
+  create_command->add_option("--embedder", o->embedder, "hashing-1 (built in), none (you bring vectors), endpoint (embedding.url of hived)")
+      ->check(CLI::IsMember({"hashing-1", "none", "endpoint"}));
+  create_command->add_option("--model", o->model, "Of the endpoint, which makes its vectors from then on");
   create_command->callback([&s, o] { create(s, *o); });
   auto* show = add_command(*collections, "show", "How many items it has, and its bytes in memory",
                            "  hivectl -t demo collections show notes");

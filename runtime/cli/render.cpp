@@ -168,33 +168,43 @@ std::string render_object(const json& value, std::size_t indent) {
 
 namespace {
 
-void add_branch(table& t, const json& node, const std::string& lead, const std::string& name, bool colours) {
+struct tree_look {
+  bool colours = false;
+  bool nodes = false; ///< The hive has several: say which one has what.
+};
+
+void add_branch(table& t, const json& node, const std::string& lead, const std::string& name, tree_look look) {
   const auto& status = object_of(node, "status");
   const bool supervisor = text_of(node, "kind") == "supervisor";
-  t.add({lead + name, supervisor ? text_of(node, "strategy") : text_of(node, "behaviour"),
-         or_dash(status_of(status, colours)), std::to_string(number_of(status, "incarnation")),
-         std::to_string(number_of(status, "restarts")), std::to_string(number_of(status, "mailbox")),
-         shorten(text_of(status, "last_error"), 60)});
+  std::vector<std::string> row{lead + name, supervisor ? text_of(node, "strategy") : text_of(node, "behaviour"),
+                               or_dash(status_of(status, look.colours)), std::to_string(number_of(status, "incarnation")),
+                               std::to_string(number_of(status, "restarts")), std::to_string(number_of(status, "mailbox")),
+                               shorten(text_of(status, "last_error"), 60)};
+  if (look.nodes) row.insert(row.begin() + 2, or_dash(text_of(status, "node")));
+  t.add(std::move(row));
 }
 
-void add_children(table& t, const json& node, const std::string& lead, bool colours) {
+void add_children(table& t, const json& node, const std::string& lead, tree_look look) {
   const auto found = node.find("children");
   if (found == node.end() || !found->is_array()) return;
   for (std::size_t i = 0; i < found->size(); ++i) {
     const auto& child = (*found)[i];
     const bool last = i + 1 == found->size();
-    add_branch(t, child, lead + (last ? "└─ " : "├─ "), text_of(child, "name"), colours);
-    add_children(t, child, lead + (last ? "   " : "│  "), colours);
+    add_branch(t, child, lead + (last ? "└─ " : "├─ "), text_of(child, "name"), look);
+    add_children(t, child, lead + (last ? "   " : "│  "), look);
   }
 }
 
 } // namespace
 
 std::string render_tree(const json& tree, bool colours) {
-  table t({"TREE", "KIND", "STATUS", "INCARNATION", "RESTARTS", "MAILBOX", "LAST ERROR"});
   const auto& root = object_of(tree, "root");
-  add_branch(t, root, "", text_of(tree, "tenant"), colours);
-  add_children(t, root, "", colours);
+  const tree_look look{colours, !text_of(object_of(root, "status"), "node").empty()};
+  std::vector<std::string> headings{"TREE", "KIND", "STATUS", "INCARNATION", "RESTARTS", "MAILBOX", "LAST ERROR"};
+  if (look.nodes) headings.insert(headings.begin() + 2, "NODE");
+  table t(std::move(headings));
+  add_branch(t, root, "", text_of(tree, "tenant"), look);
+  add_children(t, root, "", look);
   std::string out = t.text();
   const auto truncated = tree.find("truncated");
   if (truncated != tree.end() && *truncated == true)

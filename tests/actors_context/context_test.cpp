@@ -1,4 +1,4 @@
-// A collection as an entity: what was acknowledged is found, what was not is not, whatever commit the power goes after.
+// R7: a collection as an entity: what was acknowledged is found, what was not is not, whatever commit the power goes after.
 #include "tests/support/kit.hpp"
 
 #include <gtest/gtest.h>
@@ -299,7 +299,7 @@ TEST_F(ContextTest, WhatACollectionMeasuresWithIsFixed) {
                                                                              {{{"dimension", 5000}}, "dimension"},
                                                                              {{{"metric", "manhattan"}}, "metric"},
                                                                              {{{"embedder", "magic"}}, "embedder"},
-                                                                             {{{"embedder", "endpoint"}}, "embedder"},
+                                                                             {{{"embedder", "endpoint"}}, "model"}, {{{"model", "m"}}, "model"}, {{{"embedder", "endpoint"}, {"model", "a b"}}, "model"},
                                                                              {{{"dim", 8}}, "dim"}}) {
     const auto refused = kit->admin("directory.apply", {{"collections", {{{"name", "other"}, {"spec", spec}}}}});
     ASSERT_FALSE(refused) << spec;

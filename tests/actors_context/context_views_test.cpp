@@ -49,6 +49,32 @@ TEST(ContextViewsTest, BeyondItsBytesTheLeastUsedIsUnloaded) {
   EXPECT_EQ(unloaded, std::vector<entity_id>{b});
 }
 
+TEST(ContextViewsTest, WhatASearchBuiltCounts) {
+  vector::collection items({vector::metric::cosine, 64, "hashing-1"}, {});
+  vector::collection from({vector::metric::cosine, 64, "hashing-1"}, {});
+  vector::item one;
+  one.id = "x";
+  for (int i = 0; i < 300; ++i) one.text += " word" + std::to_string(i);
+  ASSERT_TRUE(from.put(std::move(one), {}, {}, wall_time{}));
+  const auto row = from.row("x");
+  ASSERT_TRUE(items.load({row}));
+  const auto view = items.publish();
+  std::vector<entity_id> unloaded;
+  context_views views(view->bytes() * 2 + 1000, [&](entity_id id) { unloaded.push_back(id); });
+  views.open(a, {view, 1});
+  views.open(b, {view, 1});
+  EXPECT_TRUE(unloaded.empty());
+  const auto before = views.bytes();
+  view->warm();
+  views.measure(a);
+  EXPECT_GT(views.bytes(), before + 1000);
+  EXPECT_EQ(unloaded, std::vector<entity_id>{b});
+  views.close(a);
+  views.close(b);
+  EXPECT_EQ(views.bytes(), 0U);
+  views.measure(a); // gone meanwhile
+}
+
 TEST(ContextViewsTest, UseIsToldOnce) {
   context_views views(1'000'000, [](entity_id) {});
   views.open(a, {view_of(1), 1});

@@ -23,7 +23,8 @@ protected:
     on_ = {c.publish(), 3};
   }
   result<json> run(const std::string& query, std::string_view what = "search") {
-    return run_query(on_, what, json::parse(query), settings_, wall_time{std::chrono::seconds{1}});
+    return run_query(on_, what, json::parse(query), settings_, wall_time{std::chrono::seconds{1}},
+                     [](const embedding_model&, const std::string&) -> result<embeddings> { return error{}; });
   }
   published_view on_;
   config::context_limits settings_;

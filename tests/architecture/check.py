@@ -20,7 +20,7 @@ TECHNOLOGIES = [
     (r"(libpq-fe\.h|pqxx/)", ["persistence/postgres/"]),
     (r"hiredis/", ["persistence/redis/"]),
     (r"faiss/", ["vector/faiss/"]),
-    (r"boost/", ["runtime/api/http/", "runtime/cli/"]),
+    (r"boost/", ["actors/context/http/", "runtime/api/http/", "runtime/cli/"]),
     (r"CLI/", ["runtime/cli/", "runtime/node/daemon.cpp"]),
     (r"prometheus/", ["runtime/ops/"]),
     (r"caf/", ["actors/caf/"]),

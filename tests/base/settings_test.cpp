@@ -71,6 +71,15 @@ TEST(SettingsTest, TheStoreIsChosenByKindAndNestedNamesAreRead) {
   EXPECT_EQ(load("", {})->store.kind, "sqlite");
   EXPECT_EQ(load("", {"store.kind=mysql"}).error().field, "store.kind");
   EXPECT_EQ(load("", {"store.kind=postgres"}).error().field, "store.postgres.url");
+  const std::vector<std::string> shared{"store.kind=postgres", "store.postgres.url=postgres://a@h/d"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), shared.begin(), shared.end());
+    return load("", more);
+  };
+  EXPECT_EQ(load("", {"cluster.node=node-1"}).error().field, "store.kind") << "nodes share one database";
+  EXPECT_EQ(with({"cluster.node=node 1"}).error().field, "cluster.node");
+  EXPECT_EQ(with({"cluster.node=node-1"}).error().field, "cluster.link.ca_file");
+  EXPECT_EQ(with({"cluster.node=node-1", "cluster.link.ca_file=a", "cluster.link.certificate_file=b"}).error().field, "cluster.link.key_file");
   EXPECT_EQ(load("", {"store.postgres.durability=maybe"}).error().field, "store.postgres.durability");
   EXPECT_EQ(load("", {"store.postgres.readers=0"}).error().field, "store.postgres.readers");
   EXPECT_EQ(load("", {"store.postgres.backoff=5s"}).error().field, "store.postgres.backoff");

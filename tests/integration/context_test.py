@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Collections on a real hived, through hivectl and HTTP: kill -9 in the middle of puts; what was acknowledged is there, what is
+"""R7: collections on a real hived, through hivectl and HTTP: kill -9 in the middle of puts; what was acknowledged is there, what is
 there is found, and the searches afterwards equal those of a hive that got the same items in peace.
 
 usage: context_test.py --bin DIR [--kills N] [--seed S] [--items N] [--keep]
@@ -124,6 +124,40 @@ def bad_input(hive):
     check(hive.request("GET", "/v1/tenants/demo/collections/notes")[1]["items"] == before, "nothing of it is stored")
 
 
+def same_facts(hive, writers=64, facts=1000, batch=50):
+    """So many writers of the same facts at once, each in an order of its own, leave each fact once."""
+    status, answer = hive.request("PUT", "/v1/tenants/demo/collections/facts", {"dimension": 64})
+    check(status == 200, f"facts: {status} {answer}")
+    failed = []
+
+    def write(number):
+        mine = [{"text": f"fact number {i}"} for i in range(facts)]
+        random.Random(number).shuffle(mine)
+        for begin in range(0, facts, batch):
+            body = {"items": mine[begin:begin + batch], "idempotency_key": f"{number}-{begin}"}
+            for _ in range(200):
+                try:
+                    status, answer = hive.request("POST", "/v1/tenants/demo/collections/facts/items:put", body)
+                except (OSError, http.client.HTTPException):
+                    status, answer = 503, None
+                if status not in (429, 503, 504):
+                    break
+                time.sleep(0.05)
+            if status != 200:
+                return failed.append((status, answer))
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(writers)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    check(not failed, f"facts: {failed[:1]}")
+    check(hive.request("GET", "/v1/tenants/demo/collections/facts")[1]["items"] == facts, "each fact once")
+    for i in (0, facts // 2, facts - 1):
+        status, answer = hive.request("POST", "/v1/tenants/demo/collections/facts:search", {"text": f"fact number {i}", "k": 1})
+        check(status == 200 and answer["hits"][0]["item"]["text"] == f"fact number {i}", f"fact {i}: {answer}")
+
+
 def commands(options, hive, folder, count):
     """hivectl: export, import into another collection, resume, search, get, delete."""
     exported = os.path.join(folder, "items.jsonl")
@@ -210,6 +244,7 @@ def main():
         print(f"killed {kills} times in the middle of {options.items} puts: the same answers", flush=True)
 
         bad_input(calm)
+        same_facts(calm)
         commands(options, calm, folder, options.items)
         print("ok", flush=True)
     finally:

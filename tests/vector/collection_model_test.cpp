@@ -1,4 +1,4 @@
-// A million random operations against a model: no deleted, expired or missing item in any answer, exact scores, and a
+// R7: a million random operations against a model: no deleted, expired or missing item in any answer, exact scores, and a
 // rebuild from rows that answers every search equally. A failure prints its seed.
 #include "tests/vector/kit.hpp"
 #include "vector/embedding/hashing_embedder.hpp"

@@ -16,6 +16,25 @@ float nearest(float x) noexcept {
 /// Sums of squares below are of at most 4,096 terms in double; this covers what rounding to float can take away.
 float rounded_up(double x) noexcept { return static_cast<float>(x * (1 + 1e-6)); }
 
+/// Sums of one vector are kept in so many parts, added up at the end: the CPU need not wait for each addition, and the order is
+/// the same everywhere.
+constexpr std::size_t lanes = 8;
+
+double total(const double (&parts)[lanes]) noexcept {
+  double sum = 0;
+  for (const double x : parts) sum += x;
+  return sum;
+}
+
+double sum_of_squares(std::span<const float> v) noexcept {
+  double parts[lanes] = {};
+  const std::size_t whole = v.size() - v.size() % lanes;
+  for (std::size_t i = 0; i < whole; i += lanes)
+    for (std::size_t l = 0; l < lanes; ++l) parts[l] += double{v[i + l]} * v[i + l];
+  for (std::size_t i = whole; i < v.size(); ++i) parts[0] += double{v[i]} * v[i];
+  return total(parts);
+}
+
 } // namespace
 
 int8_code encode_int8(std::span<const float> v, std::span<std::int8_t> out) noexcept {
@@ -26,24 +45,26 @@ int8_code encode_int8(std::span<const float> v, std::span<std::int8_t> out) noex
   // The reciprocal of a subnormal is infinite: such a vector is all error.
   const float inverse = largest > 0 ? 127.0F / largest : 0;
   if (!std::isfinite(inverse)) {
-    double squares = 0;
-    for (const float x : v) squares += double{x} * x;
-    code.error = rounded_up(std::sqrt(squares)) + 1e-37F;
+    code.error = rounded_up(std::sqrt(sum_of_squares(v))) + 1e-37F;
     return code;
   }
   code.scale = largest / 127.0F;
-  double lost = 0, kept = 0;
-  for (std::size_t i = 0; i < v.size(); ++i) {
+  double lost[lanes] = {}, kept[lanes] = {};
+  const auto one = [&](std::size_t i, std::size_t lane) {
     const float c = std::clamp(nearest(v[i] * inverse), -127.0F, 127.0F);
     const double back = double{code.scale} * double{c};
     const double gone = double{v[i]} - back;
-    lost += gone * gone;
-    kept += back * back;
+    lost[lane] += gone * gone;
+    kept[lane] += back * back;
     out[i] = static_cast<std::int8_t>(c);
     code.sum += static_cast<std::int32_t>(c);
-  }
-  code.error = rounded_up(std::sqrt(lost));
-  code.length = rounded_up(std::sqrt(kept));
+  };
+  const std::size_t whole = v.size() - v.size() % lanes;
+  for (std::size_t i = 0; i < whole; i += lanes)
+    for (std::size_t l = 0; l < lanes; ++l) one(i + l, l);
+  for (std::size_t i = whole; i < v.size(); ++i) one(i, 0);
+  code.error = rounded_up(std::sqrt(total(lost)));
+  code.length = rounded_up(std::sqrt(total(kept)));
   return code;
 }
 
@@ -57,9 +78,7 @@ void int8_rows::put(std::size_t row, std::span<const float> v) noexcept {
   scales_[row] = code.scale;
   errors_[row] = code.error;
   lengths_[row] = code.length;
-  double squares = 0;
-  for (const float x : v) squares += double{x} * x;
-  squares_[row] = static_cast<float>(squares);
+  squares_[row] = static_cast<float>(sum_of_squares(v));
 }
 
 std::size_t int8_rows::bytes() const noexcept { return codes_.size() + sums_.size() * (sizeof(std::int32_t) + 4 * sizeof(float)); }
@@ -67,8 +86,7 @@ std::size_t int8_rows::bytes() const noexcept { return codes_.size() + sums_.siz
 int8_query_code::int8_query_code(std::span<const float> q) : codes_(padded(q.size(), kernels::code_block)), shifted_(codes_.size()) {
   code_ = encode_int8(q, codes_);
   for (std::size_t i = 0; i < codes_.size(); ++i) shifted_[i] = static_cast<std::uint8_t>(codes_[i] + 128);
-  double squares = 0;
-  for (const float x : q) squares += double{x} * x;
+  const double squares = sum_of_squares(q);
   square_ = static_cast<float>(squares);
   length_ = rounded_up(std::sqrt(squares));
 }

@@ -157,6 +157,29 @@ result<void> read_query(Request& in, vector::search_request& r, const vector::se
   return {};
 }
 
+using query_use = std::function<void(result<published_view>, vector::search_request&)>;
+
+/// Calls `use` with the view once the request has all that it leaves open; its text's vector may have to come from an endpoint.
+void with_query(actors::messaging& hive, tenant_context who, const std::string& collection, const vector::search_limits& limits,
+                vector::search_request r, query_use use) {
+  hive.collection(who, collection, [&hive, who, collection, limits, r = std::move(r), use = std::move(use)](result<published_view> on) mutable {
+    if (!on) return use(std::move(on), r);
+    auto by = actors::model_wanted(r, *on->view, limits);
+    if (!by) return use(std::move(by).error(), r);
+    if (!*by) {
+      if (auto ok = actors::complete(r, *on->view, on->now); !ok) return use(std::move(ok).error(), r);
+      return use(std::move(on), r);
+    }
+    std::vector<std::string> text{r.text};
+    hive.embed(who, **by, std::move(text),
+               [&hive, who, collection, limits, r = std::move(r), use = std::move(use)](result<actors::embeddings> made) mutable {
+                 if (!made) return use(std::move(made).error(), r);
+                 r.vector = std::move(made->front());
+                 with_query(hive, who, collection, limits, std::move(r), std::move(use)); // newer by what was put meanwhile
+               });
+  });
+}
+
 v1::Collection collection_from(const persistence::directory_row& row) {
   v1::Collection out;
   out.set_name(row.name);
@@ -261,8 +284,10 @@ void context_service::put_items(const call& c, v1::PutItemsRequest& request, rep
   ask.body = {actors::encode_items(items), content_type::binary};
   ask.idempotency_key = request.idempotency_key();
   ask.trace = c.trace;
-  with_.hive.ask(c.context, std::move(ask),
-                 sink_of([&request, done = std::move(done)](result<actors::ask_answer> answer, std::string key) {
+  std::vector<actors::text_of_item> texts;
+  for (auto& i : items)
+    if (i.vector.empty()) texts.push_back({std::move(i.content.id), std::move(i.content.text)});
+  auto sink = sink_of([&request, done = std::move(done)](result<actors::ask_answer> answer, std::string key) {
                    if (!answer) {
                      if (!key.empty()) request.set_idempotency_key(std::move(key));
                      return done(std::move(answer).error());
@@ -273,7 +298,12 @@ void context_service::put_items(const call& c, v1::PutItemsRequest& request, rep
                    out.set_idempotency_key(std::move(answer->idempotency_key));
                    out.set_repeated(answer->repeated);
                    done(std::move(out));
-                 }));
+                 });
+  // Both wait in what must be copyable.
+  auto held = std::make_shared<std::pair<actors::ask_request, std::unique_ptr<actors::reply_sink>>>(std::move(ask), std::move(sink));
+  with_.hive.embed_ahead(c.context, request.collection(), std::move(texts), [&hive = with_.hive, who = c.context, held] {
+    hive.ask(who, std::move(held->first), std::move(held->second));
+  });
 }
 
 void context_service::delete_items(const call& c, v1::DeleteItemsRequest& request,
@@ -337,11 +367,9 @@ void context_service::search(const call& c, v1::SearchRequest& request, reply<v1
   if (request.has_lexical_weight()) r.lexical_weight = request.lexical_weight();
   r.hops = request.hops();
   if (request.has_highlights()) r.highlights = request.highlights();
-  with_.hive.collection(c.context, request.collection(),
-                        [limits, r = std::move(r), done = std::move(done)](result<published_view> on) mutable {
+  with_query(with_.hive, c.context, request.collection(), limits, std::move(r),
+             [limits, done = std::move(done)](result<published_view> on, vector::search_request& r) {
                           if (!on) return done(std::move(on).error());
-                          if (auto ok = actors::complete(r, *on->view, on->now); !ok)
-                            return done(std::move(ok).error());
                           auto found = on->view->search(r, limits);
                           if (!found) return done(std::move(found).error());
                           v1::SearchResponse out;
@@ -369,11 +397,11 @@ void context_service::pack(const call& c, v1::PackRequest& request, reply<v1::Pa
   if (request.has_tokens()) r.tokens = request.tokens();
   r.tokens_per_item = request.tokens_per_item();
   if (request.has_diversity()) r.diversity = request.diversity();
-  with_.hive.collection(c.context, request.collection(),
-                        [limits, r = std::move(r), done = std::move(done)](result<published_view> on) mutable {
+  auto query = std::move(r.search);
+  with_query(with_.hive, c.context, request.collection(), limits, std::move(query),
+             [limits, r = std::move(r), done = std::move(done)](result<published_view> on, vector::search_request& completed) mutable {
                           if (!on) return done(std::move(on).error());
-                          if (auto ok = actors::complete(r.search, *on->view, on->now); !ok)
-                            return done(std::move(ok).error());
+                          r.search = std::move(completed);
                           auto packed = vector::pack(*on->view, r, limits);
                           if (!packed) return done(std::move(packed).error());
                           v1::PackResponse out;

@@ -48,6 +48,7 @@ live_status live_status_of(const std::unordered_map<entity_id, nlohmann::json>& 
   if (auto status = word("status"); !status.empty() && status != "inactive") out.status = std::move(status);
   out.last_error = word("last_error");
   out.stopped_by = word("stopped_by");
+  out.node = word("node");
   out.incarnation = number("incarnation");
   out.restarts = number("restarts");
   out.mailbox = number("mailbox");

@@ -35,7 +35,7 @@ void ask_entity(actors::messaging& hive, const call& c, actors::destination to, 
 /// Fills what `statuses` says of one entity; an entity it does not name is "inactive". A supervisor with
 /// nothing to do is not in memory and supervises all the same: "running".
 struct live_status {
-  std::string status = "inactive", last_error, stopped_by;
+  std::string status = "inactive", last_error, stopped_by, node;
   std::uint64_t incarnation = 0, restarts = 0, mailbox = 0;
 };
 live_status live_status_of(const std::unordered_map<entity_id, nlohmann::json>& all, entity_id id, entity_kind kind);
@@ -43,6 +43,7 @@ template <class Status> void fill(Status& out, live_status&& in) {
   out.set_status(std::move(in.status));
   out.set_last_error(std::move(in.last_error));
   out.set_stopped_by(std::move(in.stopped_by));
+  out.set_node(std::move(in.node));
   out.set_incarnation(in.incarnation);
   out.set_restarts(in.restarts);
   out.set_mailbox(in.mailbox);
