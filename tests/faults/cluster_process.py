@@ -228,6 +228,13 @@ class Cluster:
         self.wait_for(f"all shards belong to {sorted(names)}", owned, seconds)
         return time.monotonic() - begin
 
+    def wait_even(self, nodes, seconds=60, off=0.2):
+        """Until so many nodes own shards, each within `off` of its even part."""
+        begin, even = time.monotonic(), 256 / nodes
+        self.wait_for(f"the shards are spread evenly on {nodes} nodes", lambda: (c := self.counts()) and len(c) == nodes and sum(c.values()) == 256 and
+                      all(abs(v - even) <= off * even for v in c.values()), seconds)
+        return time.monotonic() - begin
+
     def drain(self, name, seconds=60):
         """Until the node owns nothing."""
         begin = time.monotonic()
