@@ -64,6 +64,12 @@ class Postgres:
         return f"postgres://{role}@127.0.0.1:{self.port}/hive"
 
 
+def can_cut():
+    """Whether packets can be dropped here: needs root and iptables."""
+    return os.geteuid() == 0 and shutil.which("iptables") is not None and subprocess.run(
+        ["iptables", "-w", "10", "-S", "OUTPUT"], check=False, capture_output=True).returncode == 0
+
+
 class Node(Hive):
     """One hived of a cluster."""
 
@@ -72,6 +78,9 @@ class Node(Hive):
         os.makedirs(folder)
         super().__init__(os.path.join(cluster.bin, "hived"), folder)
         self.cluster, self.name, self.link_port, self.paused = cluster, name, free_port(), False
+        self.rules, self.group = [], 1_000_000 + self.link_port
+        if can_cut():
+            self.prefix = ["setpriv", f"--regid={self.group}", "--clear-groups", "--"]
         certificates = cluster.make_certificate(name)
         self.settings = [f"cluster.node={name}", f"cluster.hive={cluster.name}", f"cluster.listen=127.0.0.1:{self.link_port}",
                          f"cluster.link.ca_file={certificates}/ca.pem", f"cluster.link.certificate_file={certificates}/{name}.pem",
@@ -82,6 +91,31 @@ class Node(Hive):
     def key(self):
         """The administrator's key of any node is valid at all of them."""
         return self.cluster.key()
+
+    # -- the network: packets are told apart by ports, and by the group that sends them
+
+    def drop(self, *conditions):
+        rule = ["OUTPUT", "-o", "lo", "-p", "tcp", *conditions, "-m", "comment", "--comment", f"hive-test {self.link_port}", "-j", "DROP"]
+        subprocess.run(["iptables", "-w", "10", "-A", *rule], check=True, capture_output=True)
+        self.rules.append(rule)
+
+    def cut(self, peers=True, store=True):
+        """Its packets to and from the other nodes, and to the store, go nowhere. HTTP stays."""
+        own = ["-m", "owner", "--gid-owner", str(self.group)]
+        if peers:
+            self.drop("--dport", str(self.link_port))
+            self.drop("--sport", str(self.link_port))
+            for other in self.cluster.nodes:
+                if other is not self:
+                    self.drop("--dport", str(other.link_port), *own)
+        if store:
+            self.drop("--dport", str(self.cluster.postgres.port), *own)
+
+    def heal(self):
+        while self.rules:
+            subprocess.run(["iptables", "-w", "10", "-D", *self.rules.pop()], check=False, capture_output=True)
+
+    # -- the process
 
     def runs(self):
         return self.process is not None and self.process.poll() is None
@@ -133,6 +167,7 @@ class Cluster:
     def end(self):
         """Ends whatever still runs; the names of nodes that did not leave in good order within `seconds`."""
         for node in self.nodes:
+            node.heal()
             if node.runs() and node.paused:
                 node.cont()
         for node in self.nodes:
@@ -145,6 +180,7 @@ class Cluster:
     def destroy(self):
         """For a `finally`: nothing is left running."""
         for node in self.nodes:
+            node.heal()
             if node.runs():
                 node.process.kill()
                 node.process.wait()
