@@ -75,6 +75,7 @@ class Run:
         self.counts = {name: 0 for name in options.faults}
         self.answers = {name: [] for name in options.faults}  # seconds until an agent answered again
         self.back = {name: [] for name in options.faults}     # seconds until the node took part again
+        self.quiet = []                                       # seconds between two answers to any client
 
     def prepare(self):
         self.cluster.start()
@@ -110,6 +111,9 @@ class Run:
         if silent:
             raise cluster_process.HiveDied(f"{fault}: no answer from {silent} (shards {[self.shards[a] for a in silent]}) in 60 s; logs below {self.folder}")
         self.answers[fault] += took.values()
+        for agent, seconds in took.items():
+            if seconds > 5:
+                print(f"          {agent} (shard {self.shards[agent]}) answered again after {seconds:.1f} s", flush=True)
 
     def one_fault(self):
         fault = self.pick()
@@ -194,6 +198,13 @@ class Run:
             one.join(120)
             if one.problem or one.is_alive():
                 raise RuntimeError(f"{one.name}: {one.problem or 'did not end'}")
+        answered = sorted(at + took for one in clients for at, took in one.answered)
+        self.quiet = [b - a for a, b in zip(answered, answered[1:])]
+        if os.environ.get("HIVE_TRACE"):
+            per_second = [0] * (int(answered[-1] - answered[0]) + 1)
+            for at in answered:
+                per_second[int(at - answered[0])] += 1
+            print(f"answers in each second from {answered[0] - begin:.1f} s on: {per_second}", flush=True)
         operations = checker.read_history([one.journal.records for one in clients])
         self.cluster.wait_owned(60)
         ledgers, senders = self.drain(operations)
@@ -235,7 +246,7 @@ class Run:
             kinds[v.kind] = kinds.get(v.kind, 0) + 1
         return {"test": "cluster_kills", "seed": self.options.seed, "nodes": self.options.nodes, "seconds": round(seconds, 1),
                 "operations": len(operations), "acknowledged": acked, "attempts": sum(o.attempts for o in operations.values()), "outcomes": outcomes,
-                "in_ledgers": sum(map(len, ledgers.values())),
+                "in_ledgers": sum(map(len, ledgers.values())), "longest_silence_s": round(max(self.quiet, default=0), 2),
                 "repeats_answered": sum(len(o.answers()) - 1 for o in operations.values() if o.acked()),
                 "faults": {name: {"count": self.counts[name], "asks": len(self.answers[name]), **spread(self.answers[name]), "back": spread(self.back[name])}
                            for name in self.options.faults},
@@ -257,7 +268,7 @@ def show(result):
             back = row["back"] or {"p50": 0, "max": 0}
             print(f"{name:10}{row['count']:6}{row['asks']:6}   {row['p50']:7.2f}{row['p99']:8.2f}{row['max']:8.2f}   {back['p50']:8.2f}{back['max']:8.2f}")
     print()
-    for name in ("seed", "operations", "acknowledged", "attempts", "repeats_answered", "in_ledgers", "seconds", "violations"):
+    for name in ("seed", "operations", "acknowledged", "attempts", "repeats_answered", "in_ledgers", "longest_silence_s", "seconds", "violations"):
         print(f"{name:20}{result[name]}")
     for name, count in sorted(result["outcomes"].items()):
         print(f"  answered {name:20}{count}")
