@@ -10,6 +10,7 @@ import time
 from hive_process import Hive, HiveDied, free_port
 
 PROGRAMS = "/usr/lib/postgresql/15/bin"
+RELEASE = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "build/release/bin")
 AWAY = (OSError, http.client.HTTPException)
 
 
@@ -165,7 +166,7 @@ class Cluster:
         return node
 
     def end(self):
-        """Ends whatever still runs; the names of nodes that did not leave in good order within `seconds`."""
+        """Ends whatever still runs; the names of nodes that did not leave in good order."""
         for node in self.nodes:
             node.heal()
             if node.runs() and node.paused:
@@ -281,7 +282,8 @@ class Cluster:
     # -- hivectl
 
     def hivectl_quietly(self, *words):
-        done = subprocess.run([os.path.join(self.bin, "hivectl"), *words], capture_output=True, text=True, check=False, timeout=120)
+        own = os.path.join(self.bin, "hivectl")  # builds with a planted defect have none
+        done = subprocess.run([own if os.path.exists(own) else os.path.join(RELEASE, "hivectl"), *words], capture_output=True, text=True, check=False, timeout=120)
         if done.returncode != 0:
             raise RuntimeError(f"hivectl {words}: {done.returncode} {done.stdout}{done.stderr}")
         return done.stdout
