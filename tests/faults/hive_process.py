@@ -27,10 +27,11 @@ class Hive:
         self.log = os.path.join(folder, "hived.log")
         self.port = free_port()
         self.process, self.starts = None, 0
+        self.prefix = []  # words before hived: another group, another priority
 
     def start(self):
         self.starts += 1
-        arguments = [self.binary, "--data", self.data, "--http", f"127.0.0.1:{self.port}"]
+        arguments = [*self.prefix, self.binary, "--data", self.data, "--http", f"127.0.0.1:{self.port}"]
         for setting in self.settings:
             arguments += ["--set", setting]
         with open(self.log, "ab") as log:
