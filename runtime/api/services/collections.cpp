@@ -368,9 +368,9 @@ void context_service::search(const call& c, v1::SearchRequest& request, reply<v1
   r.hops = request.hops();
   if (request.has_highlights()) r.highlights = request.highlights();
   with_query(with_.hive, c.context, request.collection(), limits, std::move(r),
-             [limits, done = std::move(done)](result<published_view> on, vector::search_request& r) {
+             [limits, done = std::move(done)](result<published_view> on, vector::search_request& completed) {
                           if (!on) return done(std::move(on).error());
-                          auto found = on->view->search(r, limits);
+                          auto found = on->view->search(completed, limits);
                           if (!found) return done(std::move(found).error());
                           v1::SearchResponse out;
                           for (const auto& h : found->hits) fill(*out.add_hits(), h);
