@@ -54,13 +54,13 @@ node_host::~node_host() {
     gate_ = gate({}); // who still waits hears `dropped`
   }
   watch_.reset();
-  delayed_.reset();
   if (executor_threads_) executor_threads_->stop();
   if (embedder_) embedder_->stop();
   if (search_threads_) search_threads_->stop();
   if (readers_) readers_->stop();
   if (shards_) shards_->stop();
   commit_.reset(); // writes what was submitted, and answers its askers
+  delayed_.reset(); // last: who is answered may look for it
 }
 
 result<void> node_host::start() {

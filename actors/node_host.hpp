@@ -99,7 +99,6 @@ private:
   executor_registry& executors() noexcept override { return parts_.executors; }
   void submit(std::unique_ptr<actor_record> record) override { commit_->submit(std::move(record)); }
   journal_position allot(shard_id shard) noexcept override { return parts_.store.allot(shard); }
-  void allot_above(journal_position last) noexcept override { parts_.store.begin_at(journal_position{last.value() + 1}); }
   void post(entity_id to, std::unique_ptr<shard_op> op) override;
   void post_to(shard_id shard, std::unique_ptr<shard_op> op) override;
   void load(entity_id id, tenant_context who, epoch fence) override;

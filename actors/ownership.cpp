@@ -114,7 +114,7 @@ void node_host::take_over(shard_id shard, epoch fence) {
       log::warn("cannot read what was under way in a shard", {{"shard", shard.value()}, {"why", ok.error().message}});
       return delayed_->after(100ms, [this, shard, fence] {
         std::unique_lock again(served_guard_);
-        const bool still = served_[shard.value()] == fence;
+        const bool still = served_[shard.value()] == fence && !stopping_;
         again.unlock();
         if (still) take_over(shard, fence);
       });

@@ -309,7 +309,6 @@ void shard_core::loaded(loaded_op& op) {
     a->desired = persistence::desired_state::quarantined;
   }
   a->generated_on_disk = a->last_generated;
-  if (services_.among_others()) services_.allot_above(std::max({a->log_tail, a->last_keyed, a->last_generated}));
   if (!found.row.marks.empty()) {
     auto& marks = a->extra().marks;
     for (const auto& m : found.row.marks) marks[m.sender.bits() * 4 + m.lane] = {m.sequence, m.sequence};

@@ -167,8 +167,6 @@ public:
 
   virtual void submit(std::unique_ptr<actor_record> record) = 0;
   virtual journal_position allot(shard_id shard) noexcept = 0;
-  /// Positions are allotted above `last` from here on: another owner wrote up to there.
-  virtual void allot_above(journal_position last) noexcept { (void)last; }
   /// To the shard that owns `to`; from any thread.
   virtual void post(entity_id to, std::unique_ptr<shard_op> op) = 0;
   virtual void post_to(shard_id shard, std::unique_ptr<shard_op> op) = 0;

@@ -127,34 +127,43 @@ struct membership_thread::store_lane {
     thread.join();
   }
 
-  void post(call_store c) {
+  /// Null: the store is not reached, and why.
+  using work = std::function<void(persistence::ownership_store* store, const error& why)>;
+
+  void post(work w) {
     {
       std::lock_guard lock(guard);
-      calls.push_back(std::move(c));
+      queue.push_back(std::move(w));
     }
     wake.notify_one();
   }
 
-  void run() {
-    for (;;) {
-      call_store c;
-      {
-        std::unique_lock lock(guard);
-        wake.wait(lock, [this] { return stopping || !calls.empty(); });
-        if (stopping) return;
-        c = std::move(calls.front());
-        calls.pop_front();
-      }
-      store_answer answer;
-      if (!store) {
-        auto opened = owner.parts_.open_store();
-        if (opened) store = std::move(*opened);
-        else answer = store_failed{opened.error()};
-      }
-      if (store) answer = make_call(*store, c.what);
+  void post(call_store c) {
+    post([this, c = std::move(c)](persistence::ownership_store* reached, const error& why) {
+      store_answer answer = reached ? make_call(*reached, c.what) : store_answer{store_failed{why}};
       owner.post([this, number = c.number, answer = std::move(answer)] {
         if (!owner.over_) owner.obey(owner.core_.answered(number, answer, owner.now()));
       });
+    });
+  }
+
+  void run() {
+    for (;;) {
+      work w;
+      {
+        std::unique_lock lock(guard);
+        wake.wait(lock, [this] { return stopping || !queue.empty(); });
+        if (stopping) return;
+        w = std::move(queue.front());
+        queue.pop_front();
+      }
+      error why;
+      if (!store) {
+        auto opened = owner.parts_.open_store();
+        if (opened) store = std::move(*opened);
+        else why = opened.error();
+      }
+      w(store.get(), why);
     }
   }
 
@@ -162,7 +171,7 @@ struct membership_thread::store_lane {
   std::unique_ptr<persistence::ownership_store> store; // this thread's
   std::mutex guard;
   std::condition_variable wake;
-  std::deque<call_store> calls;
+  std::deque<work> queue;
   bool stopping = false;
   std::thread thread;
 };
@@ -282,7 +291,10 @@ void membership_thread::carry_out(command& what) {
                  if (links_) links_->set_peers(std::move(peers));
                  parts_.body.peers(p.peers, core_.self());
                },
-               [&](start_serving& s) { parts_.body.start_serving(s.shard, s.fence, s.first); },
+               [&](start_serving& s) {
+                 if (s.first.value() != 0) parts_.body.start_serving(s.shard, s.fence, s.first);
+                 else find_positions(s);
+               },
                [&](stop_serving& s) { parts_.body.stop_serving(s.shard); },
                [&](release_shard& s) {
                  parts_.body.release(s.shard, [this, shard = s.shard] {
@@ -308,6 +320,21 @@ void membership_thread::carry_out(command& what) {
                [&](cluster::report& r) { log::info(r.event, {{"detail", r.detail}, {"node", parts_.facts.name}}); },
              },
              what);
+}
+
+/// The word of the change was lost, and a read told: without `first`. Positions of another owner's block could be below those
+/// that are in the shard already, and what is chained by them would lose its beginning.
+void membership_thread::find_positions(const start_serving& s) {
+  changes_->post([this, s](persistence::ownership_store* reached, const error& why) {
+    auto found = reached ? reached->fresh_positions() : result<journal_position>(why);
+    if (!found) std::this_thread::sleep_for(100ms);
+    post([this, s, found] {
+      const auto at = parts_.map.find(s.shard);
+      if (over_ || !at.here || at.owner != core_.self() || at.fence != s.fence) return; // gone again
+      if (found) parts_.body.start_serving(s.shard, s.fence, *found);
+      else find_positions(s);
+    });
+  });
 }
 
 /// Senders must hear which shards have somebody else now.

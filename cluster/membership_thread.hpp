@@ -106,6 +106,7 @@ private:
   void on_link(const links::link_event& e);
   void on_control(const links::received_batch& batch);
   void note_owners();
+  void find_positions(const start_serving& s);
   result<drain_report> drain_state(const std::string& node);
   hive_report make_report();
   boot_time now() const noexcept { return boot_clock::now(); }

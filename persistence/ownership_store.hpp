@@ -142,6 +142,10 @@ public:
 
   virtual result<ownership_view> read() = 0;
 
+  /// Positions that nobody else allots, above all that were allotted before the call: for an owner that learns of its shard
+  /// by a `read`, without the `first` of the change. Hand them to `turn_store::begin_at`.
+  virtual result<journal_position> fresh_positions() = 0;
+
   /// Removes rows of dead and left nodes that own nothing and ended longer than `age` ago. @returns how many.
   virtual result<std::size_t> forget(std::chrono::milliseconds age) = 0;
 };

@@ -4,6 +4,7 @@
 #include "persistence/postgres/server_checks.hpp"
 #include "persistence/postgres/shard_claims.hpp"
 
+#include <map>
 #include <set>
 
 namespace hive::persistence {
@@ -194,6 +195,10 @@ public:
     }
   }
 
+  result<journal_position> fresh_positions() override {
+    return again<journal_position>([&](connection& on) -> result<journal_position> { return next_block(on); });
+  }
+
   result<ownership_view> read() override {
     return again<ownership_view>([&](connection& on) -> result<ownership_view> {
       on.send("begin isolation level repeatable read read only");
@@ -304,6 +309,10 @@ private:
     }
   }
 
+  static journal_position next_block(connection& on) {
+    return journal_position{ask(on, "select nextval('hive.position_block')").bits(0, 0) * positions_a_block + 1};
+  }
+
   static void new_version(connection& on) { ask(on, "update hive.cluster set version = version + 1 where id = 1"); }
 
   static void end(connection& on, node_generation generation, std::string_view reason) {
@@ -370,12 +379,15 @@ private:
     std::vector<changed_shard> done;
     if (changed.size() == 0) return done;
     new_version(on);
-    // After the locks: above every position that a former owner's committed turn has.
-    const journal_position first{ask(on, "select nextval('hive.position_block')").bits(0, 0) * positions_a_block + 1};
-    for (std::size_t i = 0; i < changed.size(); ++i)
-      done.push_back({{shard_id{static_cast<std::uint16_t>(changed.number(i, 0))}, node_generation{changed.bits(i, 1)},
-                       epoch{changed.bits(i, 2)}},
-                      first});
+    // After the locks: above every position that a former owner's committed turn has. One block for each new owner: two
+    // would allot the same positions of a common one.
+    std::map<node_generation, journal_position> firsts;
+    for (std::size_t i = 0; i < changed.size(); ++i) {
+      const node_generation owner{changed.bits(i, 1)};
+      auto& first = firsts[owner];
+      if (first == journal_position{}) first = next_block(on);
+      done.push_back({{shard_id{static_cast<std::uint16_t>(changed.number(i, 0))}, owner, epoch{changed.bits(i, 2)}}, first});
+    }
     std::sort(done.begin(), done.end(), [](const auto& a, const auto& b) { return a.now.shard < b.now.shard; });
     return done;
   }

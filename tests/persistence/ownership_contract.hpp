@@ -234,6 +234,25 @@ TEST_P(OwnershipContract, AClaimIsACompareAndSet) {
   EXPECT_TRUE(store->change_owners(a, {})->empty());
 }
 
+TEST_P(OwnershipContract, NoTwoOwnersAllotTheSamePositionsAndEachBeginsAboveTheOneBefore) {
+  const auto a = joined("node-1");
+  const auto b = joined("node-2");
+  const auto one = shard(1);
+  const auto two = shard(2);
+  const auto got = store->change_owners(a, std::vector<owner_change>{{one.shard, one.owner, one.fence, a}, {two.shard, two.owner, two.fence, b}});
+  ASSERT_TRUE(got);
+  ASSERT_EQ(got->size(), 2u);
+  EXPECT_NE((*got)[0].first, (*got)[1].first) << "one block for each new owner";
+  const auto given = store->change_owners(a, std::vector<owner_change>{{one.shard, a, (*got)[0].now.fence, b}});
+  ASSERT_TRUE(given);
+  ASSERT_EQ(given->size(), 1u);
+  EXPECT_GT((*given)[0].first, std::max((*got)[0].first, (*got)[1].first));
+  const auto fresh = store->fresh_positions(); // of an owner that a read told
+  ASSERT_TRUE(fresh);
+  EXPECT_GT(*fresh, (*given)[0].first);
+  EXPECT_GT(*store->fresh_positions(), *fresh);
+}
+
 TEST_P(OwnershipContract, ManyShardsChangeInOneStepAndTheRestSaysSo) {
   const auto a = joined("node-1");
   const auto b = joined("node-2");
