@@ -93,28 +93,34 @@ class Node(Hive):
         """The administrator's key of any node is valid at all of them."""
         return self.cluster.key()
 
-    # -- the network: packets are told apart by ports, and by the group that sends them
+    # -- the network
 
-    def drop(self, *conditions):
-        rule = ["OUTPUT", "-o", "lo", "-p", "tcp", *conditions, "-m", "comment", "--comment", f"hive-test {self.link_port}", "-j", "DROP"]
-        subprocess.run(["iptables", "-w", "10", "-A", *rule], check=True, capture_output=True)
+    def rule(self, table, *words):
+        rule = ["-t", table, "{}", "OUTPUT", "-o", "lo", "-p", "tcp", "-m", "comment", "--comment", f"hive-test {self.link_port}", *words]
+        subprocess.run(["iptables", "-w", "10", *[word.format("-A") for word in rule]], check=True, capture_output=True)
         self.rules.append(rule)
 
+    def drop(self, *conditions):
+        self.rule("filter", *conditions, "-j", "DROP")
+
     def cut(self, peers=True, store=True):
-        """Its packets to and from the other nodes, and to the store, go nowhere. HTTP stays."""
-        own = ["-m", "owner", "--gid-owner", str(self.group)]
+        """Its packets to and from the other nodes, and to and from the store, go nowhere. HTTP stays."""
+        # Connections that it opened are known by a mark: the group alone would let through what the kernel sends on for a
+        # socket that was closed.
+        mark = ["-m", "connmark", "--mark", str(self.group)]
+        self.rule("mangle", "-m", "owner", "--gid-owner", str(self.group), "-j", "CONNMARK", "--set-mark", str(self.group))
+        ports = [other.link_port for other in self.cluster.nodes if other is not self] if peers else []
+        for port in ports + ([self.cluster.postgres.port] if store else []):
+            self.drop(*mark, "--dport", str(port))
+            self.drop(*mark, "--sport", str(port))
         if peers:
             self.drop("--dport", str(self.link_port))
             self.drop("--sport", str(self.link_port))
-            for other in self.cluster.nodes:
-                if other is not self:
-                    self.drop("--dport", str(other.link_port), *own)
-        if store:
-            self.drop("--dport", str(self.cluster.postgres.port), *own)
 
     def heal(self):
         while self.rules:
-            subprocess.run(["iptables", "-w", "10", "-D", *self.rules.pop()], check=False, capture_output=True)
+            rule = self.rules.pop()
+            subprocess.run(["iptables", "-w", "10", *[word.format("-D") for word in rule]], check=False, capture_output=True)
 
     # -- the process
 
