@@ -202,10 +202,10 @@ result<std::vector<float>> floats_from_json(std::string_view text, const std::st
       double wide = 0;
       const auto again = std::from_chars(at, end, wide);
       if (again.ec == std::errc::result_out_of_range || wide > 1 || wide < -1)
-        return invalid(field, field + place + " is too large for a 32-bit number");
+        return invalid(field + place, field + place + " is too large for a 32-bit number");
       value = 0;
     } else if (bad != std::errc{} || (*at != '-' && (*at < '0' || *at > '9')))
-      return invalid(field, field + place + " is not a number");
+      return invalid(field + place, field + place + " is not a number");
     out.push_back(value);
     if (out.size() > vector::dimension_max)
       return wrong("has more than " + std::to_string(vector::dimension_max) + " numbers");
@@ -213,7 +213,7 @@ result<std::vector<float>> floats_from_json(std::string_view text, const std::st
     skip();
     if (at == end) return wrong("is cut off");
     if (*at == ']') return out;
-    if (*at != ',') return invalid(field, field + place + " is not a number");
+    if (*at != ',') return invalid(field + place, field + place + " is not a number");
     ++at;
   }
 }

@@ -88,6 +88,7 @@ TEST_F(TenantsTest, ViewerReadsAndChangesNothing) {
   const auto before = hive.stored();
   each_method([&](const api::method& m) {
     if (m.reach != api::scope::tenant || m.verb == "GET") return;
+    if (m.permission.ends_with(".read")) return; // a search is a POST that reads
     EXPECT_EQ(call(m, "acme", viewer).status, 403) << m.rpc->full_name();
   });
   EXPECT_EQ(hive.stored(), before);
