@@ -538,6 +538,26 @@ void node_host::explain(tenant_context who, destination of, std::function<void(r
   });
 }
 
+namespace {
+/// An answer that a shard gives. When the shard goes without one, it says that.
+class last_word {
+public:
+  last_word(std::function<void(json)> done, json otherwise) : done_(std::move(done)), otherwise_(std::move(otherwise)) {
+    otherwise_["waits"] = {{"for", "its shard, which is on its way between nodes"}};
+  }
+  last_word(const last_word&) = delete;
+  last_word& operator=(const last_word&) = delete;
+  ~last_word() {
+    if (done_) done_(std::move(otherwise_));
+  }
+  std::function<void(json)> take() { return std::exchange(done_, nullptr); }
+
+private:
+  std::function<void(json)> done_;
+  json otherwise_;
+};
+} // namespace
+
 /// What its shard knows; of what is not in memory, what the store knows.
 void node_host::explain_entity(tenant_context who, entity_id id, std::string address, std::function<void(json)> done) {
   const json question{{"id", id.bits()}, {"address", address}};
@@ -546,7 +566,9 @@ void node_host::explain_entity(tenant_context who, entity_id id, std::string add
         done({{"address", address}, {"active", false}, {"waits", {{"for", "its node, which does not answer: " + theirs.error().message}}}});
       }))
     return;
-  post(id, std::make_unique<call_op>([this, who, id, address = std::move(address), done = std::move(done)](shard_core& shard) {
+  auto word = std::make_shared<last_word>(std::move(done), json{{"address", address}, {"active", false}});
+  post(id, std::make_unique<call_op>([this, who, id, address = std::move(address), word](shard_core& shard) {
+    const auto done = word->take();
     json e;
     shard.explain(id, [&](result<json> said) { e = std::move(*said); });
     e["address"] = address;
@@ -582,7 +604,9 @@ void node_host::explain_task(tenant_context who, std::string id, std::function<v
     for (const char* data : {"payload", "payload_type", "result", "result_type"}) e.erase(data); // `task get` shows them
     e["address"] = "task/" + id;
     if (over) return done(std::move(e));
-    post(queue, std::make_unique<call_op>([this, who, queue, number, e = std::move(e), stored_agent, done](shard_core& shard) mutable {
+    auto word = std::make_shared<last_word>([done](json said) { done(std::move(said)); }, e);
+    post(queue, std::make_unique<call_op>([this, who, queue, number, e = std::move(e), stored_agent, word](shard_core& shard) mutable {
+      const auto done = word->take();
       json of_queue;
       shard.explain(queue, [&](result<json> said) { of_queue = std::move(*said); });
       e["queue"] = {{"address", "queue/default"}, {"shard", of_queue["shard"]}, {"epoch", of_queue["epoch"]}, {"owner", {{"generation", generation_.load().value()}}},
