@@ -157,7 +157,7 @@ def main():
         hives.append(hive)
         hive.request("PUT", "/v1/tenants/demo", {})
         status, answer = hive.request("PUT", NOTES, {"dimension": DIMENSION, "embedder": "endpoint"})
-        check(status == 400 and answer["error"]["field"] == "spec.model", f"a model is required: {status} {answer}")
+        check(status == 400 and answer["error"]["field"] == "model", f"a model is required: {status} {answer}")
         created = subprocess.run([os.path.join(options.bin, "hivectl"), "--server", f"http://127.0.0.1:{hive.port}", "--data", hive.data, "-t", "demo",
                                   "collections", "create", "notes", "--dimension", str(DIMENSION), "--embedder", "endpoint", "--model", "test-model"],
                                  capture_output=True, text=True, check=False)
