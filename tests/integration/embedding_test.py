@@ -115,6 +115,7 @@ def start(options, folder, settings):
 
 def put(hive, items, key=None, tries=1):
     body = {"items": items} | ({"idempotency_key": key} if key else {})
+    status, answer = 0, {}  # nothing heard
     for _ in range(tries):
         try:
             status, answer = hive.request("POST", NOTES + "/items:put", body, timeout=40)
