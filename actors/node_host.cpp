@@ -568,17 +568,17 @@ void node_host::explain_entity(tenant_context who, entity_id id, std::string add
     return;
   auto word = std::make_shared<last_word>(std::move(done), json{{"address", address}, {"active", false}});
   post(id, std::make_unique<call_op>([this, who, id, address = std::move(address), word](shard_core& shard) {
-    const auto done = word->take();
+    const auto say = word->take();
     json e;
     shard.explain(id, [&](result<json> said) { e = std::move(*said); });
     e["address"] = address;
     e["owner"] = {{"generation", generation_.load().value()}};
     if (const auto* memory = shard.memory_of(id); memory && id.serial() == default_queue_serial)
       e["queue"] = explain_queue(static_cast<const queue_memory&>(*memory), parts_.clock.wall_now());
-    if (e["active"] == true) return done(std::move(e));
-    read(who.tenant(), [who, id, e = std::move(e), done](store_reader& reader) mutable {
+    if (e["active"] == true) return say(std::move(e));
+    read(who.tenant(), [who, id, e = std::move(e), say](store_reader& reader) mutable {
       add_stored_facts(reader, who, id, e);
-      done(std::move(e));
+      say(std::move(e));
     });
   }));
 }
@@ -606,7 +606,7 @@ void node_host::explain_task(tenant_context who, std::string id, std::function<v
     if (over) return done(std::move(e));
     auto word = std::make_shared<last_word>([done](json said) { done(std::move(said)); }, e);
     post(queue, std::make_unique<call_op>([this, who, queue, number, e = std::move(e), stored_agent, word](shard_core& shard) mutable {
-      const auto done = word->take();
+      const auto say = word->take();
       json of_queue;
       shard.explain(queue, [&](result<json> said) { of_queue = std::move(*said); });
       e["queue"] = {{"address", "queue/default"}, {"shard", of_queue["shard"]}, {"epoch", of_queue["epoch"]}, {"owner", {{"generation", generation_.load().value()}}},
@@ -616,11 +616,11 @@ void node_host::explain_task(tenant_context who, std::string id, std::function<v
       const auto live = memory ? actors::explain_task(static_cast<const queue_memory&>(*memory), number, parts_.clock.wall_now(), agent) : json();
       if (!live.is_null()) e.update(live);
       else e["waits"] = {{"for", "its queue, which is not in memory, or has just heard its end"}};
-      if (!agent) return done(std::move(e));
+      if (!agent) return say(std::move(e));
       std::string address = "agent/" + e.value("agent", "");
-      explain_entity(who, agent, std::move(address), [e = std::move(e), done](json its) mutable {
+      explain_entity(who, agent, std::move(address), [e = std::move(e), say](json its) mutable {
         e["agent_now"] = std::move(its);
-        done(std::move(e));
+        say(std::move(e));
       });
     }));
   });
