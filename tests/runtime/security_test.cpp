@@ -9,6 +9,7 @@
 #include "hive/v1/health.pb.h"
 #include "hive/v1/keys.pb.h"
 #include "hive/v1/messaging.pb.h"
+#include "hive/v1/nodes.pb.h"
 #include "hive/v1/options.pb.h"
 #include "hive/v1/swarm.pb.h"
 #include "hive/v1/collections.pb.h"
@@ -31,7 +32,7 @@ namespace {
 TEST(Permissions, EveryPermissionOfTheProtosIsInTheTableAndTheReverse) {
   std::set<std::string> named{};
   for (const auto* file : {v1::Tenant::descriptor()->file(), v1::Agent::descriptor()->file(), v1::AskRequest::descriptor()->file(), v1::Task::descriptor()->file(), v1::Schedule::descriptor()->file(), v1::Collection::descriptor()->file(),
-                           v1::Tree::descriptor()->file(), v1::Event::descriptor()->file(), v1::Key::descriptor()->file(), v1::DeadLetter::descriptor()->file(), v1::HealthRequest::descriptor()->file()})
+                           v1::Tree::descriptor()->file(), v1::Event::descriptor()->file(), v1::Key::descriptor()->file(), v1::DeadLetter::descriptor()->file(), v1::Node::descriptor()->file(), v1::HealthRequest::descriptor()->file()})
     for (int s = 0; s < file->service_count(); ++s)
       for (int m = 0; m < file->service(s)->method_count(); ++m)
         named.insert(file->service(s)->method(m)->options().GetExtension(v1::rule).permission());

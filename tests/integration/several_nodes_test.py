@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Three hiveds that are one hive: every node answers for all of it, and losing, draining and adding nodes costs nobody anything.
 
-usage: cluster_test.py --bin DIR [--seed S] [--keep]
+usage: several_nodes_test.py --bin DIR [--seed S] [--keep]
 """
 import argparse
 import http.client
