@@ -269,7 +269,7 @@ void membership_thread::begin_life() {
     parts_.links, parts_.clock, *this, {parts_.hive, parts_.cell, parts_.facts.name, known_self_, parts_.store}, parts_.seed});
   if (auto started = links_->start(); !started) {
     over_ = true;
-    return parts_.body.over(started.error().message + (started.error().field.empty() ? "" : " [" + started.error().field + "]"), true, true);
+    return parts_.body.over(started.error().message + (started.error().field.empty() ? "" : " [" + started.error().field + "]"), parts_.first_life, true);
   }
   links_published_ = links_.get();
 }

@@ -51,6 +51,8 @@ struct membership_parts {
   std::string cell;
   std::string store;                   ///< Id of the store.
   node_generation former;
+  bool first_life = true;              ///< Of this process: then a node port that cannot be opened is a wrong setting. Later it is
+                                       ///< something that passes: another socket has the number just now.
   shard_map& map;
   lease_guard& lease;
   node_body& body;

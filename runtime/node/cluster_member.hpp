@@ -27,6 +27,7 @@ struct cluster_member_parts {
   /// On the membership's thread, once.
   std::function<void(life_end)> over;
   std::uint64_t seed;
+  bool first_life = true;
 };
 
 /// One life of the node: made before the host, which reads `map` and `lease`; started after it; stopped before it goes.

@@ -83,7 +83,7 @@ int run_daemon(int argc, char** argv, const std::function<void(actors::behaviour
     ::kill(::getpid(), SIGUSR1);
   };
   for (bool first = true;; first = false) { // each life of the node, of which a node that is alone has one
-    node here(*settings, more, over);
+    node here(*settings, more, over, first);
     if (auto started = here.start(); !started) {
       if (first) return complain(started.error());
       log::error("cannot begin another life of this node", {{"why", started.error().message}});
@@ -103,6 +103,7 @@ int run_daemon(int argc, char** argv, const std::function<void(actors::behaviour
     std::lock_guard lock(guard);
     if (!ended || ended->leave) return ended && ended->failed ? 1 : 0;
     log::warn("this life of the node is over; another one begins", {{"why", ended->why}});
+    if (ended->failed) std::this_thread::sleep_for(std::chrono::seconds{1});
     ended.reset();
   }
 }

@@ -18,8 +18,8 @@ namespace {
 constexpr auto joined_within = std::chrono::seconds{60};
 } // namespace
 
-node::node(config::settings settings, const std::function<void(actors::behaviour_registry&)>& more, std::function<void(life_end)> over)
-  : settings_(std::move(settings)), over_(std::move(over)) {
+node::node(config::settings settings, const std::function<void(actors::behaviour_registry&)>& more, std::function<void(life_end)> over, bool first_life)
+  : settings_(std::move(settings)), over_(std::move(over)), first_life_(first_life) {
   actors::add_builtin_behaviours(behaviours_);
   if (more) more(behaviours_);
   actors::add_builtin_executors(executors_, settings_.files, settings_.entity.payload_bytes);
@@ -37,7 +37,7 @@ result<void> node::start() {
     member_ = std::make_unique<cluster_member>(cluster_member_parts{
       settings_, clock_, authenticator_, store_->shard_count(),
       [this] { return persistence::open_postgres_ownership(shared_, settings_.cluster.store_timeout); },
-      [this](life_end end) { if (over_) over_(std::move(end)); }, seed()});
+      [this](life_end end) { if (over_) over_(std::move(end)); }, seed(), first_life_});
   host_ = std::make_unique<actors::node_host>(actors::node_host_parts{
     settings_, clock_, *store_, authenticator_, behaviours_, executors_,
     seed(), settings_.data_dir + "/running", [this](const auto& r) { forget_changed(r); },

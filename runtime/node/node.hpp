@@ -21,7 +21,7 @@ public:
   /// @param settings checked by `config::load`; `data_dir` is set.
   /// @param more adds behaviours to the builtin ones.
   /// @param over among other nodes: this life has ended; make the node anew, or end. On a thread of the node's.
-  explicit node(config::settings settings, const std::function<void(actors::behaviour_registry&)>& more = {}, std::function<void(life_end)> over = {});
+  explicit node(config::settings settings, const std::function<void(actors::behaviour_registry&)>& more = {}, std::function<void(life_end)> over = {}, bool first_life = true);
   ~node();
 
   /// Opens the store, takes the shards, recovers, makes the admin key on a first start, and listens.
@@ -49,6 +49,7 @@ private:
   std::unique_ptr<persistence::turn_store> store_;
   persistence::postgres_options shared_;                         ///< Where the store is, when nodes share it.
   std::function<void(life_end)> over_;
+  bool first_life_;
   std::unique_ptr<cluster_member> member_;                       ///< Among other nodes.
   std::unique_ptr<actors::node_host> host_;
   std::unique_ptr<ops::metrics> metrics_;
