@@ -375,7 +375,7 @@ result<json> testkit::ask_collection(const std::string& name, const std::string&
 }
 
 result<json> testkit::put_items(const std::string& name, const json& items, const std::string& key) {
-  auto read = items_from_json(items, {vector::trust::user, {}}, "items");
+  auto read = items_from_json(items, {vector::trust::user, {}}, limits_of(settings_.context), "items");
   if (!read) return read.error();
   return ask_collection(name, "items.put", {encode_items(*read), content_type::binary}, key);
 }
