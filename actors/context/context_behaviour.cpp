@@ -122,7 +122,7 @@ task<> context_behaviour::load(turn& self) const {
 }
 
 task<> context_behaviour::embed(turn& self, std::vector<new_item>& batch) const {
-  const auto by = model_of(memory_of(self).items->space());
+  const auto by = maker_of(memory_of(self).items->space());
   if (!by) co_return;
   const auto stored_ones = memory_of(self).items->publish();
   std::vector<std::string> texts;

@@ -304,7 +304,8 @@ void context_service::put_items(const call& c, v1::PutItemsRequest& request, rep
                  });
   // Both wait in what must be copyable.
   auto held = std::make_shared<std::pair<actors::ask_request, std::unique_ptr<actors::reply_sink>>>(std::move(ask), std::move(sink));
-  with_.hive.embed_ahead(c.context, request.collection(), std::move(texts), [&hive = with_.hive, who = c.context, held] {
+  with_.hive.embed_ahead(c.context, request.collection(), std::move(texts), [&hive = with_.hive, who = c.context, held](result<void> made) {
+    if (!made) return held->second->failed(std::move(made).error(), held->first.idempotency_key);
     hive.ask(who, std::move(held->first), std::move(held->second));
   });
 }
