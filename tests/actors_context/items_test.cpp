@@ -94,7 +94,7 @@ TEST(ItemsTest, FloatsAreReadAsTheyAreWritten) {
 TEST(ItemsTest, AnyBytesAreSafeToDecode) {
   const auto good = encode_items(*items_from_json(
       json::parse(R"([{"id":"a","text":"some text","vector":[1,2,3],"metadata":{"k":["v"]}},{"text":"b"}])"), person,
-      "items"));
+      {}, "items"));
   for (std::size_t cut = 0; cut < good.size(); ++cut)
     EXPECT_FALSE(decode_items(std::string_view(good).substr(0, cut), 10)) << cut;
   random_source chance(3);
