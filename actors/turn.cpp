@@ -114,6 +114,7 @@ const std::string& turn::name() const noexcept { return host_->of->name; }
 std::string turn::address() const { return std::string(to_string(host_->of->spec->kind)) + "/" + host_->of->name; }
 const json& turn::config() const noexcept { return host_->of->spec->config; }
 tenant_context turn::caller() const noexcept { return host_->in->who; }
+std::uint64_t turn::payload_bytes_max() const noexcept { return host_->shard.limits().payload_bytes; }
 const trace_context& turn::trace() const noexcept { return host_->in->trace; }
 wall_time turn::now() const noexcept { return host_->started; }
 random_source& turn::random() noexcept { return host_->chance; }
