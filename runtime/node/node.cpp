@@ -52,7 +52,15 @@ result<void> node::start() {
 
   auto key = security::ensure_admin_key(settings_.data_dir, *host_, authenticator_);
   if (!key) return key.error();
-  if (*key) log::info("made the administrator's key", {{"file", settings_.data_dir + "/admin.key"}});
+  const std::string key_file = settings_.data_dir + "/admin.key";
+  switch (*key) {
+  case security::admin_key::known: break;
+  case security::admin_key::made: log::info("made the administrator's key", {{"file", key_file}}); break;
+  case security::admin_key::foreign:
+    log::warn("this file holds no key of this hive's store: whoever uses it is refused. To have a new key made, delete the file and start again", {{"file", key_file}});
+    break;
+  case security::admin_key::unchecked: log::warn("whether the administrator's key is good could not be looked up", {{"file", key_file}}); break;
+  }
 
   metrics_ = std::make_unique<ops::metrics>(*host_, &host_->commits(), settings_.api.tenant_series);
   gateway_ = std::make_unique<api::gateway>(settings_.api, *host_, authenticator_, *metrics_, settings_.context, member_ ? &member_->control() : nullptr);

@@ -115,6 +115,7 @@ public:
 private:
   const std::map<std::string, std::string>* items_of(tenant_context who, entity_id id) {
     auto* t = hive_.find(who.tenant());
+    if (who.tenant() == system_tenant && id.tenant() == system_tenant) return &hive_.hive_items_;
     if (!t || id.tenant() != who.tenant()) return nullptr;
     return id.serial() == actors::default_queue_serial ? &t->queue_items : &t->own_items;
   }
@@ -210,14 +211,14 @@ result<json> fake_hive::administrate(tenant_context who, const std::string& type
   if (type == "key.create") {
     const std::string id = body.at("id");
     keys_[id] = {id, who.tenant(), body.at("secret_hash"), body.at("role"), body.at("label"), wall_time{}, false};
-    if (t) t->own_items["key/" + id] = json{{"role", body.at("role")}, {"label", body.at("label")}, {"created_at", 1}}.dump();
+    (t ? t->own_items : hive_items_)["key/" + id] = json{{"role", body.at("role")}, {"label", body.at("label")}, {"created_at", 1}}.dump();
     return json{{"id", id}};
   }
   if (type == "key.delete") {
     const auto at = keys_.find(body.at("id"));
     if (at == keys_.end() || at->second.tenant != who.tenant()) return missing("key");
     keys_.erase(at);
-    if (t) t->own_items.erase("key/" + std::string(body.at("id")));
+    (t ? t->own_items : hive_items_).erase("key/" + std::string(body.at("id")));
     return json{{"deleted", true}};
   }
   if (type == "tenant.put") {
