@@ -15,13 +15,15 @@
 /// | `dead_letter.redrive` | `{"number"}`: sent again to its receiver, as the caller's  | `{"number"}`; `not_found` |
 /// | `dead_letter.drop` | `{"number"}`                                                | `{"number"}`; `not_found` |
 ///
-/// An apply is one turn: all of it is there, or none. Errors name the member at fault as "agents[3].spec.behaviour".
+/// An apply is one turn: all of it is there, or none. Errors name the member at fault as "agents[3].spec.behaviour". With
+/// `"check":true` in its body nothing changes, and the answer is `{"good":true}`. Of more than 1,000 entities the answer
+/// names none, and of more than 100 no events are told.
 ///
 /// To the system tenant's entity (the same, under the system tenant's context):
 ///
 /// | type            | body                          | answer |
 /// |-----------------|-------------------------------|--------|
-/// | `tenant.put`    | `{"name","spec":{...}}`       | `{"id":n,"name","created":bool}` |
+/// | `tenant.put`    | `{"name","spec":{...}}`; with `"manifest"`, a body of `directory.apply` that a new tenant would have to take, nothing is stored unless it would | `{"id":n,"name","created":bool}` |
 /// | `tenant.delete` | `{"name"}`                    | `{"deleted":true}`; the tenant's entities are gone with it |
 /// | `key.create`, `key.delete` | as above, for hive administrators | |
 ///

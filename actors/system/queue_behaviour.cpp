@@ -725,7 +725,7 @@ task<> queue_behaviour::sweep(turn& self, std::string after) const {
 
 void add_system_behaviours(behaviour_registry& to, const behaviour_registry& agents, const config::settings& settings) {
   to.add("hive.tenant", std::make_unique<tenant_behaviour>(agents, settings));
-  to.add("hive.system", std::make_unique<hive_behaviour>());
+  to.add("hive.system", std::make_unique<hive_behaviour>(agents, settings));
   to.add("hive.queue", std::make_unique<queue_behaviour>(settings));
   to.add("hive.context", std::make_unique<context_behaviour>(settings));
 }

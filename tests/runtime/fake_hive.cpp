@@ -226,6 +226,10 @@ result<json> fake_hive::administrate(tenant_context who, const std::string& type
     const std::string name = body.at("name");
     auto* there = find(name);
     const bool created = there == nullptr;
+    if (body.contains("manifest")) {
+      tenant_data nobody;
+      if (auto good = apply(nobody, body["manifest"]); !good) return good.error();
+    }
     if (created) {
       tenants_.push_back({});
       there = &tenants_.back();
@@ -253,6 +257,13 @@ result<json> fake_hive::administrate(tenant_context who, const std::string& type
 }
 
 result<json> fake_hive::apply(tenant_data& t, const json& body) {
+  if (body.value("check", false)) {
+    tenant_data copy = t;
+    json changes = body;
+    changes.erase("check");
+    if (auto good = apply(copy, changes); !good) return good.error();
+    return json{{"good", true}};
+  }
   json entities = json::array();
   std::uint64_t created = 0, updated = 0;
   for (const auto& [list, kind] : {std::pair{"supervisors", entity_kind::supervisor}, {"agents", entity_kind::agent}, {"collections", entity_kind::context}}) {
