@@ -195,6 +195,14 @@ std::optional<entity_id> fixed(tenant_context who, const destination& to) {
 }
 } // namespace
 
+/// What a tenant's entity takes: whatever the API takes, if it also fits into one frame to the node that owns the tenant.
+std::uint64_t node_host::manifest_bytes() const noexcept {
+  constexpr std::uint64_t around = 32 * 1024; // of the frame, whatever the message says beside it
+  const auto& s = parts_.settings;
+  const auto most = std::max(s.api.body_bytes, s.entity.payload_bytes);
+  return parts_.map ? std::min(most, s.link.frame_bytes - around) : most;
+}
+
 /// @param unused_key the key was made here, and nothing was executed under it.
 void node_host::ask_once(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink, bool unused_key) {
   const auto& s = parts_.settings;
@@ -209,7 +217,10 @@ void node_host::ask_once(tenant_context who, ask_request request, std::unique_pt
   if (key.size() > 256) return refuse(invalid("idempotency_key", "an idempotency key has at most 256 bytes"));
   if (request.to.kind == entity_kind::context && request.body.bytes.size() > s.context.batch_bytes)
     return refuse(invalid("items", "the batch is larger than context.batch_bytes (" + std::to_string(s.context.batch_bytes) + "): send fewer items at a time"));
-  if (request.to.kind != entity_kind::context && request.body.bytes.size() > s.entity.payload_bytes)
+  if (request.to.kind == entity_kind::tenant && request.body.bytes.size() > manifest_bytes())
+    return refuse(invalid("agents", "the manifest is larger than " + std::string(parts_.map ? "cluster.link.frame_bytes and api.body_bytes allow (" : "api.body_bytes (") +
+                                      std::to_string(manifest_bytes()) + " bytes): apply it in parts"));
+  if (request.to.kind != entity_kind::context && request.to.kind != entity_kind::tenant && request.body.bytes.size() > s.entity.payload_bytes)
     return refuse(invalid("payload", "the payload is larger than entity.payload_bytes (" + std::to_string(s.entity.payload_bytes) + ")"));
   if (request.type.empty() || request.type.size() > 128) return refuse(invalid("type", "type is required, at most 128 bytes"));
   deadlines_->watch(ticket.get());

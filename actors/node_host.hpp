@@ -124,6 +124,7 @@ private:
   // ownership.cpp
   class again_sink;
   void ask_once(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink, bool unused_key);
+  std::uint64_t manifest_bytes() const noexcept;
   std::string node_of(entity_id id) const;
   void take_over(shard_id shard, epoch fence);
   void elsewhere(shard_id shard, std::unique_ptr<shard_op> op);
