@@ -40,11 +40,12 @@ public:
   void answered(ask_answer&& a) override { sink_->answered(std::move(a)); }
   void failed(error&& why, const std::string& key) override {
     const auto left = std::chrono::floor<std::chrono::milliseconds>(until_ - host_.parts_.clock.steady_now()) - ask_again_after;
-    if (!on_the_move(why) || left.count() <= 0 || host_.stopping_) {
-      if (!fresh_ && why.code == errc::unavailable) // an earlier attempt may have been executed
+    const auto give_up = [&](reply_sink& asker) {
+      if (!fresh_ && (why.code == errc::unavailable || why.code == errc::rejected)) // an earlier attempt may have been executed
         why = {errc::unknown, "owner_lost", "the entity's node was lost and no other answered in time; ask again with the same key"};
-      return sink_->failed(std::move(why), key);
-    }
+      asker.failed(std::move(why), key);
+    };
+    if (!on_the_move(why) || left.count() <= 0 || host_.stopping_) return give_up(*sink_);
     fresh_ = fresh_ && never_left(why);
     request_.idempotency_key = key;
     request_.deadline = left;
@@ -53,6 +54,7 @@ public:
       auto copy = *request;
       host.ask_once(who, std::move(*request), std::make_unique<again_sink>(host, who, std::move(copy), std::move(*sink), until, fresh), fresh);
     });
+    if (!taken) give_up(**sink);
   }
 
 private:

@@ -59,7 +59,8 @@ std::unique_ptr<actor_record> shard_core::make_record(const activation& a, tenan
 
 void shard_core::begin(activation& a, std::unique_ptr<envelope> e) {
   if (e->looked_up && answered_since(a, e)) return;
-  if (e->ticket && e->ticket->settled()) return; // its asker already heard `unknown`
+  if (e->ticket && e->ticket->settled()) return; // its asker has heard something else already
+  if (e->ticket && !e->ticket->begin()) return e->ticket->expire();
   if (e->from_where == envelope::origin::send && handled_before(a, *e)) return;
   if (e->from_where == envelope::origin::timer && !still_wanted(*e)) return; // cancelled since it fired
   if (e->recall) return refuse_recalled(a, std::move(e));

@@ -109,6 +109,7 @@ void remote_shards::forward(shard_id shard, std::unique_ptr<shard_op> op) {
 void remote_shards::ask(const std::string& node, std::unique_ptr<envelope> e) {
   auto* l = links_.load(std::memory_order_acquire);
   if (!e->ticket) return;
+  if (!e->ticket->begin()) return e->ticket->expire();
   const auto deadline = e->ticket->deadline();
   const auto tenant = e->to.tenant();
   auto frame = frame_of(subject::ask, encode_op(*e, parts_.clock));
