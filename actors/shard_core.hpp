@@ -282,6 +282,7 @@ private:
   void read_clock() noexcept;
   void start_loading(activation& a);
   void loaded(loaded_op& op);
+  void count_bytes(activation& a) noexcept;
   void touch(activation& a) noexcept;
   void make_newest(activation& a) noexcept;
   void unlink(activation& a) noexcept;

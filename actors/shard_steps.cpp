@@ -73,6 +73,7 @@ void shard_core::wait(activation& a, std::unique_ptr<turn_host> host) {
     return;
   }
   let_others_in(a);
+  count_bytes(a);
   const std::size_t k = own.waiting_step;
   auto& s = own.steps[k];
   const bool replayed = s.due != wall_time{};

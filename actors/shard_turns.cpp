@@ -337,6 +337,7 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
   if (!spare_) spare_ = std::move(host);
   else host.reset();
   a.doing = activity::idle;
+  count_bytes(a);
   submit(a, std::move(r));
   if (stops) end_life(a, true);
 }
