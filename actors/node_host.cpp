@@ -7,6 +7,7 @@
 #include "actors/system/queue_explain.hpp"
 #include "actors/system/system_turn.hpp"
 #include "config/base/log.hpp"
+#include "persistence/refusing_reader.hpp"
 
 #include <future>
 
@@ -97,8 +98,8 @@ result<void> node_host::start() {
       std::abort();
     }
     return std::move(*r);
-  });
-  executor_threads_ = std::make_unique<worker_pool<int>>(s.node.executor_threads, [] { return 0; });
+  }, s.node.jobs_waiting);
+  executor_threads_ = std::make_unique<worker_pool<int>>(s.node.executor_threads, [] { return 0; }, s.node.jobs_waiting);
   search_threads_ = std::make_unique<worker_pool<int>>(s.context.search_threads, [] { return 0; });
 
   if (auto opened = open_recorder(); !opened) return opened;
@@ -107,7 +108,7 @@ result<void> node_host::start() {
   if (parts_.map) {
     cores.resize(shard_count_);
     served_.resize(shard_count_);
-    delayed_ = std::make_unique<delayed_jobs>(parts_.clock);
+    delayed_ = std::make_unique<delayed_jobs>(parts_.clock, s.node.jobs_waiting);
     answer_peers();
   } else if (auto recovered = recover(**reader, cores); !recovered) return recovered;
   shards_ = std::make_unique<shard_actors>(std::move(cores), s.node.workers,
@@ -358,25 +359,39 @@ void node_host::post_to(shard_id shard, std::unique_ptr<shard_op> op) {
   early_.emplace_back(shard, std::move(op));
 }
 
+namespace {
+error no_memory() { return {errc::unavailable, "no_memory", "no memory is left", {}, std::chrono::seconds{1}}; }
+} // namespace
+
+/// When too many wait, the job hears so from its reader, here and now.
 void node_host::read(tenant_id for_whom, std::function<void(store_reader&)> job) {
-  readers_->post(for_whom, [job = std::move(job)](std::unique_ptr<store_reader>& r) { job(*r); });
+  worker_pool<std::unique_ptr<store_reader>>::job on_thread = [job = std::move(job)](std::unique_ptr<store_reader>& r) { job(*r); };
+  if (readers_->post(for_whom, std::move(on_thread))) return;
+  std::unique_ptr<store_reader> refuses = std::make_unique<persistence::refusing_reader>(too_many_jobs());
+  on_thread(refuses);
 }
 
 void node_host::load(entity_id id, tenant_context who, epoch fence) {
-  readers_->post(id.tenant(), [this, id, who, fence](std::unique_ptr<store_reader>& r) { post(id, std::make_unique<loaded_op>(id, fence, loader_.load(*r, id, who))); });
+  const auto taken = readers_->post(id.tenant(), [this, id, who, fence](std::unique_ptr<store_reader>& r) {
+    result<loaded_entity> found = no_memory();
+    try {
+      found = loader_.load(*r, id, who);
+    } catch (const std::bad_alloc&) { // its shard waits for an answer
+    }
+    post(id, std::make_unique<loaded_op>(id, fence, std::move(found)));
+  });
+  if (!taken) post(id, std::make_unique<loaded_op>(id, fence, too_many_jobs()));
 }
 
 std::optional<entity_id> node_host::known(tenant_context who, entity_kind kind, std::string_view name) { return names_.known(who, kind, name); }
 
 void node_host::resolve(tenant_context who, entity_kind kind, std::string name, std::function<void(result<entity_id>)> done) {
-  readers_->post(who.tenant(), [this, who, kind, name = std::move(name), done = std::move(done)](std::unique_ptr<store_reader>& r) {
-    done(names_.lookup(*r, who, kind, name));
-  });
+  read(who.tenant(), [this, who, kind, name = std::move(name), done = std::move(done)](store_reader& r) { done(names_.lookup(r, who, kind, name)); });
 }
 
 void node_host::execute(executor& e, executor::call call, steady_time deadline, entity_id entity, std::uint64_t turn, std::uint32_t step) {
   call.cancelled = &stopping_;
-  executor_threads_->post(entity.tenant(), [this, &e, call = std::move(call), deadline, entity, turn, step](int&) mutable {
+  const auto taken = executor_threads_->post(entity.tenant(), [this, &e, call = std::move(call), deadline, entity, turn, step](int&) mutable {
     const auto left = std::chrono::floor<std::chrono::milliseconds>(deadline - parts_.clock.steady_now());
     if (left.count() <= 0) return;
     call.deadline = std::min(call.deadline, left);
@@ -395,6 +410,7 @@ void node_host::execute(executor& e, executor::call call, steady_time deadline, 
       answer = error{errc::application, "result_too_large", "the step's result is larger than entity.payload_bytes"};
     post(entity, std::make_unique<step_done_op>(entity, turn, step, std::move(answer)));
   });
+  if (!taken) post(entity, std::make_unique<step_done_op>(entity, turn, step, too_many_jobs()));
 }
 
 tenant_metrics& node_host::metrics(tenant_id tenant) {

@@ -127,6 +127,7 @@ private:
   std::uint64_t manifest_bytes() const noexcept;
   std::string node_of(entity_id id) const;
   void take_over(shard_id shard, epoch fence);
+  void read_work_again(shard_id shard, epoch fence);
   void elsewhere(shard_id shard, std::unique_ptr<shard_op> op);
   void tell_shards(const std::function<void(shard_core&)>& what);
   void answer_peers();

@@ -49,8 +49,9 @@ public:
     fresh_ = fresh_ && never_left(why);
     request_.idempotency_key = key;
     request_.deadline = left;
-    host_.delayed_->after(ask_again_after, [&host = host_, who = who_, request = std::make_shared<ask_request>(std::move(request_)),
-                                            sink = std::make_shared<std::unique_ptr<reply_sink>>(std::move(sink_)), until = until_, fresh = fresh_] {
+    auto sink = std::make_shared<std::unique_ptr<reply_sink>>(std::move(sink_));
+    const bool taken = host_.delayed_->after(ask_again_after, [&host = host_, who = who_, request = std::make_shared<ask_request>(std::move(request_)), sink,
+                                                               until = until_, fresh = fresh_] {
       auto copy = *request;
       host.ask_once(who, std::move(*request), std::make_unique<again_sink>(host, who, std::move(copy), std::move(*sink), until, fresh), fresh);
     });
@@ -102,24 +103,19 @@ void node_host::take_over(shard_id shard, epoch fence) {
     std::vector<persistence::outbox_row> messages;
     std::uint64_t timers = 0;
   };
-  readers_->post(system_tenant, [this, shard, fence](std::unique_ptr<store_reader>& reader) {
+  read(system_tenant, [this, shard, fence](store_reader& reader) {
     auto found = std::make_shared<work>();
-    auto ok = reader->waiting_of(shard, [&](persistence::waiting_entity&& w) { return found->turns.push_back(std::move(w)), true; });
-    if (ok) ok = reader->outbox_of(shard, [&](persistence::outbox_row&& r) { return found->messages.push_back(std::move(r)), true; });
+    auto ok = reader.waiting_of(shard, [&](persistence::waiting_entity&& w) { return found->turns.push_back(std::move(w)), true; });
+    if (ok) ok = reader.outbox_of(shard, [&](persistence::outbox_row&& r) { return found->messages.push_back(std::move(r)), true; });
     if (ok) {
-      if (const auto n = reader->count_timers(shard)) found->timers = *n;
+      if (const auto n = reader.count_timers(shard)) found->timers = *n;
       else ok = n.error();
     }
     std::lock_guard lock(served_guard_);
     if (served_[shard.value()] != fence || stopping_) return; // it went on meanwhile
     if (!ok) {
       log::warn("cannot read what was under way in a shard", {{"shard", shard.value()}, {"why", ok.error().message}});
-      return delayed_->after(100ms, [this, shard, fence] {
-        std::unique_lock again(served_guard_);
-        const bool still = served_[shard.value()] == fence && !stopping_;
-        again.unlock();
-        if (still) take_over(shard, fence);
-      });
+      return read_work_again(shard, fence);
     }
     post_to(shard, std::make_unique<install_op>(std::make_unique<shard_core>(shard, fence, *this)));
     post_to(shard, std::make_unique<call_op>([found, fence](shard_core& core) {
@@ -129,6 +125,16 @@ void node_host::take_over(shard_id shard, epoch fence) {
       core.load_timers(found->timers);
     }));
   });
+}
+
+void node_host::read_work_again(shard_id shard, epoch fence) {
+  std::function<void()> again = [this, shard, fence] {
+    std::unique_lock lock(served_guard_);
+    const bool still = served_[shard.value()] == fence && !stopping_;
+    lock.unlock();
+    if (still) take_over(shard, fence);
+  };
+  (void)delayed_->after(100ms, std::move(again), true); // one a shard at most
 }
 
 void node_host::stop_serving(shard_id shard) {
@@ -247,13 +253,14 @@ void node_host::answer_peers() {
     const auto type = static_cast<content_type>(in.varint());
     executor::call call{who, std::move(key), {std::string(in.text()), type}, left, &stopping_};
     if (!in.ok() || !runs) return done(malformed);
-    executor_threads_->post(who.tenant(), [runs, call = std::move(call), done = std::move(done)](int&) {
+    const auto taken = executor_threads_->post(who.tenant(), [runs, call = std::move(call), done](int&) {
       auto answer = runs->run(call);
       if (!answer) return done(std::move(answer).error());
       byte_writer out;
       out.varint(static_cast<std::uint64_t>(answer->type)).text(answer->bytes);
       done(out.take());
     });
+    if (!taken) done(too_many_jobs());
   });
 }
 

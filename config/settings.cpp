@@ -168,6 +168,7 @@ const std::vector<entry>& table() {
     integer("node.workers", &settings::node, &n::workers, 0, 256),
     integer("node.executor_threads", &settings::node, &n::executor_threads, 1, 256),
     integer("node.reader_threads", &settings::node, &n::reader_threads, 1, 64),
+    integer("node.jobs_waiting", &settings::node, &n::jobs_waiting, 1, 10'000'000),
     integer("node.run_ahead_bytes", &settings::node, &n::run_ahead_bytes, MiB, GiB),
     integer("node.batch_turns", &settings::node, &n::batch_turns, 1, 65'536),
     integer("node.batch_bytes", &settings::node, &n::batch_bytes, 64 * KiB, 256 * MiB),

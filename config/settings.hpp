@@ -39,6 +39,7 @@ struct node_limits {
   std::uint32_t workers = 0;                       // 0..256: threads that run turns; 0 means one a core
   std::uint32_t executor_threads = 4;              // 1..256: threads that run blocking steps
   std::uint32_t reader_threads = 2;                // 1..64: threads that load entities
+  std::uint32_t jobs_waiting = 1'000'000;          // 1..10,000,000: reads of the store that wait for a thread; steps likewise
   std::uint64_t run_ahead_bytes = 64 * 1024 * 1024; // 1 MiB..1 GiB: of all entities together
   std::uint32_t batch_turns = 4096;                // 1..65,536: in one commit
   std::uint64_t batch_bytes = 16 * 1024 * 1024;    // 64 KiB..256 MiB: in one commit
