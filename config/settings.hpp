@@ -76,12 +76,14 @@ struct api_limits {
   std::uint32_t connections = 10'000;           // 1..1,000,000
   std::uint32_t connections_per_tenant = 2'500; // 1..1,000,000: a connection is the tenant's whose key it showed last; administrators' are not counted
   std::uint32_t wrong_keys_per_minute = 100;    // 1..1,000,000: from one remote address
-  std::uint32_t connections_in_flight = 4096;   // 1..1,000,000: requests being handled
+  std::uint32_t connections_in_flight = 4096;   // 1..1,000,000: requests being handled; a sixteenth is kept for administrators
+  std::uint32_t in_flight_per_tenant = 2048;    // 1..1,000,000: of them; administrators' are not counted
   milliseconds header_timeout{10'000};          // 100 ms..10 min: to read a request
   milliseconds idle_timeout{300'000};           // 1 s..24 h: of a kept-alive connection
   milliseconds ask_deadline{30'000};            // 1 ms..24 h: when the caller names none
   milliseconds ask_deadline_max{600'000};       // 1 ms..24 h
-  std::uint32_t subscribers = 1000;             // 1..100,000: event streams
+  std::uint32_t subscribers = 1000;             // 1..100,000: event streams; a sixteenth is kept for administrators
+  std::uint32_t subscribers_per_tenant = 250;   // 1..100,000: of them; administrators' are not counted
   std::uint32_t manifest_entities = 100'000;    // 1..1,000,000: in one apply
   std::uint32_t tenant_series = 200;            // 1..100,000: tenants with metrics of their own; the rest is "other"
 };
