@@ -1,38 +1,15 @@
 #include "actors/context/items.hpp"
 #include "actors/context/query_executor.hpp"
 #include "actors/shard_core.hpp"
+#include "config/base/hex.hpp"
 #include "persistence/turn_store.hpp"
 
 namespace hive::actors {
 
 namespace {
 
-std::string hex(std::string_view bytes) {
-  static constexpr char digits[] = "0123456789abcdef";
-  std::string out;
-  for (const char c : bytes) {
-    const auto b = static_cast<unsigned char>(c);
-    out += digits[b >> 4U];
-    out += digits[b & 15U];
-  }
-  return out;
-}
-
-std::optional<std::string> unhex(std::string_view text) {
-  if (text.size() % 2 != 0) return std::nullopt;
-  const auto value = [](char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; };
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); i += 2) {
-    const int high = value(text[i]);
-    const int low = value(text[i + 1]);
-    if (high < 0 || low < 0) return std::nullopt;
-    out += static_cast<char>(high * 16 + low);
-  }
-  return out;
-}
-
 reply_address address_of(std::string_view token) {
-  const auto bytes = unhex(token);
+  const auto bytes = from_hex(token);
   auto address = bytes ? decode_reply_address(*bytes) : std::nullopt;
   if (!address) throw std::invalid_argument("not a token that defer_reply gave");
   return *address;
@@ -252,7 +229,7 @@ std::string turn::defer_reply() {
   return token_of(host_->in->reply_to);
 }
 
-std::string token_of(const reply_address& address) { return hex(encode(address)); }
+std::string token_of(const reply_address& address) { return to_hex(encode(address)); }
 
 namespace {
 std::unique_ptr<envelope> reply_message(const turn_host& host, const reply_address& to, payload&& body, const error* failure) {
@@ -298,7 +275,7 @@ std::string turn::at(wall_time when, std::string_view type, payload body) {
   r.timers.push_back({when, number, {}, {}, std::string(type), std::move(body)});
   byte_writer token;
   token.fixed64(static_cast<std::uint64_t>(when.time_since_epoch().count())).fixed64(number);
-  return hex(token.view());
+  return to_hex(token.view());
 }
 
 std::string turn::after(std::chrono::milliseconds wait, std::string_view type, payload body) {
@@ -307,7 +284,7 @@ std::string turn::after(std::chrono::milliseconds wait, std::string_view type, p
 }
 
 void turn::cancel_timer(std::string_view token) {
-  const auto bytes = unhex(token);
+  const auto bytes = from_hex(token);
   if (!bytes || bytes->size() != 16) throw std::invalid_argument("not a token that after() or at() gave");
   byte_reader in(*bytes);
   const wall_time due{std::chrono::milliseconds{static_cast<std::int64_t>(in.fixed64())}};

@@ -1,5 +1,6 @@
 #include "persistence/sqlite/sqlite_store.hpp"
 
+#include "config/base/files.hpp"
 #include "config/base/log.hpp"
 #include "persistence/sqlite/batch_writer.hpp"
 #include "persistence/sqlite/database.hpp"

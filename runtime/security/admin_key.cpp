@@ -1,5 +1,7 @@
 #include "runtime/security/admin_key.hpp"
 
+#include "config/base/files.hpp"
+
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -16,12 +18,8 @@ error disk(const std::filesystem::path& file) {
   return {errc::unavailable, "admin_key_file", file.string() + ": " + std::strerror(errno), {}, {}};
 }
 
-result<void> sync_directory(const std::filesystem::path& directory) {
-  const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return disk(directory);
-  const bool ok = ::fsync(fd) == 0;
-  ::close(fd);
-  if (!ok) return disk(directory);
+result<void> sync(const std::filesystem::path& directory) {
+  if (const int number = sync_directory(directory); number != 0) return (errno = number, disk(directory));
   return {};
 }
 
@@ -33,7 +31,7 @@ result<void> write_private(const std::filesystem::path& file, const std::string&
   const bool ok = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(fd) == 0;
   ::close(fd);
   if (!ok) return disk(file);
-  return sync_directory(file.parent_path());
+  return sync(file.parent_path());
 }
 
 class waiting_sink final : public actors::reply_sink {
