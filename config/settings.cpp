@@ -2,10 +2,14 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include <arpa/inet.h>
+
 #include <charconv>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <limits>
+#include <set>
 
 namespace hive::config {
 namespace {
@@ -83,6 +87,15 @@ entry text(std::string name, Slice settings::* slice, std::string Slice::* membe
           [=](const settings& s) { return "\"" + s.*slice.*member + "\""; }};
 }
 
+/// "127.0.0.1", "[::1]", "localhost".
+bool is_host(std::string host) {
+  if (host == "localhost") return true;
+  in6_addr room{};
+  const bool six = host.starts_with('[') && host.ends_with(']');
+  if (six) host = host.substr(1, host.size() - 2);
+  return ::inet_pton(six || host.find(':') != std::string::npos ? AF_INET6 : AF_INET, host.c_str(), &room) == 1;
+}
+
 /// Where to listen. Whether the host is one of this machine's, only a start can tell.
 template <class Slice> entry address(std::string name, Slice settings::* slice, std::string Slice::* member) {
   const std::string range = "ADDRESS:PORT, like 127.0.0.1:7070";
@@ -92,7 +105,7 @@ template <class Slice> entry address(std::string name, Slice settings::* slice, 
             const auto colon = given.rfind(':');
             std::uint32_t port = 0;
             const char* const end = given.data() + given.size();
-            if (colon == std::string::npos || colon == 0) return out_of_range(name, given, range);
+            if (colon == std::string::npos || !is_host(given.substr(0, colon))) return out_of_range(name, given, range);
             if (const auto [stop, bad] = std::from_chars(given.data() + colon + 1, end, port); bad != std::errc{} || stop != end || port > 65535)
               return out_of_range(name, given, range);
             s.*slice.*member = given;
@@ -101,9 +114,9 @@ template <class Slice> entry address(std::string name, Slice settings::* slice, 
           [=](const settings& s) { return "\"" + s.*slice.*member + "\""; }};
 }
 
-/// Absolute paths; on the command line separated by colons.
+/// Absolute paths; as one text separated by colons.
 entry paths(std::string name, std::vector<std::string> file_access::* member) {
-  return {name, "absolute paths",
+  return {name, "absolute paths: a list, or one text with ':' between them",
           [=](settings& s, const YAML::Node& node) -> result<void> {
             std::vector<std::string> list;
             if (node.IsSequence()) {
@@ -310,8 +323,10 @@ result<void> set(settings& s, const std::string& name, const YAML::Node& value) 
 
 /// The file is a map of maps; the names on the way to a value, joined by dots, are the setting's name.
 result<void> read_map(settings& s, const std::string& prefix, const YAML::Node& map) {
+  std::set<std::string> seen;
   for (const auto& item : map) {
     const auto name = prefix.empty() ? scalar(item.first) : prefix + "." + scalar(item.first);
+    if (!seen.insert(name).second) return invalid(name, name + " is there twice: which one is meant?");
     const auto done = item.second.IsMap() ? read_map(s, name, item.second) : set(s, name, item.second);
     if (!done) return done;
   }
@@ -402,6 +417,16 @@ result<settings> load(const std::string& yaml_file, const std::vector<std::strin
   if (s.store.backoff > s.store.backoff_max) return invalid("store.postgres.backoff", "store.postgres.backoff is above store.postgres.backoff_max");
   if (auto done = check_cluster(s); !done) return done.error();
   return s;
+}
+
+result<void> check_paths(const settings& s) {
+  std::error_code ec;
+  for (const auto& [name, roots] : {std::pair{"files.read_roots", &s.files.read_roots}, {"files.write_roots", &s.files.write_roots}})
+    for (const auto& p : *roots)
+      if (!std::filesystem::is_directory(p, ec)) return invalid(name, p + " is not a directory here; several are separated by ':'");
+  for (const auto& p : s.files.programs)
+    if (!std::filesystem::is_regular_file(p, ec)) return invalid("files.programs", p + " is not a program here; several are separated by ':'");
+  return {};
 }
 
 std::string describe() {

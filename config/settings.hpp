@@ -246,6 +246,9 @@ struct settings {
 /// names, wrong types and values out of bounds are errors; nothing is guessed.
 result<settings> load(const std::string& yaml_file, const std::vector<std::string>& overrides);
 
+/// Whether the directories and programs that are named exist on this machine. What is missing now may come later.
+result<void> check_paths(const settings& s);
+
 /// One line a setting, for `hived --help-settings` and the documentation: name, default, bounds, unit.
 std::string describe();
 

@@ -51,7 +51,9 @@ int run_daemon(int argc, char** argv, const std::function<void(actors::behaviour
   if (!http.empty()) overrides.push_back("api.http=" + http);
   auto settings = hive::config::load(config_file, overrides);
   if (!settings) return complain(settings.error());
+  const auto paths = hive::config::check_paths(*settings);
   if (check_only) {
+    if (!paths) return complain(paths.error());
     std::cout << "the settings are good\n";
     return 0;
   }
@@ -63,6 +65,8 @@ int run_daemon(int argc, char** argv, const std::function<void(actors::behaviour
   const auto& name = settings->log.level;
   hive::log::open({settings->log.file, settings->log.json,
                    name == "debug" ? level::debug : name == "warn" ? level::warn : name == "error" ? level::error : level::info});
+
+  if (!paths) hive::log::warn("a path in the settings is not there", {{"setting", paths.error().field}, {"why", paths.error().message}});
 
   // All threads inherit the mask; only this one waits for the signals.
   sigset_t signals;

@@ -96,5 +96,28 @@ TEST(SettingsTest, TheStoreIsChosenByKindAndNestedNamesAreRead) {
   std::remove(path.c_str());
 }
 
+TEST(SettingsTest, WhatIsThereTwiceIsAMistake) {
+  const std::string path = ::testing::TempDir() + "hive_settings_twice_test.yaml";
+  std::ofstream(path) << "entity:\n  attempts: 4\n  attempts: 5\n";
+  EXPECT_EQ(load(path, {}).error().field, "entity.attempts");
+  std::ofstream(path) << "entity:\n  attempts: 4\nentity:\n  attempts: 4\n";
+  EXPECT_EQ(load(path, {}).error().field, "entity");
+  std::remove(path.c_str());
+}
+
+TEST(SettingsTest, AddressesAreAddresses) {
+  for (const auto* good : {"127.0.0.1:80", "0.0.0.0:0", "[::1]:7070", "localhost:7070"}) EXPECT_TRUE(load("", {std::string("api.http=") + good})) << good;
+  for (const auto* bad : {"999.0.0.1:80", "somewhere:80", ":80", "127.0.0.1:65536", "[::1:80", "127.0.0:80"})
+    EXPECT_EQ(load("", {std::string("api.http=") + bad}).error().field, "api.http") << bad;
+}
+
+TEST(SettingsTest, PathsThatAreNotThereAreNamed) {
+  EXPECT_TRUE(check_paths(*load("", {"files.read_roots=/usr:/tmp", "files.programs=/bin/true"})));
+  EXPECT_EQ(check_paths(*load("", {"files.read_roots=/usr,/tmp"})).error().field, "files.read_roots");
+  EXPECT_EQ(check_paths(*load("", {"files.write_roots=/no/such"})).error().field, "files.write_roots");
+  EXPECT_EQ(check_paths(*load("", {"files.programs=/usr"})).error().field, "files.programs");
+  EXPECT_NE(describe().find("':'"), std::string::npos);
+}
+
 } // namespace
 } // namespace hive::config
