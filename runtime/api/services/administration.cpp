@@ -88,6 +88,7 @@ template <class Resource> void get_one(const collaborators& with, const call& c,
 template <class Resource, class Response, class Member>
 void list_page(const collaborators& with, const call& c, entity_kind kind, std::string after, std::size_t size, std::string supervisor,
                Member member, reply<Response> done) {
+  if (auto ok = check_page_token(after); !ok) return done(ok.error());
   with.hive.read(c.context.tenant(), [&hive = with.hive, c, kind, after = std::move(after), size, supervisor = std::move(supervisor), member,
                   done = std::move(done)](store_reader& store) {
     auto rows = store.list(c.context, kind, after, size + 1, supervisor.empty() ? nullptr : &supervisor);
@@ -150,6 +151,7 @@ void tenant_service::get(const call& c, v1::GetTenantRequest&, reply<v1::Tenant>
 }
 
 void tenant_service::list(const call& c, v1::ListTenantsRequest& request, reply<v1::ListTenantsResponse> done) {
+  if (auto ok = check_page_token(request.page_token()); !ok) return done(ok.error());
   with_.hive.read(c.context.tenant(), [c, after = request.page_token(), size = page_of(request.page_size()), done = std::move(done)](store_reader& store) {
     v1::ListTenantsResponse out;
     if (c.who.as != security::role::admin) { // sees itself and nobody else

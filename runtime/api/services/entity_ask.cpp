@@ -1,5 +1,7 @@
 #include "runtime/api/services/entity_ask.hpp"
 
+#include "actors/specs.hpp"
+
 namespace hive::api {
 
 void ask_entity(actors::messaging& hive, const call& c, actors::destination to, std::string type, std::string body,
@@ -29,6 +31,11 @@ void ask_entity(actors::messaging& hive, const call& c, actors::destination to, 
       done(error{errc::internal, "bad_answer", std::string("the entity's answer is not as agreed: ") + e.what(), {}, {}});
     }
   }));
+}
+
+result<void> check_page_token(const std::string& token) {
+  if (token.empty() || actors::check_name(token, "page_token")) return {};
+  return invalid("page_token", "page_token is not one that a page before gave");
 }
 
 live_status live_status_of(const std::unordered_map<entity_id, nlohmann::json>& all, entity_id id, entity_kind kind) {

@@ -49,6 +49,9 @@ template <class Status> void fill(Status& out, live_status&& in) {
   out.set_mailbox(in.mailbox);
 }
 
+/// Lists of names go on behind a name: anything else was not given by a page before.
+result<void> check_page_token(const std::string& token);
+
 inline std::size_t page_of(std::uint32_t wanted) noexcept { return wanted == 0 ? 100 : wanted; }
 
 } // namespace hive::api

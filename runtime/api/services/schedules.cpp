@@ -131,6 +131,7 @@ void schedule_service::get(const call& c, v1::GetScheduleRequest& request, reply
 }
 
 void schedule_service::list(const call& c, v1::ListSchedulesRequest& request, reply<v1::ListSchedulesResponse> done) {
+  if (auto ok = check_page_token(request.page_token()); !ok) return done(ok.error());
   with_.hive.read(c.context.tenant(), [c, after = request.page_token(), size = page_of(request.page_size()), done = std::move(done)](store_reader& store) {
     auto rows = store.items(c.context, {c.context.tenant(), actors::default_queue_serial}, "schedule/",
                             after.empty() ? std::string{} : "schedule/" + after, size + 1);
