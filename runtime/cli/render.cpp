@@ -220,7 +220,8 @@ std::string render_changes(const json& applied, bool all, bool colours) {
       if (what == "unchanged" && !all) continue;
       t.add({text_of(change, "kind"), text_of(change, "name"), painted(what, colours), text_of(change, "revision")});
     }
-  return (t.empty() ? "" : t.text()) + std::to_string(number_of(applied, "created")) + " created, " +
+  const bool too_many = t.empty() && number_of(applied, "created") + number_of(applied, "updated") > 0;
+  return (t.empty() ? "" : t.text()) + (too_many ? "(more than 1,000 entities: not listed one by one)\n" : "") + std::to_string(number_of(applied, "created")) + " created, " +
          std::to_string(number_of(applied, "updated")) + " updated, " + std::to_string(number_of(applied, "unchanged")) +
          " unchanged\n";
 }

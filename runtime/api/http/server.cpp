@@ -47,6 +47,8 @@ result<std::uint16_t> server::listen() {
   if (!ec) acceptor_.set_option(net::socket_base::reuse_address(true), ec);
   if (!ec) acceptor_.bind(*where, ec);
   if (!ec) acceptor_.listen(net::socket_base::max_listen_connections, ec);
+  if (ec == boost::system::errc::address_in_use)
+    return error{errc::unavailable, "address_in_use", "cannot listen on " + limits.http + ": another program does", "api.http", {}};
   if (ec) return invalid("api.http", "cannot listen on " + limits.http + ": " + ec.message());
   accept();
   sweep();
