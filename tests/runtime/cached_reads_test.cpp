@@ -109,7 +109,7 @@ TEST_F(CachedReadsTest, GapsCursorsThatAreNoneAndOtherTenantsAreReadAnew) {
   EXPECT_EQ(cache->hits(), 0U);
 }
 
-/// Watchers of two nodes, one cache each over a shared tier, that come, read and fall behind: each sees every event once, in order.
+/// Watchers of one node that read, fall behind and hear late of what is new: each sees every event once, in order.
 TEST_F(CachedReadsTest, EveryWatcherSeesEveryEventOnceInOrder) {
   constexpr std::uint64_t seed = 11;
   random_source chance(seed);
@@ -128,7 +128,7 @@ TEST_F(CachedReadsTest, EveryWatcherSeesEveryEventOnceInOrder) {
     for (const auto& e : page->events) w.seen.push_back(e.event.type);
     w.cursor = page->end;
   };
-  for (int step = 0; step < 6'000; ++step) {
+  for (int step = 0; step < 2'500; ++step) {
     if (chance.one_in(4)) {
       const int before = made;
       newest = commit(1, 1 + static_cast<int>(chance.below(3)));
@@ -148,7 +148,7 @@ TEST_F(CachedReadsTest, EveryWatcherSeesEveryEventOnceInOrder) {
     for (int i = 0; i < 10'000 && w.seen.size() < committed.size(); ++i) read(w, newest);
     EXPECT_EQ(w.seen, committed);
   }
-  EXPECT_GT(cache->hits(), 1'000U);
+  EXPECT_GT(cache->hits(), 500U);
 }
 
 TEST_F(CachedReadsTest, AnEndedTaskIsTheSameTask) {
