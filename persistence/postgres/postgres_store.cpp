@@ -300,14 +300,14 @@ private:
     const bool known = answers[0].size() == 1;
     const std::uint64_t batch = known ? answers[0].bits(0, 1) : 0;
     if (!known || batch < committed_) {
-      lost_ = error{errc::failed_precondition,
+      lost_ = error{errc::unavailable, // to callers: another node, or this one's next life, takes it
                     lost_commits,
                     "PostgreSQL (timeline " + std::to_string(timeline) + ", before " + std::to_string(timeline_) +
                         ") " + (known ? "holds batch " + std::to_string(batch) : std::string("knows nothing")) +
                         " of this node, which was told that batch " + std::to_string(committed_) +
                         " is safe: acknowledged work is lost; the node must take a new generation",
                     {},
-                    {}};
+                    std::chrono::milliseconds{200}};
       log::error("the store forgot what it had acknowledged", {{"reason", lost_commits},
                                                                {"acknowledged", committed_},
                                                                {"found", batch},

@@ -11,8 +11,6 @@
 namespace hive::api {
 namespace {
 
-constexpr auto stop_grace = std::chrono::seconds(5); // for requests under way
-
 std::vector<std::string> route_names(const method_table& table) {
   std::vector<std::string> names;
   for (const auto& m : table.methods()) names.push_back(m->rpc->service()->name() + "." + m->rpc->name());
@@ -57,11 +55,11 @@ void gateway::answer_carried(tenant_context who, const std::string& body, std::f
   api::answer_carried(parts_->services.table(), who, body, std::move(done));
 }
 
-void gateway::stop() {
+void gateway::stop(std::chrono::milliseconds grace) {
   if (!parts_->thread.joinable()) return;
   auto& home = *parts_->home;
   auto& server = parts_->server;
-  const auto until = std::chrono::steady_clock::now() + stop_grace;
+  const auto until = std::chrono::steady_clock::now() + grace;
   home.post([&server] { server.wind_down(); });
   while (std::chrono::steady_clock::now() < until) {
     auto busy = std::make_shared<std::promise<bool>>();

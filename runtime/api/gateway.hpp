@@ -9,6 +9,7 @@
 #include "runtime/ops/metrics.hpp"
 #include "runtime/security/authenticator.hpp"
 
+#include <chrono>
 #include <memory>
 
 namespace hive::api {
@@ -26,8 +27,8 @@ public:
   result<std::uint16_t> start();
   /// What another node asks in the name of a caller that it has authenticated (services/at_owner.hpp). Any thread.
   void answer_carried(tenant_context who, const std::string& body, std::function<void(result<std::string>)> done);
-  /// Accepts no more, lets requests under way end for a moment, closes every connection, ends the thread. Idempotent.
-  void stop();
+  /// Accepts no more, lets requests under way end for `grace`, closes every connection, ends the thread. Idempotent.
+  void stop(std::chrono::milliseconds grace = std::chrono::seconds{5});
 
 private:
   struct parts;

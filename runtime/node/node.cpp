@@ -146,11 +146,11 @@ bool node::leave() {
   return true;
 }
 
-void node::stop() {
+void node::stop(stopping how) {
   if (!host_ && !store_) return;
   log::info("stopping");
   if (member_) member_->answer_carried({});
-  if (gateway_) gateway_->stop();
+  if (gateway_ && how == stopping::at_once) gateway_->stop(std::chrono::milliseconds{0});
   gateway_.reset();
   metrics_.reset();
   if (wakes_) wakes_->stop();

@@ -30,8 +30,12 @@ public:
   result<void> start();
   /// Among other nodes: hands everything off first; `over` says when. @returns false: there are no others, `stop` will do.
   bool leave();
-  /// Stops listening, lets what runs end, writes what was accepted. Idempotent.
-  void stop();
+  enum class stopping : char {
+    in_order, ///< What runs ends first.
+    at_once,  ///< The life is lost and nothing of it counts any more: askers hear nothing, and ask again at another node.
+  };
+  /// Stops listening, writes what was accepted. Idempotent.
+  void stop(stopping how = stopping::in_order);
 
   std::uint16_t http_port() const noexcept { return http_port_; }
   actors::node_host& host() noexcept { return *host_; }
