@@ -7,6 +7,7 @@
 #include "actors/system/queue_explain.hpp"
 #include "actors/system/system_turn.hpp"
 #include "config/base/log.hpp"
+#include "persistence/event_cursor.hpp"
 
 #include <future>
 
@@ -19,6 +20,8 @@ namespace {
 constexpr std::size_t names_kept = 1'000'000;
 constexpr std::size_t feed_page = 500;
 constexpr std::size_t absent_statuses = 5'000;
+constexpr std::chrono::milliseconds unseen_looked_for_first{2};
+constexpr std::chrono::milliseconds unseen_looked_for_last{250};
 
 std::atomic<std::uint64_t> hosts_made{0};
 
@@ -87,6 +90,7 @@ result<void> node_host::start() {
   }
 
   deadlines_ = std::make_unique<deadline_wheel>(parts_.clock);
+  delayed_ = std::make_unique<delayed_jobs>(parts_.clock);
   commit_ = std::make_unique<persistence::commit_thread>(
     parts_.store, *this, parts_.clock, persistence::batch_limits{s.node.batch_turns, s.node.batch_bytes},
     persistence::trim_policy{s.keep.keys, s.keep.events, s.keep.dead_letters, s.keep.audit});
@@ -107,7 +111,6 @@ result<void> node_host::start() {
   if (parts_.map) {
     cores.resize(shard_count_);
     served_.resize(shard_count_);
-    delayed_ = std::make_unique<delayed_jobs>(parts_.clock);
     answer_peers();
   } else if (auto recovered = recover(**reader, cores); !recovered) return recovered;
   shards_ = std::make_unique<shard_actors>(std::move(cores), s.node.workers,
@@ -411,13 +414,17 @@ tenant_metrics& node_host::metrics(tenant_id tenant) {
 
 void node_host::settled(std::vector<settlement>&& batch) {
   const auto now = parts_.clock.steady_now();
-  std::vector<tenant_id> with_events;
+  std::vector<persistence::wake_up> with_events;
   for (auto& s : batch) {
     const bool was_committed = s.what == settlement::kind::committed;
     auto* peek = static_cast<actor_record*>(s.record.get());
     if (was_committed) { // whoever is answered must find the change in force
       if (!peek->directory.empty() || !peek->tenants.empty() || !peek->api_keys.empty()) publish_directory(*peek);
-      if (!peek->events.empty() && feed_count_.load(std::memory_order_relaxed) != 0) with_events.push_back(peek->entity.tenant());
+      if (!peek->events.empty() && (parts_.on_events || feed_count_.load(std::memory_order_relaxed) != 0)) {
+        const auto tenant = peek->entity.tenant();
+        if (with_events.empty() || with_events.back().tenant != tenant) with_events.push_back({tenant, peek->last_event});
+        else with_events.back().position = std::max(with_events.back().position, peek->last_event);
+      }
       if (peek->message && peek->message->ticket)
         add(metrics(peek->entity.tenant()).mine().ask_micros[tenant_metrics::bucket(now - peek->message->accepted_at)]);
     }
@@ -425,7 +432,8 @@ void node_host::settled(std::vector<settlement>&& batch) {
     const entity_id to = record->entity;
     post(to, std::make_unique<settled_op>(s.what, std::move(record), std::move(s.why)));
   }
-  for (const auto tenant : with_events) wake_feed(tenant);
+  for (const auto& w : with_events) wake_feed(w);
+  if (!with_events.empty() && parts_.on_events) parts_.on_events(with_events);
 }
 
 void node_host::publish_directory(const actor_record& r) {
@@ -469,12 +477,12 @@ std::shared_ptr<void> node_host::subscribe(tenant_context who, std::function<voi
     std::lock_guard lock(feeds_guard_);
     auto found = feeds_.find(who.tenant());
     if (found == feeds_.end()) {
-      found = feeds_.emplace(who.tenant(), feed{who, {}, false, false, {}}).first;
+      found = feeds_.emplace(who.tenant(), feed{who, {}, 0, {}, false, false, false, {}}).first;
       feed_count_.fetch_add(1);
     }
     found->second.watchers.emplace_back(id, std::move(each));
   }
-  wake_feed(who.tenant()); // takes the cursor: from here on nothing is missed
+  wake_feed({who.tenant(), 0}); // takes the cursor: from here on nothing is missed
   return {nullptr, [this, id, tenant = who.tenant()](void*) {
             std::lock_guard lock(feeds_guard_);
             const auto found = feeds_.find(tenant);
@@ -487,18 +495,55 @@ std::shared_ptr<void> node_host::subscribe(tenant_context who, std::function<voi
           }};
 }
 
-void node_host::wake_feed(tenant_id tenant) {
+void node_host::heard(std::span<const persistence::wake_up> batch) {
+  for (const auto& w : batch) wake_feed(w);
+}
+
+void node_host::look_for_events() {
+  std::vector<tenant_id> watched;
+  {
+    std::lock_guard lock(feeds_guard_);
+    for (const auto& [tenant, f] : feeds_) watched.push_back(tenant);
+  }
+  for (const auto t : watched) wake_feed({t, 0});
+}
+
+/// @param news position 0: there may be something.
+void node_host::wake_feed(persistence::wake_up news) {
+  const auto tenant = news.tenant;
   {
     std::lock_guard lock(feeds_guard_);
     const auto found = feeds_.find(tenant);
-    if (found == feeds_.end()) return;
-    if (found->second.reading) {
-      found->second.again = true;
+    if (found == feeds_.end() || stopping_) return;
+    auto& f = found->second;
+    if (const auto seen = persistence::number_of(f.cursor); seen && news.position != 0 && *seen >= news.position) return;
+    f.awaited = std::max(f.awaited, news.position);
+    if (f.reading) {
+      f.again = true;
       return;
     }
-    found->second.reading = true;
+    f.reading = true;
   }
   read(tenant, [this, tenant](store_reader& reader) { read_feed(tenant, reader); });
+}
+
+/// A store that nodes share shows an event only when no older transaction runs any more: mostly a moment later.
+void node_host::look_again_later(tenant_id tenant, feed& f) {
+  const auto seen = persistence::number_of(f.cursor);
+  if (!seen || *seen >= f.awaited) {
+    f.awaited = 0;
+    f.patience = {};
+    return;
+  }
+  if (std::exchange(f.planned, true)) return;
+  f.patience = std::clamp(f.patience * 2, unseen_looked_for_first, unseen_looked_for_last);
+  delayed_->after(f.patience, [this, tenant] {
+    {
+      std::lock_guard lock(feeds_guard_);
+      if (const auto found = feeds_.find(tenant); found != feeds_.end()) found->second.planned = false;
+    }
+    wake_feed({tenant, 0});
+  });
 }
 
 void node_host::read_feed(tenant_id tenant, store_reader& reader) {
@@ -525,6 +570,7 @@ void node_host::read_feed(tenant_id tenant, store_reader& reader) {
     if (page && page->events.size() == feed_page) continue;
     if (f.again) continue;
     f.reading = false;
+    if (!f.watchers.empty()) look_again_later(tenant, f);
     if (f.watchers.empty()) {
       feeds_.erase(tenant);
       feed_count_.fetch_sub(1);

@@ -15,6 +15,7 @@
 #include "cluster/lease.hpp"
 #include "cluster/name_resolver.hpp"
 #include "persistence/commit_thread.hpp"
+#include "persistence/wake_ups.hpp"
 
 #include <shared_mutex>
 
@@ -33,6 +34,8 @@ struct node_host_parts {
   std::function<void(const persistence::turn_record&)> on_security_change;
   /// The store does not hold what it had acknowledged: a new life must begin. On the commit thread.
   std::function<void(const std::string&)> on_lost_commits{};
+  /// Events were committed: watchers at other nodes may want to know. On the commit thread; null: there are none.
+  std::function<void(std::span<const persistence::wake_up>)> on_events{};
   // Of a node among others; null: this one has all shards.
   const cluster::shard_map* map = nullptr;
   const cluster::lease_guard* lease = nullptr; ///< Needed to answer from memory.
@@ -60,6 +63,12 @@ public:
   void send_again(const std::vector<shard_id>& shards, bool new_owner);
   void linked(const std::string& node, bool up);
   void each_tick();
+  /// Other nodes committed events: who watches those tenants here reads at once. Any thread.
+  void heard(std::span<const persistence::wake_up> batch);
+  /// The same, to them. Best effort. Any thread.
+  void tell_peers(std::span<const persistence::wake_up> batch);
+  /// Wake-ups may have been missed. Any thread.
+  void look_for_events();
   /// Null without other nodes.
   remote::remote_shards* remote() noexcept { return remote_.get(); }
   /// What is known of names and was read before now may be stale.
@@ -151,11 +160,15 @@ private:
   struct feed {
     tenant_context who;
     std::string cursor;
+    std::uint64_t awaited = 0;            // an event with this number is committed
+    std::chrono::milliseconds patience{}; // until the next look, while it cannot be seen yet
+    bool planned = false;                 // that look
     bool reading = false;
     bool again = false;
     std::vector<std::pair<std::uint64_t, std::function<void(const published_event&)>>> watchers;
   };
-  void wake_feed(tenant_id tenant);
+  void wake_feed(persistence::wake_up news);
+  void look_again_later(tenant_id tenant, feed& f);
   void read_feed(tenant_id tenant, persistence::store_reader& reader);
 
   node_host_parts parts_;

@@ -13,7 +13,6 @@ namespace {
 
 constexpr auto ask_again_after = 20ms;
 constexpr auto node_answers_in = 5s;
-constexpr auto events_looked_for = 250ms;
 constexpr auto stuck_looked_for = 1s;
 
 /// The ask may be made again with its key: its entity was, or may have been, on the way from one node to another.
@@ -175,6 +174,7 @@ void node_host::send_again(const std::vector<shard_id>& shards, bool new_owner) 
 void node_host::linked(const std::string& node, bool up) {
   if (!up) return;
   names_.clear(); // what was forgotten elsewhere meanwhile was not heard
+  look_for_events();
   std::vector<shard_id> theirs;
   for (std::uint16_t i = 0; i < shard_count_; ++i)
     if (remote_->owner_of(shard_id{i}) == node) theirs.emplace_back(i);
@@ -185,13 +185,8 @@ void node_host::each_tick() {
   remote_->tick();
   const auto now = parts_.clock.steady_now();
   if (now >= next_look_for_events_) {
-    next_look_for_events_ = now + events_looked_for;
-    std::vector<tenant_id> watched;
-    {
-      std::lock_guard lock(feeds_guard_);
-      for (const auto& [tenant, f] : feeds_) watched.push_back(tenant);
-    }
-    for (const auto t : watched) wake_feed(t);
+    next_look_for_events_ = now + parts_.settings.cluster.event_poll;
+    look_for_events();
   }
   if (now >= next_look_for_stuck_) {
     next_look_for_stuck_ = now + stuck_looked_for;
@@ -238,6 +233,10 @@ void node_host::answer_peers() {
       if (n.is_array() && n.size() == 3) names_.forget(tenant_id{n[0].get<std::uint32_t>()}, static_cast<entity_kind>(n[1].get<int>()), n[2].get<std::string>());
     done(std::string());
   });
+  remote_->handle("events", [this](tenant_context, const std::string& body, milliseconds, answer_to done) {
+    heard(persistence::decode_wake_ups(body));
+    done(std::string());
+  });
   remote_->handle("step", [this, malformed](tenant_context who, const std::string& body, milliseconds left, answer_to done) {
     byte_reader in(body);
     auto* runs = parts_.executors.find(in.text());
@@ -268,6 +267,10 @@ void node_host::call_node(const std::string& node, const std::string& name, tena
                           std::function<void(result<std::string>)> done) {
   if (!remote_) return done(error{errc::unavailable, "single_node", "this node has no peers"});
   remote_->call(node, name, who, std::move(body), parts_.settings.api.ask_deadline, std::move(done));
+}
+
+void node_host::tell_peers(std::span<const persistence::wake_up> batch) {
+  if (remote_) remote_->tell_all("events", parts_.contexts.restore(system_tenant, "system"), persistence::encode(batch));
 }
 
 /// For names and keys that other nodes remember.

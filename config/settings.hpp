@@ -191,7 +191,41 @@ struct cluster_settings {
   std::uint32_t balance_tolerance = 10;         // 1..50: percent of its share that a node may be off and nothing moves
   milliseconds drain_timeout{60'000};           // 100 ms..24 h: a node that leaves waits this long for its hand-offs
   milliseconds forget_after{24 * 3600 * 1000};  // 1 min..365 d: rows of nodes that ended
+  milliseconds event_poll{1'000};               // 50 ms..1 min: watched tenants are looked at for other nodes' events, should a
+                                                // wake-up have been lost
+  std::uint32_t wakes_per_second = 50;          // 1..1,000: of one tenant, to the other nodes; more events share a wake-up
 };
+
+/// Reads that are made often and never change. Read by `persistence::read_cache`.
+struct cache_settings {
+  std::uint64_t memory_bytes = 64 * 1024 * 1024; // 0..64 GiB: kept in process; 0: nothing is
+  milliseconds memory_ttl{60'000};              // 1 s..24 h
+  std::uint64_t value_bytes = 1024 * 1024;      // 1 KiB..64 MiB: larger ones are not kept
+};
+
+/// A Redis that nodes of one hive share, for wake-ups and cached reads. Read by `persistence::redis`.
+struct redis_settings {
+  std::string address;                          // cache.redis.address: unix:/PATH or HOST:PORT; empty: none
+  std::string user;                             // of its access list; empty: the default one
+  std::string password_file;                    // empty: it wants none
+  bool allow_plaintext = false;                 // another machine's Redis is spoken to without TLS
+  milliseconds ttl{300'000};                    // 1 s..24 h
+  std::uint32_t connections = 2;                // 1..64: for cached reads; a read that finds none free goes to the store
+  milliseconds connect_timeout{500};            // 10 ms..10 s
+  milliseconds command_timeout{50};             // 1 ms..10 s: then Redis counts as away
+  milliseconds backoff{100};                    // 10 ms..10 s: before it is dialled again, doubled each time, with jitter
+  milliseconds backoff_max{5'000};              // 10 ms..1 min
+};
+
+/// Where `redis_settings::address` leads.
+struct redis_place {
+  std::string socket;                           // path; empty: host and port
+  std::string host;
+  std::uint16_t port = 0;
+  bool leaves_machine = false;
+};
+/// Errors name cache.redis.address.
+result<redis_place> place_of(const std::string& redis_address);
 
 /// What steps may touch on this machine. Nothing by default.
 struct file_access {
@@ -235,6 +269,8 @@ struct settings {
   cluster_settings cluster;
   file_access files;
   store_settings store;
+  cache_settings cache;
+  redis_settings redis;
   log_settings log;
 };
 

@@ -1,5 +1,6 @@
 #include "runtime/api/services/entity_ask.hpp"
 #include "runtime/api/services/services.hpp"
+#include "runtime/api/services/cached_reads.hpp"
 #include "runtime/api/services/task_waits.hpp"
 
 #include "actors/directory.hpp"
@@ -71,15 +72,19 @@ v1::Task task_from(stored_task&& stored, bool whole) {
 error no_such_task(const std::string& id) { return {errc::not_found, "task_not_found", "there is no task \"" + id + "\" in this tenant", "id", {}}; }
 
 /// With its children, when it is a group: they were given their ids right after it.
-result<v1::Task> task_with_children(store_reader& store, tenant_context who, const std::string& id) {
+result<v1::Task> task_with_children(persistence::read_cache* cache, store_reader& store, tenant_context who, const std::string& id) {
   const auto number = task_id_from(id);
   if (!number) return no_such_task(id);
+  if (auto ended = ended_task(cache, who, id)) return std::move(*ended);
   auto row = read_task(store, who, queue_of(who), *number);
   if (!row) return std::move(row).error();
   if (!*row) return no_such_task(id);
   const bool group = (*row)->record.spec.group != fan_in::none;
   auto task = task_from(std::move(**row), true);
-  if (!group) return task;
+  if (!group) {
+    if (over(task.state())) keep_ended_task(cache, who, task);
+    return task;
+  }
   constexpr std::size_t page = 500;
   constexpr std::size_t looked_max = 20'000;   // undo steps come later; a group has at most 10,000 tasks
   auto after = *number;
@@ -234,10 +239,10 @@ void task_service::submit(const call& c, v1::SubmitTaskRequest& request, reply<v
   all.tasks.push_back(request_of(request));
   if (auto ok = check(all); !ok) return done(std::move(ok).error());
   ask_entity(with_.hive, c, the_queue, "task.submit", payload{encode(all), content_type::binary}, request.idempotency_key(), {},
-             [&hive = with_.hive, c, done = std::move(done)](result<json> answer) {
+             [&hive = with_.hive, cache = with_.cache, c, done = std::move(done)](result<json> answer) {
                if (!answer) return done(std::move(answer).error());
                // The whole row, as it is now: it may have started already.
-               hive.read(c.context.tenant(), [c, id = answer->value("id", ""), done](store_reader& store) { done(task_with_children(store, c.context, id)); });
+               hive.read(c.context.tenant(), [cache, c, id = answer->value("id", ""), done](store_reader& store) { done(task_with_children(cache, store, c.context, id)); });
              });
 }
 
@@ -266,8 +271,8 @@ void task_service::get(const call& c, v1::GetTaskRequest& request, reply<v1::Tas
 }
 
 void task_service::wait_for(const call& c, const std::string& id, std::chrono::milliseconds at_most, reply<v1::Task> done) {
-  const auto look = [&hive = with_.hive, c, id](reply<v1::Task> then) {
-    hive.read(c.context.tenant(), [c, id, then = std::move(then)](store_reader& store) { then(task_with_children(store, c.context, id)); });
+  const auto look = [&hive = with_.hive, cache = with_.cache, c, id](reply<v1::Task> then) {
+    hive.read(c.context.tenant(), [cache, c, id, then = std::move(then)](store_reader& store) { then(task_with_children(cache, store, c.context, id)); });
   };
   if (at_most.count() == 0) return look(std::move(done));
 
