@@ -139,10 +139,13 @@ struct sender_mark {
   std::uint64_t handled = 0;          ///< By a turn that may not be on disk yet.
   std::uint64_t on_disk = 0;          ///< Up to here its sender may be told so: what only ran can still be lost with the shard.
 };
+/// Under which it is kept in `activation_extra::marks`.
+inline std::uint64_t mark_key(entity_id sender, std::uint8_t on) noexcept { return sender.bits() * 4 + on; }
+inline std::uint64_t mark_key(const envelope& e) noexcept { return mark_key(e.sender, static_cast<std::uint8_t>(e.on)); }
 
 /// What only some activations have.
 struct activation_extra {
-  std::unordered_map<std::uint64_t, sender_mark> marks;       ///< By sender * 4 + lane.
+  std::unordered_map<std::uint64_t, sender_mark> marks;       ///< By `mark_key`.
   answered_keys keys;
   bool keys_loaded = false;
   bool keys_loading = false;

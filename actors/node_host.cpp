@@ -68,9 +68,13 @@ result<void> node_host::start() {
   auto endpoint = http_endpoint(s.embedding);
   if (!endpoint) return endpoint.error();
   embedder_ = std::make_unique<endpoint_embedder>(s.embedding, std::move(*endpoint), new_seed());
-  auto claimed = parts_.map ? result<std::vector<persistence::shard_row>>(std::vector<persistence::shard_row>{}) : parts_.store.claim_all();
-  if (!claimed) return claimed.error();
-  if (!claimed->empty()) generation_ = claimed->front().owner;
+  std::vector<persistence::shard_row> claimed; // of a node that is alone: among others the membership says what is whose
+  if (!parts_.map) {
+    auto all = parts_.store.claim_all();
+    if (!all) return all.error();
+    claimed = std::move(*all);
+    if (!claimed.empty()) generation_ = claimed.front().owner;
+  }
   auto reader = parts_.store.reader();
   if (!reader) return reader.error();
   for (std::string after;;) { // only those with a weight or partitions of their own: a hive may have very many tenants
@@ -99,33 +103,13 @@ result<void> node_host::start() {
 
   if (auto opened = open_recorder(); !opened) return opened;
   std::vector<std::unique_ptr<shard_core>> cores;
-  for (const auto& row : *claimed) cores.push_back(std::make_unique<shard_core>(row.shard, row.fence, *this));
+  for (const auto& row : claimed) cores.push_back(std::make_unique<shard_core>(row.shard, row.fence, *this));
   if (parts_.map) {
     cores.resize(shard_count_);
     served_.resize(shard_count_);
     delayed_ = std::make_unique<delayed_jobs>(parts_.clock);
     answer_peers();
-  }
-
-  // What was under way when the last life of this node ended.
-  auto work = parts_.map ? result<std::vector<shard_id>>(std::vector<shard_id>{}) : (*reader)->shards_with_work();
-  if (!work) return work.error();
-  std::size_t messages = 0;
-  std::size_t turns = 0;
-  for (const auto shard : *work) {
-    auto& core = *cores[shard.value()];
-    auto w = (*reader)->waiting_of(shard, [&](persistence::waiting_entity&& e) { return ++turns, core.recover(std::move(e)), true; });
-    if (!w) return w.error();
-    auto o = (*reader)->outbox_of(shard, [&](persistence::outbox_row&& row) { return ++messages, core.recover(std::move(row)), true; });
-    if (!o) return o.error();
-  }
-  auto with_timers = parts_.map ? result<std::vector<shard_id>>(std::vector<shard_id>{}) : (*reader)->shards_with_timers();
-  if (!with_timers) return with_timers.error();
-  for (const auto shard : *with_timers) {
-    const auto count = (*reader)->count_timers(shard);
-    if (!count) return count.error();
-    cores[shard.value()]->load_timers(*count);
-  }
+  } else if (auto recovered = recover(**reader, cores); !recovered) return recovered;
   shards_ = std::make_unique<shard_actors>(std::move(cores), s.node.workers,
                                            [this](shard_id shard, std::unique_ptr<shard_op> op) { elsewhere(shard, std::move(op)); });
   {
@@ -133,10 +117,34 @@ result<void> node_host::start() {
     for (auto& op : std::exchange(early_, {})) shards_->post(op.first, std::move(op.second));
     running_.store(shards_.get(), std::memory_order_release);
   }
-  log::info("shards started", {{"shards", shard_count_}, {"messages_under_way", messages}, {"turns_waiting", turns}});
+  log::info("shards started", {{"shards", shard_count_}});
   std::lock_guard lock(state_guard_);
   started_ = true;
   ready_ = !unavailable_;
+  return {};
+}
+
+/// What was under way when the last life of this node ended.
+result<void> node_host::recover(store_reader& reader, std::vector<std::unique_ptr<shard_core>>& cores) {
+  auto work = reader.shards_with_work();
+  if (!work) return work.error();
+  std::size_t messages = 0;
+  std::size_t turns = 0;
+  for (const auto shard : *work) {
+    auto& core = *cores[shard.value()];
+    auto w = reader.waiting_of(shard, [&](persistence::waiting_entity&& e) { return ++turns, core.recover(std::move(e)), true; });
+    if (!w) return w.error();
+    auto o = reader.outbox_of(shard, [&](persistence::outbox_row&& row) { return ++messages, core.recover(std::move(row)), true; });
+    if (!o) return o.error();
+  }
+  auto with_timers = reader.shards_with_timers();
+  if (!with_timers) return with_timers.error();
+  for (const auto shard : *with_timers) {
+    const auto count = reader.count_timers(shard);
+    if (!count) return count.error();
+    cores[shard.value()]->load_timers(*count);
+  }
+  log::info("what was under way is taken up", {{"messages_under_way", messages}, {"turns_waiting", turns}});
   return {};
 }
 

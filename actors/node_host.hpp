@@ -151,6 +151,7 @@ private:
   void know_tenant(const persistence::tenant_row& t);
   void publish_directory(const actor_record& r);
   result<void> open_recorder();
+  result<void> recover(persistence::store_reader& reader, std::vector<std::unique_ptr<shard_core>>& cores);
   void report_overdue(entity_id entity, std::chrono::milliseconds ran);
 
   /// The event stream of one tenant that somebody watches. Fed from the store after each commit that has events of the

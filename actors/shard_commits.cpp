@@ -42,7 +42,7 @@ void shard_core::committed(activation* a, std::unique_ptr<actor_record> r) {
   }
   for (const auto& m : r->marks) {
     if (a->more)
-      if (const auto known = a->more->marks.find(m.sender.bits() * 4 + m.lane); known != a->more->marks.end())
+      if (const auto known = a->more->marks.find(mark_key(m.sender, m.lane)); known != a->more->marks.end())
         known->second.on_disk = std::max(known->second.on_disk, m.sequence);
     acknowledge(m.sender, r->entity, m.sequence);
   }

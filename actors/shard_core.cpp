@@ -311,7 +311,7 @@ void shard_core::loaded(loaded_op& op) {
   a->generated_on_disk = a->last_generated;
   if (!found.row.marks.empty()) {
     auto& marks = a->extra().marks;
-    for (const auto& m : found.row.marks) marks[m.sender.bits() * 4 + m.lane] = {m.sequence, m.sequence};
+    for (const auto& m : found.row.marks) marks[mark_key(m.sender, m.lane)] = {m.sequence, m.sequence};
   }
   if (a->more) {
     a->more->keys.clear();

@@ -360,6 +360,7 @@ private:
 
   // shard_outbox.cpp
   void add_outbox(activation& a, actor_record& r, entity_id to, lane on, std::string type, payload body, const envelope& extra);
+  void count_deadline(envelope& e) const;
   void enqueue_outbound(activation& a, std::unique_ptr<envelope> e);
   void pump(activation& a, outbound_link& link);
   void handled(handled_op& op);
@@ -405,6 +406,7 @@ private:
   void supervision_due(activation& a);
 
   // shard_supervision.cpp: the child's side
+  static entity_id supervisor_of(const activation& a) noexcept;
   void obey(activation& a, order_op& op);
   void end_group(activation& a);
   void begin_stop(activation& a, std::unique_ptr<stop_under_way> stop);

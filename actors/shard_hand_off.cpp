@@ -61,11 +61,8 @@ std::vector<std::unique_ptr<shard_op>> shard_core::give_up() {
 void shard_core::send_again(const std::function<bool(entity_id)>& moved, bool new_owner) {
   std::unordered_map<entity_id, std::vector<std::uint64_t>> missing; // by sender, of those receivers
   for (const auto& [id, a] : entities_) {
-    if (new_owner && (a->doing == activity::crashed || (a->doing == activity::held && !a->stopping))) { // its supervisor may know nothing of it
-      const entity_id root{id.tenant(), root_supervisor_serial};
-      const entity_id supervisor = a->spec && a->spec->supervisor ? a->spec->supervisor : root;
-      if (moved(supervisor)) end_life(*a, false);
-    }
+    const bool ended = a->doing == activity::crashed || (a->doing == activity::held && !a->stopping);
+    if (new_owner && ended && moved(supervisor_of(*a))) end_life(*a, false);
     if (!a->more) continue;
     for (const auto& [to, link] : a->more->links)
       if (!link.in_flight.empty() && moved(to))
@@ -117,7 +114,7 @@ void shard_core::send_rows_again(std::unordered_map<entity_id, std::vector<std::
         const auto& waited = link->second.in_flight;
         if (std::none_of(waited.begin(), waited.end(), [&](const auto& m) { return m.sequence == row.sequence; })) continue; // handled by now
         auto e = envelope_of(row, core.services_.context_of(row.receiver.tenant(), row.principal));
-        if (e->due != wall_time{}) e->deadline = core.services_.clock().steady_now() + (e->due - core.services_.clock().wall_now());
+        core.count_deadline(*e);
         e->previous = std::exchange(before[{row.sender, row.receiver, row.lane}], row.sequence);
         core.services_.post(row.receiver, std::move(e));
       }
@@ -130,7 +127,7 @@ void shard_core::send_rows_again(std::unordered_map<entity_id, std::vector<std::
 bool shard_core::came_too_early(activation& a, const envelope& e) {
   if (e.previous == 0) return false;
   if (!a.more) return true;
-  const auto mark = a.more->marks.find(e.sender.bits() * 4 + static_cast<std::uint64_t>(e.on));
+  const auto mark = a.more->marks.find(mark_key(e));
   return mark == a.more->marks.end() || mark->second.handled < e.previous;
 }
 

@@ -19,10 +19,14 @@ void shard_core::add_outbox(activation& a, actor_record& r, entity_id to, lane o
   r.outbox.push_back(std::move(row));
 }
 
+/// Deadlines travel as time left.
+void shard_core::count_deadline(envelope& e) const {
+  if (e.due != wall_time{}) e.deadline = services_.clock().steady_now() + (e.due - services_.clock().wall_now());
+}
+
 void shard_core::enqueue_outbound(activation& a, std::unique_ptr<envelope> e) {
   auto& link = a.extra().links[e->to];
-  if (e->due != wall_time{}) // deadlines travel as time left
-    e->deadline = services_.clock().steady_now() + (e->due - services_.clock().wall_now());
+  count_deadline(*e);
   link.unsent.push_back(std::move(e));
   pump(a, link);
 }
@@ -46,7 +50,7 @@ void shard_core::acknowledge(entity_id sender, entity_id receiver, std::uint64_t
 /// @returns true for a repeat. Its sender, who had not heard, is told what is on disk; of what only ran it hears by the commit.
 bool shard_core::handled_before(activation& a, const envelope& e) {
   if (!a.more) return false;
-  const auto mark = a.more->marks.find(e.sender.bits() * 4 + static_cast<std::uint64_t>(e.on));
+  const auto mark = a.more->marks.find(mark_key(e));
   if (mark == a.more->marks.end() || mark->second.handled < e.sequence) return false;
   if (mark->second.on_disk >= e.sequence) acknowledge(e.sender, a.id, e.sequence);
   return true;

@@ -198,7 +198,7 @@ void shard_core::take_reply(activation& a, std::unique_ptr<envelope> e) {
   const bool wanted = host && host->number == e->reply_to.turn && e->reply_to.step < host->steps.size() &&
                       !host->steps[e->reply_to.step].finished;
   if (!wanted) { // too late
-    auto& known = a.extra().marks[e->sender.bits() * 4 + static_cast<std::uint64_t>(e->on)];
+    auto& known = a.extra().marks[mark_key(*e)];
     known = {std::max(known.handled, e->sequence), std::max(known.on_disk, e->sequence)}; // nobody sends it again
     return acknowledge(e->sender, a.id, e->sequence);
   }

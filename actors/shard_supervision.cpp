@@ -13,11 +13,6 @@ using news = answer_op::news;
 
 namespace {
 
-entity_id supervisor_of(const activation& a) noexcept {
-  if (a.spec && a.spec->supervisor) return a.spec->supervisor;
-  return {a.id.tenant(), root_supervisor_serial};
-}
-
 supervised_child child_of(const activation& a) noexcept {
   supervised_child c{a.id};
   if (!a.spec) return c;
@@ -223,6 +218,11 @@ void shard_core::life_over(activation& a, const supervisor_command& c) {
 }
 
 // -- the child's side
+
+entity_id shard_core::supervisor_of(const activation& a) noexcept {
+  if (a.spec && a.spec->supervisor) return a.spec->supervisor;
+  return {a.id.tenant(), root_supervisor_serial};
+}
 
 void shard_core::answer(activation& a, entity_id supervisor, news what, std::uint64_t ticket) {
   services_.post(supervisor, std::make_unique<answer_op>(what, supervisor, child_of(a), a.life, ticket));

@@ -32,8 +32,6 @@ error not_running(const activation& a) {
 /// Numbers of turns that have not waited in a step yet: never stored, never equal to a stored one.
 constexpr std::uint64_t provisional_turn = std::uint64_t{1} << 63U;
 
-std::uint64_t mark_key(const envelope& e) noexcept { return e.sender.bits() * 4 + static_cast<std::uint64_t>(e.on); }
-
 } // namespace
 
 /// "Handled": in memory now, with the record on disk.

@@ -2,6 +2,7 @@
 
 #include "cluster/peer_codec.hpp"
 #include "config/base/log.hpp"
+#include "config/base/overloaded.hpp"
 
 namespace hive::cluster {
 
@@ -10,9 +11,6 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto tick_every = 25ms;
-
-template <class... F> struct overloaded : F... { using F::operator()...; };
-template <class... F> overloaded(F...) -> overloaded<F...>;
 
 node_state from_store(persistence::node_state s) noexcept {
   switch (s) {

@@ -1,6 +1,7 @@
 #include "cluster/peer_codec.hpp"
 
 #include "config/base/bytes.hpp"
+#include "config/base/overloaded.hpp"
 
 namespace hive::cluster {
 namespace {
@@ -9,9 +10,6 @@ constexpr std::uint64_t format = 1;
 
 /// On the wire; never renumber.
 enum class word : std::uint8_t { question = 1, answer = 2, look_again = 3, moved = 4, votes = 5 };
-
-template <class... F> struct overloaded : F... { using F::operator()...; };
-template <class... F> overloaded(F...) -> overloaded<F...>;
 
 } // namespace
 

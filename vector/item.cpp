@@ -158,7 +158,7 @@ result<decoded_item> decode(std::string_view row) {
   const std::string_view raw = in.text();
   if (!in.ok() || !in.at_end() || raw.size() % sizeof(float) != 0) return damaged("it is cut off or has bytes too many");
   out.vector.resize(raw.size() / sizeof(float));
-  std::memcpy(out.vector.data(), raw.data(), raw.size());
+  if (!raw.empty()) std::memcpy(out.vector.data(), raw.data(), raw.size()); // an item without a vector: both are null
   return out;
 }
 

@@ -71,7 +71,7 @@ void remote_shards::forward(shard_id shard, std::unique_ptr<shard_op> op) {
     if (e->from_where == envelope::origin::timer) return; // its row fires at the owner
     const bool reachable = l && !node.empty();
     if (e->from_where == envelope::origin::ask) {
-      if (reachable) return ask(shard, node, std::move(e));
+      if (reachable) return ask(node, std::move(e));
       if (e->ticket) e->ticket->fail(no_owner());
       return;
     }
@@ -106,7 +106,7 @@ void remote_shards::forward(shard_id shard, std::unique_ptr<shard_op> op) {
   }
 }
 
-void remote_shards::ask(shard_id, const std::string& node, std::unique_ptr<envelope> e) {
+void remote_shards::ask(const std::string& node, std::unique_ptr<envelope> e) {
   auto* l = links_.load(std::memory_order_acquire);
   if (!e->ticket) return;
   const auto deadline = e->ticket->deadline();
@@ -176,13 +176,19 @@ void remote_shards::take(const links::received_frame& frame, const std::string& 
   if (frame.reply) l->answer(frame.reply, error{errc::unimplemented, "unknown_frame", "this node does not know that kind of frame"});
 }
 
+result<void> remote_shards::room_for_message(shard_id shard) const {
+  if (!here(shard)) return not_here();
+  if (parts_.depth(shard) > parts_.inbox_messages)
+    return error{errc::resource_exhausted, "node_overloaded", "the shard's inbox is full (node.inbox_messages)", {}, 100ms};
+  return {};
+}
+
 result<void> remote_shards::take_op(std::string_view body) {
   auto op = decode_op(body, parts_.contexts, parts_.clock);
   if (!op) return error{errc::invalid_argument, "malformed", "the frame cannot be read"};
   const auto shard = shard_of(receiver_of(*op), parts_.map.size());
-  if (!here(shard)) return not_here();
-  if (op->what == shard_op::kind::deliver && parts_.depth(shard) > parts_.inbox_messages)
-    return error{errc::resource_exhausted, "node_overloaded", "the shard's inbox is full (node.inbox_messages)", {}, 100ms};
+  auto room = op->what == shard_op::kind::deliver ? room_for_message(shard) : here(shard) ? result<void>{} : not_here();
+  if (!room) return room;
   parts_.post(shard, std::move(op));
   return {};
 }
@@ -194,9 +200,7 @@ void remote_shards::take_ask(const links::received_frame& frame, std::string_vie
     return l->answer(frame.reply, error{errc::invalid_argument, "malformed", "the frame cannot be read"});
   auto e = std::unique_ptr<envelope>(static_cast<envelope*>(op.release()));
   const auto shard = shard_of(e->to, parts_.map.size());
-  if (!here(shard)) return l->answer(frame.reply, not_here());
-  if (parts_.depth(shard) > parts_.inbox_messages)
-    return l->answer(frame.reply, error{errc::resource_exhausted, "node_overloaded", "the shard's inbox is full (node.inbox_messages)", {}, 100ms});
+  if (auto room = room_for_message(shard); !room) return l->answer(frame.reply, std::move(room).error());
   const auto now = parts_.clock.steady_now();
   e->from_where = envelope::origin::ask;
   e->deadline = now + frame.time_left;

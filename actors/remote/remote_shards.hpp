@@ -65,11 +65,12 @@ private:
     steady_time due;
     steady_time until;
   };
-  void ask(shard_id shard, const std::string& node, std::unique_ptr<envelope> e);
+  void ask(const std::string& node, std::unique_ptr<envelope> e);
   void deliver_surely(pending p);
   void retry(pending p);
   void take(const cluster::links::received_frame& frame, const std::string& from);
   void take_ask(const cluster::links::received_frame& frame, std::string_view body);
+  result<void> room_for_message(shard_id shard) const;
   result<void> take_op(std::string_view body);
   void answer_call(const cluster::links::received_frame& frame, std::string_view body);
 

@@ -34,6 +34,12 @@ std::vector<std::uint32_t> numbers_of(std::string_view text) {
 #define HIVE_ACCEPTED " where ((select current_setting('hive.accepted')::integer[]))[u.c] = 1 "
 // The shard is one of those that the fence locked: found by halving in their sorted list.
 #define HIVE_FENCED " ((select ids from fm))[width_bucket(u.shard, (select ids from fm))] = u.shard "
+// What makes an old owner harmless. A fault test builds it in without effect, and must then find what it prevents.
+#ifdef HIVE_MUTATION_SKIP_FENCE
+#define HIVE_MUST(condition) " (" condition ") is not null "
+#else
+#define HIVE_MUST(condition) " " condition " "
+#endif
 
 struct prepared {
   const char* name;
@@ -43,13 +49,13 @@ struct prepared {
 constexpr prepared statements[] = {
     {"scope", "select set_config('hive.tenants', $1, true)"},
     {"owned",
-     "select id from hive.shard where id = any($2::integer[]) and owner = $1::bigint and epoch = ($3::bigint[])[id]"},
+     "select id from hive.shard where id = any($2::integer[]) and" HIVE_MUST("owner = $1::bigint and epoch = ($3::bigint[])[id]")},
     {"turns", R"sql(
 with w as materialized (
   select session from hive.writer where generation = $1::bigint and session = $2::bigint and batch = $3::bigint - 1 for no key update),
 f as materialized (
   select s.id from hive.shard s
-  where s.id = any($4::integer[]) and s.owner = $1 and s.epoch = ($5::bigint[])[s.id] and exists (select from w)
+  where s.id = any($4::integer[]) and exists (select from w) and )sql" HIVE_MUST("s.owner = $1 and s.epoch = ($5::bigint[])[s.id]") R"sql(
   order by s.id for share of s),
 fm as materialized (select array_agg(id order by id) as ids from f),
 fresh as (
@@ -67,7 +73,7 @@ next as (
   from unnest($18::integer[], $19::integer[], $20::bigint[], $21::integer[], $22::bigint[], $23::bigint[], $24::integer[], $25::integer[],
               $26::bigint[], $27::bigint[], $28::bigint[], $29::bigint[], $30::bytea[])
        as u(c, tenant, entity, shard, base, count, desired, life, sent, keyed, tail, position, state)
-  where e.tenant_id = u.tenant and e.entity = u.entity and e.version = u.base and )sql" HIVE_FENCED R"sql(
+  where e.tenant_id = u.tenant and e.entity = u.entity and )sql" HIVE_MUST("e.version = u.base") "and" HIVE_FENCED R"sql(
   returning u.c),
 a as materialized (
   select coalesce(array_agg(ok order by c), '{}') as ok from (

@@ -2,6 +2,7 @@
 
 #include "config/base/bytes.hpp"
 #include "persistence/event_cursor.hpp"
+#include "persistence/log_signposts.hpp"
 
 namespace hive::persistence::postgres {
 namespace {
@@ -166,11 +167,11 @@ public:
     if (limit == 0) return std::vector<std::string>{};
     const std::uint64_t last =
         from + std::min<std::uint64_t>(limit - 1, std::numeric_limits<std::uint64_t>::max() - from);
-    auto& known = signposts_of(id, log);
+    auto& known = signposts_.of(id, log);
     std::vector<std::pair<std::uint64_t, std::string>> found; // newest row first
     bool complete = false;
     // Rows never change, so that the pages of a walk need not be of one moment.
-    for (std::uint64_t at = start_of(known, last, tail.value()); at != 0 && !complete;) {
+    for (std::uint64_t at = log_signposts::start_of(known, last, tail.value()); at != 0 && !complete;) {
       arguments with = key_of(id);
       with.number(at).number(log_rows_a_page).number(log_bytes_a_page);
       auto page = pool_.read(
@@ -205,7 +206,7 @@ public:
                          "the log row at " + std::to_string(r.bits(i, 0)) + " cannot be read",
                          {},
                          {}};
-          if (any && i % signpost_rows == 0) put_signpost(known, highest, r.bits(i, 0));
+          if (any && i % log_signposts::rows_apart == 0) signposts_.put(known, highest, r.bits(i, 0));
         }
         return r.size() == 0 ? 0 : r.bits(r.size() - 1, 1);
       });
@@ -555,27 +556,6 @@ private:
     });
   }
 
-  // Where in a log the walk has been: rows never change, so a later page of an old part starts near it instead of at
-  // the tail. Highest index in the row -> position of the row.
-  using signposts = std::map<std::uint64_t, std::uint64_t>;
-  static constexpr std::size_t signpost_rows = 64;
-  static constexpr std::size_t signposts_kept = 16'384; // of all logs together
-
-  signposts& signposts_of(entity_id id, std::string_view log) {
-    if (signpost_count_ + signposts_.size() > signposts_kept) {
-      signposts_.clear();
-      signpost_count_ = 0;
-    }
-    return signposts_[{id, std::string(log)}];
-  }
-  static std::uint64_t start_of(const signposts& known, std::uint64_t last, std::uint64_t tail) {
-    const auto after = known.lower_bound(last);
-    return after != known.end() && after->second < tail ? after->second : tail;
-  }
-  void put_signpost(signposts& known, std::uint64_t index, std::uint64_t position) {
-    if (known.emplace(index, position).second) ++signpost_count_;
-  }
-
   static std::int64_t tenant_number(tenant_context who) noexcept { return who.tenant().value(); }
   static read_scope of(tenant_context who) {
     return {.tenants = "{" + std::to_string(who.tenant().value()) + "}", .shards = {}, .api_key = {}};
@@ -612,8 +592,7 @@ private:
   const payload_codec& codec_;
   const bool plain_;
   std::string all_shards_;
-  std::map<std::pair<entity_id, std::string>, signposts> signposts_;
-  std::size_t signpost_count_ = 0;
+  log_signposts signposts_;
 };
 
 } // namespace

@@ -2,6 +2,7 @@
 
 #include "config/base/bytes.hpp"
 #include "persistence/event_cursor.hpp"
+#include "persistence/log_signposts.hpp"
 #include "persistence/sqlite/database.hpp"
 
 #include <cstring>
@@ -149,11 +150,11 @@ public:
       const std::uint64_t last = from + std::min<std::uint64_t>(limit - 1, std::numeric_limits<std::uint64_t>::max() - from);
       snapshot same(on_);
       auto& s = prepared(log_, "select previous, entries from log where position = ? and entity = ?");
-      auto& known = signposts_of(id, log);
+      auto& known = signposts_.of(id, log);
       std::vector<std::pair<std::uint64_t, std::string>> found; // newest row first
       bool complete = false;
       std::size_t rows = 0;
-      for (std::uint64_t at = start_of(known, last, tail.value()); at != 0 && !complete; ++rows) {
+      for (std::uint64_t at = log_signposts::start_of(known, last, tail.value()); at != 0 && !complete; ++rows) {
         resetting after(s.bind(at, id));
         if (!s.step()) break;
         const std::string opened_copy = plain_ ? std::string{} : opened(id, "log.entries", s.bytes(1));
@@ -171,7 +172,7 @@ public:
           any = true;
         }
         if (!in.ok()) return error{errc::internal, "store_damaged", "the log row at " + std::to_string(at) + " of " + file_.string() + " cannot be read", {}, {}};
-        if (any && rows % signpost_rows == 0) put_signpost(known, highest, at);
+        if (any && rows % log_signposts::rows_apart == 0) signposts_.put(known, highest, at);
         at = s.bits(0);
       }
       std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
@@ -444,28 +445,6 @@ private:
     return s.step() ? s.bits(0) : 0;
   }
 
-  // Where in a log the walk has been: rows never change, so a later page of an old part starts near it instead of at
-  // the tail. Highest index in the row -> position of the row.
-  using signposts = std::map<std::uint64_t, std::uint64_t>;
-  static constexpr std::size_t signpost_rows = 64;
-  static constexpr std::size_t signposts_kept = 16'384; // of all logs together
-
-  signposts& signposts_of(entity_id id, std::string_view log) {
-    if (signpost_count_ + signposts_.size() > signposts_kept) {
-      signposts_.clear();
-      signpost_count_ = 0;
-    }
-    return signposts_[{id, std::string(log)}];
-  }
-  /// The row to start at in order to see entry `last` and what lies before it.
-  static std::uint64_t start_of(const signposts& known, std::uint64_t last, std::uint64_t tail) {
-    const auto after = known.lower_bound(last);
-    return after != known.end() && after->second < tail ? after->second : tail;
-  }
-  void put_signpost(signposts& known, std::uint64_t index, std::uint64_t position) {
-    if (known.emplace(index, position).second) ++signpost_count_;
-  }
-
   static bool owns(tenant_context who, entity_id id) noexcept { return who.tenant() == id.tenant(); }
   static error no_entity(entity_id id) { return not_found("there is no entity " + to_string(id)); }
 
@@ -488,8 +467,7 @@ private:
   const payload_codec& codec_;
   const bool plain_;
   connection on_;
-  std::map<std::pair<entity_id, std::string>, signposts> signposts_;
-  std::size_t signpost_count_ = 0;
+  log_signposts signposts_;
   slot entity_, marks_, by_name_, by_id_, list_, list_root_, list_children_, key_, answer_, log_, item_, items_from_, items_after_,
     events_, floor_, newest_event_, newest_floor_, audit_, dead_, api_key_, tenant_name_, tenant_id_, tenants_, outbox_, waiting_,
     steps_, timers_, with_timers_, count_timers_, work_, totals_;

@@ -10,27 +10,27 @@
 namespace hive::actors {
 namespace {
 
-using gate = admission<int>;
+using int_gate = admission<int>;
 const tenant_id flood{1};
 const tenant_id calm{2};
 
-gate::verdict arrive(gate& g, tenant_id who, int item = 0, std::uint32_t weight = 1) { return g.arrive(who, weight, item); }
+int_gate::verdict arrive(int_gate& g, tenant_id who, int item = 0, std::uint32_t weight = 1) { return g.arrive(who, weight, item); }
 
 TEST(AdmissionTest, TenantAloneIsNotHeldBack) {
-  gate g({.window = 4, .waiting = 10});
-  for (int i = 0; i < 100; ++i) EXPECT_EQ(arrive(g, flood), gate::verdict::enter);
+  int_gate g({.window = 4, .waiting = 10});
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(arrive(g, flood), int_gate::verdict::enter);
 }
 
 TEST(AdmissionTest, TenantBelowItsShareEntersAtOnceWhateverAnotherHasUnderWay) {
-  gate g({.window = 8, .waiting = 1000});
+  int_gate g({.window = 8, .waiting = 1000});
   for (int i = 0; i < 100; ++i) arrive(g, flood);
-  for (int i = 0; i < 4; ++i) EXPECT_EQ(arrive(g, calm), gate::verdict::enter) << i;
-  EXPECT_EQ(arrive(g, calm), gate::verdict::wait) << "beyond its share it waits as well";
-  EXPECT_EQ(arrive(g, flood), gate::verdict::wait);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(arrive(g, calm), int_gate::verdict::enter) << i;
+  EXPECT_EQ(arrive(g, calm), int_gate::verdict::wait) << "beyond its share it waits as well";
+  EXPECT_EQ(arrive(g, flood), int_gate::verdict::wait);
 }
 
 TEST(AdmissionTest, WaitingOnesEnterByTurnsAndInOrderWithinATenant) {
-  gate g({.window = 2, .waiting = 1000});
+  int_gate g({.window = 2, .waiting = 1000});
   arrive(g, calm);
   for (int i = 0; i < 10; ++i) arrive(g, flood, i);
   arrive(g, calm, 100);
@@ -44,34 +44,34 @@ TEST(AdmissionTest, WaitingOnesEnterByTurnsAndInOrderWithinATenant) {
 }
 
 TEST(AdmissionTest, TooManyWaitingOfOneTenantAreRefused) {
-  gate g({.window = 1, .waiting = 3});
+  int_gate g({.window = 1, .waiting = 3});
   arrive(g, calm);
   arrive(g, flood);
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(arrive(g, flood), gate::verdict::wait);
-  EXPECT_EQ(arrive(g, flood), gate::verdict::refuse);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(arrive(g, flood), int_gate::verdict::wait);
+  EXPECT_EQ(arrive(g, flood), int_gate::verdict::refuse);
 }
 
 TEST(AdmissionTest, OverloadRefusesWhatIsNotUrgentFirst) {
-  gate g({.window = 1, .waiting = 20});
+  int_gate g({.window = 1, .waiting = 20});
   arrive(g, calm);
   arrive(g, flood);
-  for (int i = 0; i < 18; ++i) EXPECT_EQ(arrive(g, flood, i), gate::verdict::wait);
-  EXPECT_EQ(arrive(g, flood, 18), gate::verdict::refuse);
-  for (int i = 100; i < 102; ++i) EXPECT_EQ(g.arrive(flood, 1, i, true), gate::verdict::wait);
+  for (int i = 0; i < 18; ++i) EXPECT_EQ(arrive(g, flood, i), int_gate::verdict::wait);
+  EXPECT_EQ(arrive(g, flood, 18), int_gate::verdict::refuse);
+  for (int i = 100; i < 102; ++i) EXPECT_EQ(g.arrive(flood, 1, i, true), int_gate::verdict::wait);
   int more = 102;
-  EXPECT_EQ(g.arrive(flood, 1, more, true), gate::verdict::refuse);
+  EXPECT_EQ(g.arrive(flood, 1, more, true), int_gate::verdict::refuse);
   std::vector<int> entered;
   g.leave(calm, [&](int item) { entered.push_back(item); });
   for (int i = 0; i < 2; ++i) g.leave(flood, [&](int item) { entered.push_back(item); });
   ASSERT_GE(entered.size(), 3U);
   EXPECT_EQ(std::vector<int>(entered.begin(), entered.begin() + 3), (std::vector<int>{100, 101, 0})) << "urgent ones first, in order";
-  EXPECT_NE(arrive(g, flood, 200), gate::verdict::refuse) << "there is room again";
+  EXPECT_NE(arrive(g, flood, 200), int_gate::verdict::refuse) << "there is room again";
 }
 
 TEST(AdmissionTest, SharesFollowWeightsAndNothingIsLost) {
   for (std::uint64_t seed = 1; seed <= 200; ++seed) {
     random_source chance(seed);
-    gate g({.window = 1 + chance.below(16), .waiting = 10'000});
+    int_gate g({.window = 1 + chance.below(16), .waiting = 10'000});
     std::map<std::uint32_t, std::uint64_t> entered;
     std::vector<tenant_id> under_way;
     std::size_t arrived = 0;
@@ -81,7 +81,7 @@ TEST(AdmissionTest, SharesFollowWeightsAndNothingIsLost) {
         const tenant_id who{static_cast<std::uint32_t>(1 + chance.below(3))};
         int item = static_cast<int>(who.value());
         ++arrived;
-        if (g.arrive(who, weight_of[who.value()], item) == gate::verdict::enter) under_way.push_back(who);
+        if (g.arrive(who, weight_of[who.value()], item) == int_gate::verdict::enter) under_way.push_back(who);
       } else if (!under_way.empty()) {
         const auto i = chance.below(under_way.size());
         const auto who = under_way[i];

@@ -18,22 +18,22 @@ vector::view_ptr view_of(std::uint32_t items) {
   return c.publish();
 }
 
-const entity_id a{tenant_id{1}, 16};
-const entity_id b{tenant_id{1}, 17};
-const entity_id c{tenant_id{2}, 16};
+const entity_id of_one{tenant_id{1}, 16};
+const entity_id of_two{tenant_id{1}, 17};
+const entity_id elsewhere{tenant_id{2}, 16};
 
 TEST(ContextViewsTest, AViewOnlyAdvancesAndOnlyWhileItIsOpen) {
   context_views views(1'000'000'000, [](entity_id) {});
-  views.advance(a, view_of(1), 1);
-  EXPECT_FALSE(views.find(a)) << "nobody owns it";
-  views.open(a, {view_of(1), 5});
-  views.advance(a, view_of(2), 7);
-  EXPECT_EQ(views.find(a)->view->size(), 2U);
-  views.advance(a, view_of(1), 6);
-  EXPECT_EQ(views.find(a)->position, 7U) << "older";
-  EXPECT_FALSE(views.find(c)) << "the same serial in another tenant is another collection";
-  views.close(a);
-  EXPECT_FALSE(views.find(a));
+  views.advance(of_one, view_of(1), 1);
+  EXPECT_FALSE(views.find(of_one)) << "nobody owns it";
+  views.open(of_one, {view_of(1), 5});
+  views.advance(of_one, view_of(2), 7);
+  EXPECT_EQ(views.find(of_one)->view->size(), 2U);
+  views.advance(of_one, view_of(1), 6);
+  EXPECT_EQ(views.find(of_one)->position, 7U) << "older";
+  EXPECT_FALSE(views.find(elsewhere)) << "the same serial in another tenant is another collection";
+  views.close(of_one);
+  EXPECT_FALSE(views.find(of_one));
   EXPECT_EQ(views.bytes(), 0U);
   EXPECT_EQ(views.count(), 0U);
 }
@@ -42,11 +42,11 @@ TEST(ContextViewsTest, BeyondItsBytesTheLeastUsedIsUnloaded) {
   const auto one = view_of(100);
   std::vector<entity_id> unloaded;
   context_views views(one->bytes() * 5 / 2, [&](entity_id id) { unloaded.push_back(id); });
-  views.open(a, {one, 1});
-  views.open(b, {one, 1});
-  ASSERT_TRUE(views.find(a));
-  views.open(c, {one, 1});
-  EXPECT_EQ(unloaded, std::vector<entity_id>{b});
+  views.open(of_one, {one, 1});
+  views.open(of_two, {one, 1});
+  ASSERT_TRUE(views.find(of_one));
+  views.open(elsewhere, {one, 1});
+  EXPECT_EQ(unloaded, std::vector<entity_id>{of_two});
 }
 
 TEST(ContextViewsTest, WhatASearchBuiltCounts) {
@@ -61,27 +61,27 @@ TEST(ContextViewsTest, WhatASearchBuiltCounts) {
   const auto view = items.publish();
   std::vector<entity_id> unloaded;
   context_views views(view->bytes() * 2 + 1000, [&](entity_id id) { unloaded.push_back(id); });
-  views.open(a, {view, 1});
-  views.open(b, {view, 1});
+  views.open(of_one, {view, 1});
+  views.open(of_two, {view, 1});
   EXPECT_TRUE(unloaded.empty());
   const auto before = views.bytes();
   view->warm();
-  views.measure(a);
+  views.measure(of_one);
   EXPECT_GT(views.bytes(), before + 1000);
-  EXPECT_EQ(unloaded, std::vector<entity_id>{b});
-  views.close(a);
-  views.close(b);
+  EXPECT_EQ(unloaded, std::vector<entity_id>{of_two});
+  views.close(of_one);
+  views.close(of_two);
   EXPECT_EQ(views.bytes(), 0U);
-  views.measure(a); // gone meanwhile
+  views.measure(of_one); // gone meanwhile
 }
 
 TEST(ContextViewsTest, UseIsToldOnce) {
   context_views views(1'000'000, [](entity_id) {});
-  views.open(a, {view_of(1), 1});
-  EXPECT_TRUE(views.take_used(a));
-  EXPECT_FALSE(views.take_used(a));
-  (void)views.find(a);
-  EXPECT_TRUE(views.take_used(a));
+  views.open(of_one, {view_of(1), 1});
+  EXPECT_TRUE(views.take_used(of_one));
+  EXPECT_FALSE(views.take_used(of_one));
+  (void)views.find(of_one);
+  EXPECT_TRUE(views.take_used(of_one));
 }
 
 } // namespace

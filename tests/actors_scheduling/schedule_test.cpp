@@ -8,13 +8,13 @@ namespace {
 using json = nlohmann::json;
 using std::chrono::milliseconds;
 using std::chrono::minutes;
-const wall_time start{minutes{29'000'000}};
+const wall_time began{minutes{29'000'000}};
 
 class ScheduleTest : public ::testing::Test {
 protected:
   schedule made(json spec) {
     spec["task"] = {{"agent", "a"}, {"type", "x"}};
-    auto s = schedule::from_spec(spec, start, chance_);
+    auto s = schedule::from_spec(spec, began, chance_);
     EXPECT_TRUE(s) << (s ? "" : s.error().message);
     return *s;
   }
@@ -23,13 +23,13 @@ protected:
 
 TEST_F(ScheduleTest, IntervalKeepsItsBeatHoweverLateItIsServed) {
   auto s = made({{"every_ms", 60'000}});
-  EXPECT_EQ(s.slot, start + minutes{1});
-  EXPECT_EQ(s.take_due(start + minutes{1} + milliseconds{700}, chance_), std::vector{start + minutes{1}});
-  EXPECT_EQ(s.slot, start + minutes{2});
+  EXPECT_EQ(s.slot, began + minutes{1});
+  EXPECT_EQ(s.take_due(began + minutes{1} + milliseconds{700}, chance_), std::vector{began + minutes{1}});
+  EXPECT_EQ(s.slot, began + minutes{2});
 }
 
 TEST_F(ScheduleTest, MissedTimesByThePolicy) {
-  const auto late = start + minutes{10} + milliseconds{30'000};
+  const auto late = began + minutes{10} + milliseconds{30'000};
   struct row {
     json spec;
     std::size_t fires;
@@ -44,13 +44,13 @@ TEST_F(ScheduleTest, MissedTimesByThePolicy) {
   for (const auto& r : table) {
     auto s = made(r.spec);
     EXPECT_EQ(s.take_due(late, chance_).size(), r.fires) << r.spec;
-    EXPECT_EQ(s.slot, start + minutes{11}) << "the plan goes on after now: " << r.spec;
+    EXPECT_EQ(s.slot, began + minutes{11}) << "the plan goes on after now: " << r.spec;
   }
 }
 
 TEST_F(ScheduleTest, SkipStillTakesTheOneThatIsOnTime) {
   auto s = made({{"every_ms", 60'000}, {"catch_up", "skip"}});
-  EXPECT_EQ(s.take_due(start + minutes{10} + milliseconds{1'000}, chance_), std::vector{start + minutes{10}});
+  EXPECT_EQ(s.take_due(began + minutes{10} + milliseconds{1'000}, chance_), std::vector{began + minutes{10}});
 }
 
 TEST_F(ScheduleTest, JitterIsWithinItsBoundAndNeverEarly) {
@@ -72,7 +72,7 @@ TEST_F(ScheduleTest, RowBringsItBack) {
   s.principal = "key:x";
   const auto back = schedule::from_row(s.to_row());
   EXPECT_EQ(back.to_row(), s.to_row());
-  EXPECT_EQ(back.slot_after(start), s.slot_after(start));
+  EXPECT_EQ(back.slot_after(began), s.slot_after(began));
 }
 
 TEST_F(ScheduleTest, WrongSpecsNameTheMember) {
@@ -91,7 +91,7 @@ TEST_F(ScheduleTest, WrongSpecsNameTheMember) {
     {{{"every_ms", 1000}, {"task", task}, {"paused", "no"}}, "paused"},
   };
   for (const auto& [spec, field] : table) {
-    const auto s = schedule::from_spec(spec, start, chance_);
+    const auto s = schedule::from_spec(spec, began, chance_);
     ASSERT_FALSE(s) << spec;
     EXPECT_EQ(s.error().field, field) << spec;
   }

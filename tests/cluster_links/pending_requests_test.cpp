@@ -5,13 +5,13 @@
 namespace hive::cluster::links {
 namespace {
 
-constexpr steady_time at(int ms) { return steady_time{milliseconds{ms}}; }
+constexpr steady_time ms_at(int ms) { return steady_time{milliseconds{ms}}; }
 
 class PendingRequestsTest : public ::testing::Test {
 protected:
   void add(std::uint64_t correlation, int deadline) {
     answer_handler done = [](result<std::string>) {};
-    pending.add(correlation, at(deadline), done);
+    pending.add(correlation, ms_at(deadline), done);
   }
   pending_requests pending{3};
 };
@@ -21,7 +21,7 @@ TEST_F(PendingRequestsTest, AnswerIsTakenOnce) {
   EXPECT_TRUE(pending.take(1));
   EXPECT_FALSE(pending.take(1));
   EXPECT_FALSE(pending.take(99));
-  EXPECT_TRUE(pending.take_expired(at(1000)).empty());
+  EXPECT_TRUE(pending.take_expired(ms_at(1000)).empty());
 }
 
 TEST_F(PendingRequestsTest, FullAtItsBound) {
@@ -36,8 +36,8 @@ TEST_F(PendingRequestsTest, OnlyWhatIsLateExpires) {
   add(1, 30);
   add(2, 10);
   add(3, 20);
-  EXPECT_TRUE(pending.take_expired(at(9)).empty());
-  EXPECT_EQ(pending.take_expired(at(20)).size(), 2U);
+  EXPECT_TRUE(pending.take_expired(ms_at(9)).empty());
+  EXPECT_EQ(pending.take_expired(ms_at(20)).size(), 2U);
   EXPECT_TRUE(pending.waits(1));
   EXPECT_FALSE(pending.waits(2));
 }

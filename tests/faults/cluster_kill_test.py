@@ -46,6 +46,8 @@ def arguments():
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--clients", type=int, default=12)
     parser.add_argument("--faults", help="only these, separated by commas: " + ", ".join(FAULTS))
+    parser.add_argument("--drain", type=float, default=60, help="seconds until acknowledged work must have taken effect")
+    parser.add_argument("--dir", help="work below this directory (default: a temporary one)")
     parser.add_argument("--json", help="also write the result to this file")
     parser.add_argument("--keep", action="store_true", help="keep the work directory on success too")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of all nodes")
@@ -67,7 +69,7 @@ def arguments():
 class Run:
     def __init__(self, options):
         self.options, self.chance = options, random.Random(f"{options.seed}/faults")
-        self.folder = os.path.realpath(tempfile.mkdtemp(prefix="hive-cluster-kills-"))
+        self.folder = os.path.realpath(tempfile.mkdtemp(prefix="hive-cluster-kills-", dir=options.dir))
         self.cluster = cluster_process.Cluster(options.bin, self.folder, options.nodes, [f"files.programs={client.PROGRAM}", *options.set])
         self.swarm = client.Swarm(TENANT, ledgers=12, relays=6, steppers=9)
         self.probes = [f"probe-{i}" for i in range(PROBES)]
@@ -227,7 +229,7 @@ class Run:
         return self.result(operations, ledgers, violations, time.monotonic() - begin)
 
     def drain(self, operations):
-        until, before = time.monotonic() + 60, None
+        until, before = time.monotonic() + self.options.drain, None
         while True:
             now = self.contents()
             if now == before and not checker.missing(operations, now[0]) or time.monotonic() > until:

@@ -2,6 +2,7 @@
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,18 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def clean_up(hives, folder, keep):
+    """The end of a test, whatever its end: no process stays, and its folder only on demand."""
+    for hive in hives:
+        if hive.process is not None and hive.process.poll() is None:
+            hive.process.kill()
+            hive.process.wait()
+    if keep:
+        print(folder)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Hive:

@@ -9,7 +9,6 @@ import http.client
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(SOURCE, "tests", "faults"))
-from hive_process import Hive  # noqa: E402
+from hive_process import Hive, clean_up  # noqa: E402
 
 WORDS = "lease epoch shard fence commit journal turn agent supervisor mailbox outbox timer queue task result key tenant search item vector".split()
 QUERIES = ["lease epoch", "who fences a shard", "journal of a turn", "queue of tasks", "vector search items"]
@@ -248,14 +247,7 @@ def main():
         commands(options, calm, folder, options.items)
         print("ok", flush=True)
     finally:
-        for h in hives:
-            if h.process is not None and h.process.poll() is None:
-                h.process.kill()
-                h.process.wait()
-        if options.keep:
-            print(folder)
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+        clean_up(hives, folder, options.keep)
 
 
 if __name__ == "__main__":

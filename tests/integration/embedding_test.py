@@ -10,7 +10,6 @@ import http.server
 import json
 import os
 import random
-import shutil
 import ssl
 import subprocess
 import sys
@@ -20,7 +19,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "faults"))
-from hive_process import Hive  # noqa: E402
+from hive_process import Hive, clean_up  # noqa: E402
 
 DIMENSION = 16
 NOTES = "/v1/tenants/demo/collections/notes"
@@ -250,14 +249,7 @@ def main():
             check("embedding.url" in f.read()[-2000:], "and is named in the log")
         print("ok", flush=True)
     finally:
-        for h in hives:
-            if h.process is not None and h.process.poll() is None:
-                h.process.kill()
-                h.process.wait()
-        if options.keep:
-            print(folder)
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+        clean_up(hives, folder, options.keep)
 
 
 if __name__ == "__main__":

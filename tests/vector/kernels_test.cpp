@@ -10,7 +10,7 @@ namespace {
 
 using test::random_vector;
 
-constexpr std::size_t lengths[] = {64, 128, 192, 384, 448, 768, 1536, 4096};
+constexpr std::size_t dimensions[] = {64, 128, 192, 384, 448, 768, 1536, 4096};
 
 std::uint32_t bits(float x) {
   std::uint32_t out;
@@ -22,7 +22,7 @@ TEST(KernelsTest, EveryVariantGivesTheSameFloatBits) {
   random_source chance(1);
   const auto& reference = *kernels::available().back();
   ASSERT_STREQ(reference.name, "portable");
-  for (const std::size_t n : lengths)
+  for (const std::size_t n : dimensions)
     for (int round = 0; round < 50; ++round) {
       const auto a = random_vector(chance, n), b = random_vector(chance, n);
       for (const auto* k : kernels::available()) {
@@ -34,7 +34,7 @@ TEST(KernelsTest, EveryVariantGivesTheSameFloatBits) {
 
 TEST(KernelsTest, FloatsAreWithinTheErrorThatBoundsRelyOn) {
   random_source chance(2);
-  for (const std::size_t n : lengths)
+  for (const std::size_t n : dimensions)
     for (int round = 0; round < 50; ++round) {
       const auto a = random_vector(chance, n), b = random_vector(chance, n);
       double dot = 0, l2 = 0, aa = 0, bb = 0;
@@ -53,7 +53,7 @@ TEST(KernelsTest, FloatsAreWithinTheErrorThatBoundsRelyOn) {
 /// Extreme codes too: pairs of -127 and 127 are where 16-bit sums would overflow first.
 TEST(KernelsTest, EveryVariantGivesTheSameIntegers) {
   random_source chance(3);
-  for (const std::size_t n : lengths)
+  for (const std::size_t n : dimensions)
     for (int extreme = 0; extreme < 2; ++extreme) {
       constexpr std::size_t rows = 23;
       std::vector<std::int8_t> query(n), codes(n * rows);
