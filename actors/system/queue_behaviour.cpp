@@ -683,7 +683,7 @@ task<> queue_behaviour::flush(turn& self) const {
       send_lent(self, m, std::move(*work), std::move(to));
       continue;
     }
-    const auto by = work->principal == self.caller().principal() && self.caller().tenant() == queue.tenant() ? self.caller() : system_turn::services(self).context_of(queue.tenant(), work->principal);
+    const auto by = work->principal == self.caller().principal() ? self.caller() : system_turn::services(self).context_of(queue.tenant(), work->principal);
     system_turn::send_attempt(self, by, m.agent, false, std::move(work->type), std::move(work->body), std::move(to), std::move(work->chain));
   }
 

@@ -13,8 +13,8 @@ namespace hive::actors::scheduling {
 namespace {
 
 using std::chrono::milliseconds;
-constexpr tenant_id tenant{1};
-constexpr int agents_n = 9;
+constexpr tenant_id crowd_tenant{1};
+constexpr int crowd_n = 9;
 constexpr std::uint32_t parts_max = 4;
 
 class partitioned_world {
@@ -62,7 +62,7 @@ private:
     bool recalled = false;
   };
 
-  static entity_id agent_id(int i) { return {tenant, static_cast<std::uint64_t>(100 + i)}; }
+  static entity_id agent_id(int i) { return {crowd_tenant, static_cast<std::uint64_t>(100 + i)}; }
   static std::string name_of(int i) { return "a" + std::to_string(i); }
   static int index_of(entity_id id) { return static_cast<int>(id.serial()) - 100; }
 
@@ -74,9 +74,9 @@ private:
     at.core->divide(p, std::max(parts_n_, p + 1), now_, chance_);
     for (std::uint32_t other = 0; other < p; ++other) at.awaited.insert(other);
     if (!at.awaited.empty()) at.core->arriving(true, now_, chance_);
-    for (int i = 0; i < agents_n; ++i) at.core->describe_agent(agent_id(i), name_of(i), agents_[static_cast<std::size_t>(i)].can, 1, now_, chance_);
+    for (int i = 0; i < crowd_n; ++i) at.core->describe_agent(agent_id(i), name_of(i), agents_[static_cast<std::size_t>(i)].can, 1, now_, chance_);
     if (p == 0)
-      for (int i = 0; i < agents_n; ++i) at.core->pause_agent(agent_id(i), agents_[static_cast<std::size_t>(i)].paused, now_, chance_);
+      for (int i = 0; i < crowd_n; ++i) at.core->pause_agent(agent_id(i), agents_[static_cast<std::size_t>(i)].paused, now_, chance_);
     for (const auto other : at.awaited) send(p, other, [this, p, other, n = parts_n_] { give_up(other, p, n); });
     return at;
   }
@@ -95,7 +95,7 @@ private:
       for (const auto& [id, attempts] : busy) mine.core->began_elsewhere(id, attempts);
       mine.awaited.erase(p);
       if (!mine.awaited.empty()) return;
-      for (int i = 0; i < agents_n; ++i)
+      for (int i = 0; i < crowd_n; ++i)
         if (partition_for(name_of(i), mine.core->parts()) == to) mine.core->pause_agent(agent_id(i), agents_[static_cast<std::size_t>(i)].paused, now_, chance_);
       mine.core->arriving(false, now_, chance_);
     });
@@ -106,7 +106,7 @@ private:
     s.id = partition(p).core->next_id(now_);
     s.submitted = now_;
     s.priority = static_cast<std::uint8_t>(1 + chance_.below(5));
-    if (chance_.one_in(2)) s.agent = agent_id(static_cast<int>(chance_.below(agents_n)));
+    if (chance_.one_in(2)) s.agent = agent_id(static_cast<int>(chance_.below(crowd_n)));
     else {
       s.capability = chance_.one_in(2) ? "read" : "write";
       s.complexity = static_cast<std::uint8_t>(chance_.below(10));
@@ -147,7 +147,7 @@ private:
       for (std::uint64_t i = 0; i < n; ++i) {
         auto s = fresh(p);
         s.parent = group;
-        if (chance_.one_in(2)) s.undo_agent = agent_id(static_cast<int>(chance_.below(agents_n)));
+        if (chance_.one_in(2)) s.undo_agent = agent_id(static_cast<int>(chance_.below(crowd_n)));
         submit(p, std::move(s));
       }
       break;
@@ -159,7 +159,7 @@ private:
       }
       break;
     case 5: {
-      const auto i = static_cast<int>(chance_.below(agents_n));
+      const auto i = static_cast<int>(chance_.below(crowd_n));
       auto& a = agents_[static_cast<std::size_t>(i)];
       auto& owner = partition(partition_for(name_of(i), parts_n_));
       if (!owner.awaited.empty()) break; // refused: the agent is on its way
@@ -317,7 +317,7 @@ private:
     }
     for (std::uint32_t p = 0; p < parts_n_; ++p) {
       auto& at = partition(p);
-      for (int i = 0; i < agents_n; ++i) {
+      for (int i = 0; i < crowd_n; ++i) {
         at.core->describe_agent(agent_id(i), name_of(i), agents_[static_cast<std::size_t>(i)].can, 1, now_, chance_);
         at.core->pause_agent(agent_id(i), false, now_, chance_);
       }
@@ -344,7 +344,7 @@ private:
   std::uint32_t parts_n_ = 1;
   std::map<std::uint32_t, part> parts_;
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::deque<std::function<void()>>> channels_;
-  std::array<agent_model, agents_n> agents_{};
+  std::array<agent_model, crowd_n> agents_{};
   std::map<task_id, task_spec> specs_;
   std::map<task_id, task_id> roots_;
   std::map<task_id, attempt_model> at_work_;
