@@ -188,7 +188,10 @@ task<> queue_behaviour::submit(turn& self, payload body) const {
     answer += "]";
   }
   self.reply({answer + "}", content_type::json});
-  // Now and then, what ended long ago is forgotten.
+  sweep_now_and_then(self, count);
+}
+
+void queue_behaviour::sweep_now_and_then(turn& self, std::size_t count) const {
   if (self.random().below(64) < count)
     system_turn::send_to(self, system_turn::id(self), "hive.task.sweep", json_payload(json::object()));
 }
