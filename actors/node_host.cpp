@@ -80,11 +80,11 @@ result<void> node_host::start() {
   }
   auto reader = parts_.store.reader();
   if (!reader) return reader.error();
-  for (std::string after;;) { // only those with a weight of their own: a hive may have very many tenants
+  for (std::string after;;) { // only those with a weight or partitions of their own: a hive may have very many tenants
     auto page = (*reader)->tenants(after, 1'000);
     if (!page) return page.error();
     for (const auto& t : *page)
-      if (t.spec.find("\"weight\"") != std::string::npos) set_weight(t);
+      if (t.spec.find("\"weight\"") != std::string::npos || t.spec.find("\"queue_partitions\"") != std::string::npos) know_tenant(t);
     if (page->size() < 1'000) break;
     after = page->back().name;
   }
@@ -193,7 +193,8 @@ std::string name_of(const destination& to) { return std::string(to_string(to.kin
 /// Entities that every tenant has, by kind: they need no name.
 std::optional<entity_id> fixed(tenant_context who, const destination& to) {
   if (to.kind == entity_kind::tenant) return entity_id::of_tenant(who.tenant());
-  if (to.kind == entity_kind::queue) return entity_id{who.tenant(), default_queue_serial};
+  if (to.kind == entity_kind::queue)
+    if (const auto partition = queue_partition_from(to.name)) return queue_of(who.tenant(), *partition);
   return std::nullopt;
 }
 } // namespace
@@ -440,15 +441,17 @@ void node_host::publish_directory(const actor_record& r) {
   for (const auto& d : r.directory) {
     if (d.removed) names_.forget(r.entity.tenant(), d.row.kind, d.row.name);
   }
-  for (const auto& t : r.tenants) set_weight(t);
+  for (const auto& t : r.tenants) know_tenant(t);
   if (remote_) tell_peers_to_forget(r);
   if ((!r.tenants.empty() || !r.api_keys.empty()) && parts_.on_security_change) parts_.on_security_change(r);
 }
 
-void node_host::set_weight(const persistence::tenant_row& t) {
+void node_host::know_tenant(const persistence::tenant_row& t) {
   const auto spec = json::parse(t.spec, nullptr, false);
   const auto given = spec.is_object() ? spec.value("weight", 0U) : 0U;
-  metrics(t.id).weight.store(std::clamp(given, 1U, 100U), std::memory_order_relaxed);
+  auto& m = metrics(t.id);
+  m.weight.store(std::clamp(given, 1U, 100U), std::memory_order_relaxed);
+  m.set_division(scheduling::queue_division::from_spec(spec));
 }
 
 void node_host::availability(const error* why) {
@@ -585,6 +588,7 @@ void node_host::explain(tenant_context who, destination of, std::function<void(r
   const auto look = [this, who, done, address = name_of(of)](entity_id id) {
     explain_entity(who, id, address, [done](json e) { done(std::move(e)); });
   };
+  if (of.kind == entity_kind::queue && of.name == "default" && metrics(who.tenant()).division().partitions > 1) return explain_queue_whole(who, std::move(done));
   if (const auto id = fixed(who, of)) return look(*id);
   resolve(who, of.kind, of.name, [done, look, of](result<entity_id> found) {
     if (!found) return done(found.error().code == errc::not_found ? error{errc::not_found, "not_found", "no " + name_of(of)} : found.error());
@@ -627,7 +631,7 @@ void node_host::explain_entity(tenant_context who, entity_id id, std::string add
     shard.explain(id, [&](result<json> said) { e = std::move(*said); });
     e["address"] = address;
     e["owner"] = {{"generation", generation_.load().value()}};
-    if (const auto* memory = shard.memory_of(id); memory && id.serial() == default_queue_serial)
+    if (const auto* memory = shard.memory_of(id); memory && is_queue(id))
       e["queue"] = explain_queue(static_cast<const queue_memory&>(*memory), parts_.clock.wall_now());
     if (e["active"] == true) return say(std::move(e));
     read(who.tenant(), [who, id, e = std::move(e), say](store_reader& reader) mutable {
@@ -642,7 +646,7 @@ void node_host::explain_task(tenant_context who, std::string id, std::function<v
   const auto number = scheduling::task_id_from(id);
   const error absent{errc::not_found, "task_not_found", "there is no task \"" + id + "\" in this tenant", "name"};
   if (!number) return done(absent);
-  const entity_id queue{who.tenant(), default_queue_serial};
+  const auto queue = queue_of(who.tenant(), *number);
   if (ask_owner(queue, "explain_task", who, id, [done](const result<std::string>& theirs) {
         if (!theirs) return done(theirs.error());
         done(json::parse(*theirs, nullptr, false));
@@ -663,7 +667,7 @@ void node_host::explain_task(tenant_context who, std::string id, std::function<v
       const auto say = word->take();
       json of_queue;
       shard.explain(queue, [&](result<json> said) { of_queue = std::move(*said); });
-      e["queue"] = {{"address", "queue/default"}, {"shard", of_queue["shard"]}, {"epoch", of_queue["epoch"]}, {"owner", {{"generation", generation_.load().value()}}},
+      e["queue"] = {{"address", "queue/" + queue_name(partition_of(queue))}, {"shard", of_queue["shard"]}, {"epoch", of_queue["epoch"]}, {"owner", {{"generation", generation_.load().value()}}},
                     {"active", of_queue["active"]}};
       entity_id agent = stored_agent;
       const auto* memory = shard.memory_of(queue);

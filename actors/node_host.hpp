@@ -132,6 +132,7 @@ private:
   void live_statuses(tenant_context who, const std::vector<entity_id>& ids, std::function<void(std::unordered_map<entity_id, json>)> done);
   // ownership.cpp
   class again_sink;
+  void ask_one(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink, bool unused_key);
   void ask_once(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink, bool unused_key);
   std::string node_of(entity_id id) const;
   void take_over(shard_id shard, epoch fence);
@@ -141,6 +142,13 @@ private:
   bool ask_owner(entity_id id, const std::string& name, tenant_context who, const std::string& body, std::function<void(result<std::string>)> done);
   void tell_peers_to_forget(const actor_record& r);
   void step_elsewhere(const std::string& node, const std::string& name, const executor::call& call, std::function<void(result<payload>)> done);
+  // queue_routing.cpp
+  struct meeting;
+  class meeting_sink;
+  void submit_task(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink);
+  void meet(tenant_context who, std::shared_ptr<meeting> of);
+  void read_tenant(tenant_id tenant, std::function<void()> then);
+  void explain_queue_whole(tenant_context who, std::function<void(json)> done);
   // collections.cpp
   void look_into(tenant_context who, std::string name, std::function<void(result<published_view>)> use, unsigned tries);
   void search_on(tenant_id tenant, published_view view, std::function<void(result<published_view>)> use);
@@ -149,7 +157,7 @@ private:
   void accept(tenant_context who, ask_request&& request, ticket_ref ticket, entity_id to, std::string key, bool generated);
   void let_in(std::unique_ptr<envelope> e);
   void left(tenant_id tenant) noexcept override;
-  void set_weight(const persistence::tenant_row& t);
+  void know_tenant(const persistence::tenant_row& t);
   void publish_directory(const actor_record& r);
   result<void> open_recorder();
   result<void> recover(persistence::store_reader& reader, std::vector<std::unique_ptr<shard_core>>& cores);

@@ -64,12 +64,17 @@ private:
 };
 
 void node_host::ask(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink) {
-  if (!parts_.map) return ask_once(who, std::move(request), std::move(sink), false);
+  if (request.to.kind == entity_kind::queue && request.type == "task.submit") return submit_task(who, std::move(request), std::move(sink));
+  ask_one(who, std::move(request), std::move(sink), false);
+}
+
+void node_host::ask_one(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink, bool unused_key) {
+  if (!parts_.map) return ask_once(who, std::move(request), std::move(sink), unused_key);
   const auto& s = parts_.settings.api;
   const auto left = request.deadline.count() > 0 ? std::min(request.deadline, s.ask_deadline_max) : s.ask_deadline;
   auto copy = request;
   auto again = std::make_unique<again_sink>(*this, who, std::move(copy), std::move(sink), parts_.clock.steady_now() + left, true);
-  ask_once(who, std::move(request), std::move(again), false);
+  ask_once(who, std::move(request), std::move(again), unused_key);
 }
 
 bool node_host::here(entity_id id) const noexcept { return !parts_.map || parts_.map->find(shard_of(id, shard_count_)).here; }
@@ -230,7 +235,12 @@ void node_host::answer_peers() {
   });
   remote_->handle("forget_names", [this](tenant_context, const std::string& body, milliseconds, answer_to done) {
     for (const auto& n : parsed(body))
-      if (n.is_array() && n.size() == 3) names_.forget(tenant_id{n[0].get<std::uint32_t>()}, static_cast<entity_kind>(n[1].get<int>()), n[2].get<std::string>());
+      if (n.is_array() && n.size() == 3) {
+        const tenant_id tenant{n[0].get<std::uint32_t>()};
+        const auto kind = static_cast<entity_kind>(n[1].get<int>());
+        if (kind == entity_kind::tenant) read_tenant(tenant, [] {});
+        else names_.forget(tenant, kind, n[2].get<std::string>());
+      }
     done(std::string());
   });
   remote_->handle("events", [this](tenant_context, const std::string& body, milliseconds, answer_to done) {
@@ -278,6 +288,7 @@ void node_host::tell_peers_to_forget(const actor_record& r) {
   json names = json::array();
   for (const auto& d : r.directory)
     if (d.removed) names.push_back({r.entity.tenant().value(), static_cast<int>(d.row.kind), d.row.name});
+  for (const auto& t : r.tenants) names.push_back({t.id.value(), static_cast<int>(entity_kind::tenant), t.name});
   if (!names.empty()) remote_->tell_all("forget_names", parts_.contexts.restore(system_tenant, "system"), text_of(names));
 }
 

@@ -233,7 +233,7 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
   std::size_t outgoing = 0;
   for (const auto& o : own.out) outgoing += o.durable ? 1 : 0;
   // A queue bounds itself: it gives each agent so many tasks and no more.
-  if (outgoing != 0 && a.id.serial() != default_queue_serial && (a.more ? a.more->outbox_size : 0U) + outgoing > limits_.outbox_messages)
+  if (outgoing != 0 && !is_queue(a.id) && (a.more ? a.more->outbox_size : 0U) + outgoing > limits_.outbox_messages)
     return refuse_turn(a, std::move(host), {errc::resource_exhausted, "outbox_full",
                                             "the agent has entity.outbox_messages messages on their way; its receivers are behind", {},
                                             std::chrono::milliseconds{100}});

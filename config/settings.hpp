@@ -88,7 +88,10 @@ struct api_limits {
 /// How queues hand out tasks. Read by `actors::queue_behaviour`.
 struct task_limits {
   std::uint32_t concurrency = 1;                // 1..10,000: tasks at one agent at a time
-  std::uint32_t live = 1'000'000;               // 1..100,000,000: tasks of one queue that have not ended
+  std::uint32_t live = 1'000'000;               // 1..100,000,000: tasks of one partition of a queue that have not ended
+  std::uint32_t partitions = 1;                 // 1..14: of a new tenant's queue whose spec does not say; one may have more later
+  std::uint32_t partitions_max = 14;            // 1..14: of a tenant's queue
+  milliseconds pass_on{1'000};                  // 10 ms..1 min: tasks that wait for a capability are offered to other partitions so often
   std::uint32_t retry_burst = 100;              // 0..1,000,000: retries at once after a quiet time; more are put off
   std::uint32_t retries_per_second = 10;        // 1..1,000,000: that a queue earns; and a tenth of its first attempts
   std::uint32_t breaker_failures = 5;           // 1..1,000: in a row, of one agent, keep work away from it for a while

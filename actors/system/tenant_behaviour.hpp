@@ -27,11 +27,14 @@ private:
 /// Keeps the list of tenants, and the keys of the hive's administrators.
 class hive_behaviour final : public behaviour {
 public:
+  explicit hive_behaviour(const config::settings& settings) : settings_(settings) {}
   task<> handle(turn& self, message m) const override;
 
 private:
   task<> put(turn& self, json body) const;
   task<> remove(turn& self, json body) const;
+
+  const config::settings& settings_;
 };
 
 } // namespace hive::actors

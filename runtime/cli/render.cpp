@@ -131,10 +131,10 @@ std::string render_list(const std::string& kind, const json& items, std::int64_t
              human_time(static_cast<std::int64_t>(number_of(item, "created_at")))});
     return t.text();
   }
-  table t({"NAME", "ID", "WEIGHT", "DESCRIPTION"});
+  table t({"NAME", "ID", "WEIGHT", "QUEUE", "DESCRIPTION"});
   for (const auto& item : items)
     t.add({text_of(item, "name"), text_of(item, "id"), std::to_string(std::max<std::uint64_t>(1, number_of(object_of(item, "spec"), "weight"))),
-           or_dash(shorten(text_of(object_of(item, "spec"), "description"), 60))});
+           std::to_string(std::max<std::uint64_t>(1, number_of(object_of(item, "spec"), "queue_partitions"))), or_dash(shorten(text_of(object_of(item, "spec"), "description"), 60))});
   return t.text();
 }
 

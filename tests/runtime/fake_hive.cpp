@@ -116,7 +116,7 @@ private:
   const std::map<std::string, std::string>* items_of(tenant_context who, entity_id id) {
     auto* t = hive_.find(who.tenant());
     if (!t || id.tenant() != who.tenant()) return nullptr;
-    return id.serial() == actors::default_queue_serial ? &t->queue_items : &t->own_items;
+    return actors::is_queue(id) ? &t->queue_items : &t->own_items;
   }
   fake_hive& hive_;
 };

@@ -118,6 +118,8 @@ void swarm_service::explain(const call& c, v1::ExplainRequest& request, reply<v1
     out.set_explanation(said->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     done(std::move(out));
   };
+  if (request.kind() != "queue")
+    if (auto ok = actors::check_name(request.name(), "name"); !ok) return answer(std::move(ok).error());
   if (request.kind() == "task") return with_.hive.explain_task(c.context, request.name(), std::move(answer));
   const auto kind = kind_from(request.kind());
   if (!kind) return answer(invalid("kind", "kind must be one of: tenant, agent, supervisor, queue, task, context"));
