@@ -71,6 +71,11 @@ result<void> node_host::start() {
   auto endpoint = http_endpoint(s.embedding);
   if (!endpoint) return endpoint.error();
   embedder_ = std::make_unique<endpoint_embedder>(s.embedding, std::move(*endpoint), new_seed());
+  delayed_ = std::make_unique<delayed_jobs>(parts_.clock);
+  turn_embedder_ = std::make_unique<turn_embedder>(
+    *embedder_,
+    [this](tenant_id tenant, std::function<void()> job) { search_threads_->post(tenant, [job = std::move(job)](int&) { job(); }); },
+    [this](std::chrono::milliseconds wait, std::function<void()> job) { delayed_->after(wait, std::move(job)); }, s.embedding.turn_wait);
   std::vector<persistence::shard_row> claimed; // of a node that is alone: among others the membership says what is whose
   if (!parts_.map) {
     auto all = parts_.store.claim_all();

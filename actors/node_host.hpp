@@ -7,6 +7,7 @@
 #include "actors/ask_ticket.hpp"
 #include "actors/caf/shard_actors.hpp"
 #include "actors/context/endpoint_embedder.hpp"
+#include "actors/context/turn_embedder.hpp"
 #include "actors/delayed_jobs.hpp"
 #include "actors/entity_loader.hpp"
 #include "actors/remote/remote_shards.hpp"
@@ -80,7 +81,7 @@ public:
   void read(tenant_id for_whom, std::function<void(persistence::store_reader&)> read) override;
   void collection(tenant_context who, std::string name, std::function<void(result<published_view>)> use) override;
   void embed(tenant_context who, embedding_model by, std::vector<std::string> texts, std::function<void(result<embeddings>)> done) override;
-  void embed_ahead(tenant_context who, const std::string& collection, std::vector<text_of_item> items, std::function<void()> then) override;
+  void embed_ahead(tenant_context who, const std::string& collection, std::vector<text_of_item> items, std::function<void(result<void>)> then) override;
   void explain(tenant_context who, destination of, std::function<void(result<explanation>)> done) override;
   void explain_task(tenant_context who, std::string id, std::function<void(result<explanation>)> done) override;
   void statuses(tenant_context who, std::vector<status_subject> of,
@@ -122,7 +123,7 @@ private:
   context_views& views() noexcept override { return views_; }
   bool here(entity_id id) const noexcept override;
   bool among_others() const noexcept override { return parts_.map != nullptr; }
-  text_embedder& embedder() noexcept override { return *embedder_; }
+  text_embedder& embedder() noexcept override { return *turn_embedder_; }
 
   // -- commit_listener
   void settled(std::vector<persistence::settlement>&& batch) override;
@@ -220,6 +221,7 @@ private:
 
   context_views views_;
   std::unique_ptr<endpoint_embedder> embedder_;
+  std::unique_ptr<turn_embedder> turn_embedder_;
   std::atomic<std::uint32_t> searches_waiting_{0};
   settler settler_; // commit thread only
 

@@ -423,7 +423,8 @@ sleep_wait turn::sleep(std::chrono::milliseconds duration) {
 }
 
 step_wait turn::remember(std::string_view collection, const json& items, step_options options) {
-  auto read = items_from_json(items, {vector::trust::agent, address()}, "items");
+  const auto limits = limits_of(host_->shard.services().settings().context);
+  auto read = items_from_json(items, {vector::trust::agent, address()}, limits, "items");
   if (!read) throw bad_message(read.error().field, read.error().message);
   return ask("context/" + std::string(collection), "items.put", {encode_items(*read), content_type::binary}, options);
 }

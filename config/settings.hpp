@@ -107,6 +107,7 @@ struct context_limits {
   std::uint32_t metadata_bytes = 16 * 1024;     // 1 KiB..1 MiB: keys and values of one item
   std::uint32_t k = 1000;                       // 1..10,000: hits of one search
   std::uint32_t pack_tokens = 1'000'000;        // 100..10,000,000: of one pack
+  std::uint64_t answer_bytes = 8 * 1024 * 1024; // 64 KiB..256 MiB: items of one answer; a search with more is refused, lists end their page
   std::uint32_t search_threads = 2;             // 1..256: threads that search
   std::uint32_t searches_waiting = 10'000;      // 1..1,000,000: for a thread, of all tenants
   std::uint64_t memory_bytes = 1024ULL * 1024 * 1024; // 1 MiB..1 TiB: collections in memory; the least used are unloaded beyond it
@@ -125,6 +126,7 @@ struct embedding_settings {
   std::uint32_t attempts = 4;                   // 1..20: of one request
   milliseconds timeout{5'000};                  // 10 ms..10 min: of one attempt
   milliseconds deadline{15'000};                // 10 ms..10 min: of all attempts of one request
+  milliseconds turn_wait{3'000};                // 10 ms..10 min: of a put whose vectors are not at hand; the collection waits with it
   milliseconds backoff{200};                    // 1 ms..1 min: before the second attempt; doubled each time, with jitter
   std::uint64_t cache_bytes = 64 * 1024 * 1024; // 0..64 GiB: vectors kept by model and text, so that the same text is asked for once
 };

@@ -73,7 +73,8 @@ struct system_turn {
   static void event_text(turn& t, std::string type, std::string source, std::string data) {
     effects(t).events.push_back({std::move(type), std::move(source), std::move(data)});
   }
-  /// Texts to vectors, by the endpoint; other turns of this entity wait meanwhile. Throws `read_failed`.
+  /// Texts to vectors, not on this thread; other turns of this entity wait meanwhile, for an endpoint at most `embedding.turn_wait`.
+  /// Throws `read_failed`.
   static embed_wait embed(turn& t, embedding_model by, std::vector<std::string> texts) { return {t, std::move(by), std::move(texts)}; }
   template <class T>
   static read_wait<T> read(turn& t, std::function<result<T>(persistence::store_reader&)> how) {

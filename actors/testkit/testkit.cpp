@@ -5,6 +5,7 @@
 
 #include "actors/context/items.hpp"
 #include "actors/context/query_executor.hpp"
+#include "actors/context/turn_embedder.hpp"
 #include "actors/scheduling/task_rows.hpp"
 #include "actors/stored_status.hpp"
 #include "actors/system/system_turn.hpp"
@@ -156,7 +157,10 @@ void testkit::read(tenant_id, std::function<void(persistence::store_reader&)> ho
   jobs_.push_back([this, how = std::move(how)] { how(*reader_); });
 }
 void testkit::scripted_embedder::embed(tenant_id, embedding_model by, std::vector<std::string> texts, std::function<void(result<embeddings>)> done) {
-  kit.jobs_.push_back([this, by = std::move(by), texts = std::move(texts), done = std::move(done)] { done(kit.embed_(by, texts)); });
+  if (by.built_in) kit.built_in_texts_ += texts.size();
+  kit.jobs_.push_back([this, by = std::move(by), texts = std::move(texts), done = std::move(done)] {
+    done(by.built_in ? built_in_vectors(by.dimension, texts) : kit.embed_(by, texts));
+  });
 }
 std::optional<entity_id> testkit::known(tenant_context who, entity_kind kind, std::string_view name) { return names_->known(who, kind, name); }
 void testkit::resolve(tenant_context who, entity_kind kind, std::string name, std::function<void(result<entity_id>)> done) {
@@ -409,7 +413,7 @@ result<json> testkit::ask_collection(const std::string& name, const std::string&
 }
 
 result<json> testkit::put_items(const std::string& name, const json& items, const std::string& key) {
-  auto read = items_from_json(items, {vector::trust::user, {}}, "items");
+  auto read = items_from_json(items, {vector::trust::user, {}}, limits_of(settings_.context), "items");
   if (!read) return read.error();
   return ask_collection(name, "items.put", {encode_items(*read), content_type::binary}, key);
 }

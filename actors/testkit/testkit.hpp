@@ -44,6 +44,8 @@ public:
   /// What the endpoint gives for texts; without it there is no endpoint. Stays across crashes.
   using embed_texts = std::function<result<embeddings>(const embedding_model& by, const std::vector<std::string>& texts)>;
   void set_endpoint(embed_texts embed) { embed_ = std::move(embed); }
+  /// Texts whose vectors were made by the built-in embedder for turns, and not in them.
+  std::size_t built_in_texts() const noexcept { return built_in_texts_; }
   /// A query as agents write it (context/query.hpp).
   result<json> search(const std::string& collection, const json& query);
   /// An administrative message to the tenant's entity (actors/directory.hpp).
@@ -170,6 +172,7 @@ private:
     return error{errc::failed_precondition, "no_embedding_endpoint", "the test set no endpoint", {}, {}};
   };
   scripted_embedder scripted_{*this};
+  std::size_t built_in_texts_ = 0;
 
   // What a crash loses.
   std::unique_ptr<persistence::turn_store> store_;
