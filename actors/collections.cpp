@@ -70,20 +70,20 @@ void node_host::embed(tenant_context who, embedding_model by, std::vector<std::s
 }
 
 void node_host::embed_ahead(tenant_context who, const std::string& name, std::vector<text_of_item> items,
-                            std::function<void()> then) {
-  if (parts_.settings.embedding.url.empty()) return then();
+                            std::function<void(result<void>)> then) {
+  if (parts_.settings.embedding.url.empty()) return then({});
   const auto id = known(who, entity_kind::context, name);
   const auto on = id ? views_.find(*id) : std::nullopt;
   auto by = on ? model_of(on->view->space()) : std::nullopt;
-  if (!by) return then(); // one that is not in memory has its vectors made in its turn
+  if (!by) return then({}); // one that is not in memory has its vectors made in its turn
   std::vector<std::string> texts;
   for (auto& i : items) {
     if (i.text.empty()) continue;
     const auto stored = i.id.empty() ? std::nullopt : on->view->get(i.id, parts_.clock.wall_now());
     if (!stored || stored->content->text != i.text) texts.push_back(std::move(i.text));
   }
-  if (texts.empty()) return then();
-  embed(who, std::move(*by), std::move(texts), [then = std::move(then)](const result<embeddings>&) { then(); });
+  if (texts.empty()) return then({});
+  embed(who, std::move(*by), std::move(texts), [then = std::move(then)](const result<embeddings>& made) { then(made ? result<void>{} : made.error()); });
 }
 
 // -- for the steps of agents, which may block

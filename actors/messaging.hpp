@@ -36,6 +36,7 @@ struct ask_request {
   std::chrono::milliseconds deadline{};    ///< Time left; 0: `api.ask_deadline`.
   bool urgent = false;
   trace_context trace{};
+  std::string route{};                     ///< Of a `task.submit` to the queue "default": `scheduling::route_of`.
 };
 
 struct ask_answer {
@@ -126,10 +127,10 @@ public:
   /// Makes vectors for searches of collections whose embedder is an endpoint (context/text_embedder.hpp).
   virtual void embed(tenant_context who, embedding_model by, std::vector<std::string> texts,
                      std::function<void(result<embeddings>)> done) = 0;
-  /// Has the vectors of items that will be put made and kept at hand, so that the owner's turn need not wait for them; `then`
-  /// on any thread, whatever came of it. At once when the collection needs none.
+  /// Has the endpoint's vectors of items that will be put made and kept at hand, so that the owner's turn need not wait for them;
+  /// `then` on any thread. At once when the collection needs none. Errors are the endpoint's: a put would only wait for them again.
   virtual void embed_ahead(tenant_context who, const std::string& collection, std::vector<text_of_item> items,
-                           std::function<void()> then) = 0;
+                           std::function<void(result<void>)> then) = 0;
 
   /// Live facts about one entity; `done` on any thread. `not_found` as usual.
   virtual void explain(tenant_context who, destination of, std::function<void(result<explanation>)> done) = 0;

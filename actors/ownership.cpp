@@ -13,7 +13,6 @@ namespace {
 
 constexpr auto ask_again_after = 20ms;
 constexpr auto node_answers_in = 5s;
-constexpr auto events_looked_for = 250ms;
 constexpr auto stuck_looked_for = 1s;
 
 /// The ask may be made again with its key: its entity was, or may have been, on the way from one node to another.
@@ -68,12 +67,17 @@ private:
 };
 
 void node_host::ask(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink) {
-  if (!parts_.map) return ask_once(who, std::move(request), std::move(sink), false);
+  if (request.to.kind == entity_kind::queue && request.type == "task.submit") return submit_task(who, std::move(request), std::move(sink));
+  ask_one(who, std::move(request), std::move(sink), false);
+}
+
+void node_host::ask_one(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink, bool unused_key) {
+  if (!parts_.map) return ask_once(who, std::move(request), std::move(sink), unused_key);
   const auto& s = parts_.settings.api;
   const auto left = request.deadline.count() > 0 ? std::min(request.deadline, s.ask_deadline_max) : s.ask_deadline;
   auto copy = request;
   auto again = std::make_unique<again_sink>(*this, who, std::move(copy), std::move(sink), parts_.clock.steady_now() + left, true);
-  ask_once(who, std::move(request), std::move(again), false);
+  ask_once(who, std::move(request), std::move(again), unused_key);
 }
 
 bool node_host::here(entity_id id) const noexcept { return !parts_.map || parts_.map->find(shard_of(id, shard_count_)).here; }
@@ -183,6 +187,7 @@ void node_host::send_again(const std::vector<shard_id>& shards, bool new_owner) 
 void node_host::linked(const std::string& node, bool up) {
   if (!up) return;
   names_.clear(); // what was forgotten elsewhere meanwhile was not heard
+  look_for_events();
   std::vector<shard_id> theirs;
   for (std::uint16_t i = 0; i < shard_count_; ++i)
     if (remote_->owner_of(shard_id{i}) == node) theirs.emplace_back(i);
@@ -193,13 +198,8 @@ void node_host::each_tick() {
   remote_->tick();
   const auto now = parts_.clock.steady_now();
   if (now >= next_look_for_events_) {
-    next_look_for_events_ = now + events_looked_for;
-    std::vector<tenant_id> watched;
-    {
-      std::lock_guard lock(feeds_guard_);
-      for (const auto& [tenant, f] : feeds_) watched.push_back(tenant);
-    }
-    for (const auto t : watched) wake_feed(t);
+    next_look_for_events_ = now + parts_.settings.cluster.event_poll;
+    look_for_events();
   }
   if (now >= next_look_for_stuck_) {
     next_look_for_stuck_ = now + stuck_looked_for;
@@ -243,7 +243,16 @@ void node_host::answer_peers() {
   });
   remote_->handle("forget_names", [this](tenant_context, const std::string& body, milliseconds, answer_to done) {
     for (const auto& n : parsed(body))
-      if (n.is_array() && n.size() == 3) names_.forget(tenant_id{n[0].get<std::uint32_t>()}, static_cast<entity_kind>(n[1].get<int>()), n[2].get<std::string>());
+      if (n.is_array() && n.size() == 3) {
+        const tenant_id tenant{n[0].get<std::uint32_t>()};
+        const auto kind = static_cast<entity_kind>(n[1].get<int>());
+        if (kind == entity_kind::tenant) read_tenant(tenant, [] {});
+        else names_.forget(tenant, kind, n[2].get<std::string>());
+      }
+    done(std::string());
+  });
+  remote_->handle("events", [this](tenant_context, const std::string& body, milliseconds, answer_to done) {
+    heard(persistence::decode_wake_ups(body));
     done(std::string());
   });
   remote_->handle("step", [this, malformed](tenant_context who, const std::string& body, milliseconds left, answer_to done) {
@@ -279,11 +288,16 @@ void node_host::call_node(const std::string& node, const std::string& name, tena
   remote_->call(node, name, who, std::move(body), parts_.settings.api.ask_deadline, std::move(done));
 }
 
+void node_host::tell_peers(std::span<const persistence::wake_up> batch) {
+  if (remote_) remote_->tell_all("events", parts_.contexts.restore(system_tenant, "system"), persistence::encode(batch));
+}
+
 /// For names and keys that other nodes remember.
 void node_host::tell_peers_to_forget(const actor_record& r) {
   json names = json::array();
   for (const auto& d : r.directory)
     if (d.removed) names.push_back({r.entity.tenant().value(), static_cast<int>(d.row.kind), d.row.name});
+  for (const auto& t : r.tenants) names.push_back({t.id.value(), static_cast<int>(entity_kind::tenant), t.name});
   if (!names.empty()) remote_->tell_all("forget_names", parts_.contexts.restore(system_tenant, "system"), text_of(names));
 }
 

@@ -203,7 +203,7 @@ bool shard_core::runnable(const activation& a) const noexcept {
     if (a.stopping) return a.box.has(lane::system);
     // A queue serves a whole tenant: with one entity's allowance, each commit would hold 64 of its turns and no more. One
     // batch of items is about the allowance in bytes.
-    const std::uint32_t times = a.id.serial() == default_queue_serial ? 32 : a.spec && a.spec->kind == entity_kind::context ? 8 : 1;
+    const std::uint32_t times = is_queue(a.id) ? 32 : a.spec && a.spec->kind == entity_kind::context ? 8 : 1;
     return !a.box.empty() && a.run_ahead < limits_.run_ahead_turns * times && a.run_ahead_bytes < limits_.run_ahead_bytes * times;
   }
   }

@@ -194,7 +194,7 @@ public:
   virtual bool among_others() const noexcept { return false; }
   /// Whether this node runs the entity: a life is revoked where it runs.
   virtual bool here(entity_id) const noexcept { return true; }
-  /// Makes vectors for collections whose embedder is an endpoint.
+  /// Makes vectors for the turns of collections.
   virtual text_embedder& embedder() noexcept = 0;
   revoked_lives& revoked() noexcept { return revoked_; }
 

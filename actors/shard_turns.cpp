@@ -237,7 +237,7 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
   // bound (api.manifest_entities): they are one commit, and refused they would be refused for ever.
   const bool is_tenant = a.id == entity_id::of_tenant(a.id.tenant());
   const std::size_t outbox = (a.more ? a.more->outbox_size : 0U) + (is_tenant ? 0 : outgoing);
-  if (outgoing != 0 && a.id.serial() != default_queue_serial && outbox > limits_.outbox_messages)
+  if (outgoing != 0 && !is_queue(a.id) && outbox > limits_.outbox_messages)
     return refuse_turn(a, std::move(host), {errc::resource_exhausted, "outbox_full",
                                             "the agent has entity.outbox_messages messages on their way; its receivers are behind", {},
                                             std::chrono::milliseconds{100}});

@@ -3,12 +3,13 @@
 // is an item (without its heading); its heading is the question, the section the one right answer. Headings of one word, and those
 // that several sections share, ask nothing. Split by file: `tune` is what constants were chosen on, `test` is what counts.
 // Beside it, in the same run: SQLite FTS5 (porter, unicode61; terms quoted and joined by OR), for ranking and for time.
-// Options: --roots DIR:DIR (/usr/share/cmake-3.25/Help:/usr/share/doc and the directory it runs in), --dimension D (1024),
-// --items N (20000)
+// Options: --roots DIR:DIR (/usr/share/cmake-3.25/Help:/usr/share/doc and the directory it runs in), --dimension D (384, as collections
+// have), --items N (20000), --dense-weights W:W (the default of a search): hybrid is measured with each
 #include "bench/support/bench.hpp"
 #include "config/base/payload.hpp"
 #include "vector/collection.hpp"
 #include "vector/embedding/hashing_embedder.hpp"
+#include "vector/fusion.hpp"
 #include "vector/lexical/tokenizer.hpp"
 
 #include <sqlite3.h>
@@ -119,8 +120,11 @@ struct quality {
 
 int main(int argc, char** argv) {
   const bench::options o(argc, argv);
-  const auto dimension = static_cast<std::uint32_t>(o.number("dimension", 1024));
+  const auto dimension = static_cast<std::uint32_t>(o.number("dimension", space{}.dimension));
   const auto items_max = o.number("items", 20'000);
+  std::stringstream weights(o.text("dense-weights", std::to_string(dense_weight_default)));
+  std::vector<double> dense_weights;
+  for (std::string w; std::getline(weights, w, ':');) dense_weights.push_back(std::stod(w));
   std::stringstream roots(o.text("roots", "/usr/share/cmake-3.25/Help:/usr/share/doc:" + std::filesystem::current_path().string()));
 
   std::vector<std::string> files;
@@ -195,20 +199,29 @@ int main(int argc, char** argv) {
     bench::report(title, n * 1e6 / total, bench::percentiles_of(micros),
                   {{"ndcg_at_10", sum.gain / n}, {"recall_at_10", sum.recalled / n}, {"questions", sum.questions}, {"items", c.size()}, {"dimension", dimension}});
   };
+  const auto by = [&](search_mode mode, double dense_weight) {
+    return [&v, &now, mode, dense_weight](const std::string& question) {
+      search_request r;
+      r.mode = mode;
+      r.text = question;
+      r.now = now;
+      r.highlights = false;
+      r.dense_weight = dense_weight;
+      std::vector<std::string> out;
+      const auto answer = v->search(r, {});
+      if (!answer) std::fprintf(stderr, "%s\n", to_string(answer.error()).c_str()), std::exit(1);
+      for (const auto& h : answer->hits) out.push_back(h.content->id);
+      return out;
+    };
+  };
   for (const bool tune : {true, false}) {
-    for (const auto mode : {search_mode::dense, search_mode::lexical, search_mode::hybrid})
-      measure(tune, std::string{to_string(mode)}, [&](const std::string& question) {
-        search_request r;
-        r.mode = mode;
-        r.text = question;
-        r.now = now;
-        r.highlights = false;
-        std::vector<std::string> out;
-        const auto answer = v->search(r, {});
-        if (!answer) std::fprintf(stderr, "%s\n", to_string(answer.error()).c_str()), std::exit(1);
-        for (const auto& h : answer->hits) out.push_back(h.content->id);
-        return out;
-      });
+    measure(tune, "dense", by(search_mode::dense, 1));
+    measure(tune, "lexical", by(search_mode::lexical, 1));
+    for (const double w : dense_weights) {
+      char name[40];
+      std::snprintf(name, sizeof name, "hybrid, dense %.2f", w);
+      measure(tune, name, by(search_mode::hybrid, w));
+    }
     measure(tune, "SQLite FTS5", [&](const std::string& question) {
       std::vector<std::string> out;
       for (const auto row : beside.search(question)) out.push_back("s" + std::to_string(row));

@@ -3,8 +3,10 @@
 #include <yaml-cpp/yaml.h>
 
 #include <arpa/inet.h>
+#include <netinet/in.h>
 
 #include <charconv>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -96,6 +98,17 @@ bool is_host(std::string host) {
   return ::inet_pton(six || host.find(':') != std::string::npos ? AF_INET6 : AF_INET, host.c_str(), &room) == 1;
 }
 
+template <class Slice> entry flag(std::string name, Slice settings::* slice, bool Slice::* member) {
+  const std::string range = "true, false";
+  return {name, range,
+          [=](settings& s, const YAML::Node& node) -> result<void> {
+            if (scalar(node) != "true" && scalar(node) != "false") return out_of_range(name, scalar(node), range);
+            s.*slice.*member = scalar(node) == "true";
+            return {};
+          },
+          [=](const settings& s) -> std::string { return s.*slice.*member ? "true" : "false"; }};
+}
+
 /// Where to listen. Whether the host is one of this machine's, only a start can tell.
 template <class Slice> entry address(std::string name, Slice settings::* slice, std::string Slice::* member) {
   const std::string range = "ADDRESS:PORT, like 127.0.0.1:7070";
@@ -172,6 +185,9 @@ const std::vector<entry>& table() {
     duration("entity.turn_limit", &settings::entity, &e::turn_limit, 10, day),
     integer("tasks.concurrency", &settings::tasks, &task_limits::concurrency, 1, 10'000),
     integer("tasks.live", &settings::tasks, &task_limits::live, 1, 100'000'000),
+    integer("tasks.partitions", &settings::tasks, &task_limits::partitions, 1, 14),
+    integer("tasks.partitions_max", &settings::tasks, &task_limits::partitions_max, 1, 14),
+    duration("tasks.pass_on", &settings::tasks, &task_limits::pass_on, 10, 60 * second),
     integer("tasks.retry_burst", &settings::tasks, &task_limits::retry_burst, 0, 1'000'000),
     integer("tasks.retries_per_second", &settings::tasks, &task_limits::retries_per_second, 1, 1'000'000),
     integer("tasks.breaker_failures", &settings::tasks, &task_limits::breaker_failures, 1, 1000),
@@ -222,6 +238,7 @@ const std::vector<entry>& table() {
     integer("context.metadata_bytes", &settings::context, &x::metadata_bytes, KiB, MiB),
     integer("context.k", &settings::context, &x::k, 1, 10'000),
     integer("context.pack_tokens", &settings::context, &x::pack_tokens, 100, 10'000'000),
+    integer("context.answer_bytes", &settings::context, &x::answer_bytes, 64 * KiB, 256 * MiB),
     integer("context.search_threads", &settings::context, &x::search_threads, 1, 256),
     integer("context.searches_waiting", &settings::context, &x::searches_waiting, 1, 1'000'000),
     integer("context.memory_bytes", &settings::context, &x::memory_bytes, MiB, 1024 * GiB),
@@ -236,6 +253,7 @@ const std::vector<entry>& table() {
     integer("embedding.attempts", &settings::embedding, &m::attempts, 1, 20),
     duration("embedding.timeout", &settings::embedding, &m::timeout, 10, 600 * second),
     duration("embedding.deadline", &settings::embedding, &m::deadline, 10, 600 * second),
+    duration("embedding.turn_wait", &settings::embedding, &m::turn_wait, 10, 600 * second),
     duration("embedding.backoff", &settings::embedding, &m::backoff, 1, 60 * second),
     integer("embedding.cache_bytes", &settings::embedding, &m::cache_bytes, 0, 64 * GiB),
     integer("supervisor.intensity", &settings::supervisor, &supervisor_defaults::intensity, 0, 1000),
@@ -299,17 +317,26 @@ const std::vector<entry>& table() {
     integer("cluster.balance_tolerance", &settings::cluster, &c::balance_tolerance, 1, 50),
     duration("cluster.drain_timeout", &settings::cluster, &c::drain_timeout, 100, day),
     duration("cluster.forget_after", &settings::cluster, &c::forget_after, 60 * second, 365 * day),
+    duration("cluster.event_poll", &settings::cluster, &c::event_poll, 50, 60 * second),
+    integer("cluster.wakes_per_second", &settings::cluster, &c::wakes_per_second, 1, 1000),
+    integer("cache.memory_bytes", &settings::cache, &cache_settings::memory_bytes, 0, 64 * GiB),
+    duration("cache.memory_ttl", &settings::cache, &cache_settings::memory_ttl, second, day),
+    integer("cache.value_bytes", &settings::cache, &cache_settings::value_bytes, KiB, 64 * MiB),
+    text("cache.redis.address", &settings::redis, &redis_settings::address),
+    text("cache.redis.user", &settings::redis, &redis_settings::user),
+    text("cache.redis.password_file", &settings::redis, &redis_settings::password_file),
+    flag("cache.redis.allow_plaintext", &settings::redis, &redis_settings::allow_plaintext),
+    duration("cache.redis.ttl", &settings::redis, &redis_settings::ttl, second, day),
+    integer("cache.redis.connections", &settings::redis, &redis_settings::connections, 1, 64),
+    duration("cache.redis.connect_timeout", &settings::redis, &redis_settings::connect_timeout, 10, 10 * second),
+    duration("cache.redis.command_timeout", &settings::redis, &redis_settings::command_timeout, 1, 10 * second),
+    duration("cache.redis.backoff", &settings::redis, &redis_settings::backoff, 10, 10 * second),
+    duration("cache.redis.backoff_max", &settings::redis, &redis_settings::backoff_max, 10, 60 * second),
     paths("files.read_roots", &file_access::read_roots),
     paths("files.write_roots", &file_access::write_roots),
     paths("files.programs", &file_access::programs),
     text("log.file", &settings::log, &log_settings::file),
-    {"log.json", "true, false",
-     [](settings& s, const YAML::Node& node) -> result<void> {
-       if (scalar(node) != "true" && scalar(node) != "false") return out_of_range("log.json", scalar(node), "true, false");
-       s.log.json = scalar(node) == "true";
-       return {};
-     },
-     [](const settings& s) -> std::string { return s.log.json ? "true" : "false"; }},
+    flag("log.json", &settings::log, &log_settings::json),
     text("log.level", &settings::log, &log_settings::level, {"debug", "info", "warn", "error"}),
   };
   return entries;
@@ -398,7 +425,46 @@ result<void> check_cluster(const settings& s) {
   return {};
 }
 
+/// Passwords and data would cross the network in the clear: Debian 12's client of Redis knows no TLS.
+result<void> check_redis(const settings& s) {
+  const auto& r = s.redis;
+  if (r.address.empty()) return {};
+  if (s.cluster.node.empty())
+    return invalid("cache.redis.address", "cache.redis.address is set, but cluster.node is not: a node that is alone has its cache in process (cache.memory_bytes)");
+  const auto place = place_of(r.address);
+  if (!place) return place.error();
+  if (place->leaves_machine && !r.allow_plaintext)
+    return invalid("cache.redis.address", "cache.redis.address is " + r.address + ", which is not on this machine, and the connection is not encrypted: name a unix socket or a loopback "
+                                          "address (of a TLS tunnel, say), or set cache.redis.allow_plaintext to true");
+  if (!r.user.empty() && r.password_file.empty())
+    return invalid("cache.redis.password_file", "cache.redis.user is set, so cache.redis.password_file must name the file with its password");
+  if (r.backoff > r.backoff_max) return invalid("cache.redis.backoff", "cache.redis.backoff is above cache.redis.backoff_max");
+  return {};
+}
+
 } // namespace
+
+result<redis_place> place_of(const std::string& redis_address) {
+  const auto wrong = [&] { return out_of_range("cache.redis.address", redis_address, "unix:/PATH (at most 107 bytes) or HOST:PORT, like 127.0.0.1:6379"); };
+  redis_place place;
+  if (redis_address.starts_with("unix:")) {
+    place.socket = redis_address.substr(5);
+    if (!place.socket.starts_with('/') || place.socket.size() > 107) return wrong();
+    return place;
+  }
+  const auto colon = redis_address.rfind(':');
+  if (colon == std::string::npos || colon == 0) return wrong();
+  place.host = redis_address.substr(0, colon);
+  if (place.host.starts_with('[') && place.host.ends_with(']')) place.host = place.host.substr(1, place.host.size() - 2);
+  const char* const end = redis_address.data() + redis_address.size();
+  if (const auto [stop, bad] = std::from_chars(redis_address.data() + colon + 1, end, place.port); bad != std::errc{} || stop != end || place.port == 0) return wrong();
+  // By number only: what a name leads to is not known before it is asked, and may change.
+  std::array<unsigned char, sizeof(in6_addr)> bytes{};
+  const bool v4 = ::inet_pton(AF_INET, place.host.c_str(), bytes.data()) == 1;
+  const bool loopback = v4 ? bytes[0] == 127 : ::inet_pton(AF_INET6, place.host.c_str(), bytes.data()) == 1 && std::memcmp(bytes.data(), &in6addr_loopback, sizeof(in6_addr)) == 0;
+  place.leaves_machine = !loopback && place.host != "localhost";
+  return place;
+}
 
 result<settings> load(const std::string& yaml_file, const std::vector<std::string>& overrides) {
   settings s;
@@ -416,6 +482,7 @@ result<settings> load(const std::string& yaml_file, const std::vector<std::strin
     return invalid("store.postgres.url", "store.kind is postgres, so store.postgres.url must name the database: postgres://ROLE:PASSWORD@HOST/DATABASE");
   if (s.store.backoff > s.store.backoff_max) return invalid("store.postgres.backoff", "store.postgres.backoff is above store.postgres.backoff_max");
   if (auto done = check_cluster(s); !done) return done.error();
+  if (auto done = check_redis(s); !done) return done.error();
   return s;
 }
 

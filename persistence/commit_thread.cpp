@@ -61,7 +61,7 @@ void commit_thread::run() {
 }
 
 void commit_thread::wait_for_work() {
-  if (available_) {
+  if (!away_) {
     inbox_.wait_until_not_empty();
     return;
   }
@@ -70,7 +70,9 @@ void commit_thread::wait_for_work() {
   while (inbox_.empty()) {
     std::this_thread::sleep_for(probe_poll);
     if (std::chrono::steady_clock::now() < next_probe) continue;
-    if (store_.probe()) return show_available();
+    const auto found = store_.probe();
+    if (found) return show_available();
+    show_unavailable(found.error());
     next_probe = std::chrono::steady_clock::now() + probe_every;
   }
 }
@@ -108,24 +110,28 @@ void commit_thread::write_one_batch() {
     add(statistics_.refused, settled.size());
   } else {
     add(statistics_.unavailable, settled.size());
-    if (available_) {
-      available_ = false;
-      log::error("the store takes no writes", {{"reason", why.reason}, {"error", to_string(why)}});
-      listener_.availability(&why);
-    }
+    show_unavailable(why);
   }
   if (!settled.empty()) listener_.settled(std::move(settled));
 }
 
+void commit_thread::show_unavailable(const error& why) {
+  // A store that comes back may turn out to be worse than away: it forgot what it had acknowledged.
+  if (away_ == why.reason) return;
+  away_ = why.reason;
+  log::error("the store takes no writes", {{"reason", why.reason}, {"error", to_string(why)}});
+  listener_.availability(&why);
+}
+
 void commit_thread::show_available() {
-  if (available_) return;
-  available_ = true;
+  if (!away_) return;
+  away_.reset();
   log::info("the store takes writes again");
   listener_.availability(nullptr);
 }
 
 void commit_thread::trim_if_due() {
-  if (!available_ || clock_.steady_now() < next_trim_) return;
+  if (away_ || clock_.steady_now() < next_trim_) return;
   const wall_time now = clock_.wall_now();
   const auto gone = store_.trim({now - trim_.keep_keys, now - trim_.keep_events, now - trim_.keep_dead_letters, now - trim_.keep_audit}, trim_.rows_at_once);
   if (!gone) log::warn("old rows could not be trimmed", {{"error", to_string(gone.error())}});

@@ -14,7 +14,8 @@ class commit_listener {
 public:
   virtual ~commit_listener() = default;
   virtual void settled(std::vector<settlement>&& batch) = 0;
-  /// The store began to refuse for want of space or reach (`why`), or is well again (null). Readiness shows it.
+  /// The store began to refuse for want of space or reach (`why`), refuses for another reason than before, or is well
+  /// again (null). Readiness shows it.
   virtual void availability(const error* why) = 0;
 };
 
@@ -56,6 +57,7 @@ private:
   void wait_for_work();
   void write_one_batch();
   void show_available();
+  void show_unavailable(const error& why);
   void trim_if_due();
 
   turn_store& store_;
@@ -66,7 +68,7 @@ private:
   commit_pipeline pipeline_;
   commit_statistics statistics_;
   steady_time next_trim_{};
-  bool available_ = true;
+  std::optional<std::string> away_; // why the store takes no writes: the reason of its error
   std::atomic<const mpsc_node*> stop_{nullptr};
   std::thread thread_; // last: it runs on all of the above
 };

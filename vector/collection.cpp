@@ -29,6 +29,31 @@ bool same_content(const item& a, const item& b) {
   return x == b;
 }
 
+/// One item for two of the same kind and text; nothing when none can be found wherever both would be.
+std::optional<item> merge(const item& stored, const item& fresh, const collection_limits& limits) {
+  if (fresh.valid_from > stored.valid_to || stored.valid_from > fresh.valid_to) return std::nullopt;
+  for (const auto& [key, v] : fresh.meta)
+    if (const value* there = find(stored.meta, key); there && *there != v) return std::nullopt;
+  const item& more = fresh.trusted > stored.trusted ? fresh : stored;
+  const item& less = fresh.trusted > stored.trusted ? stored : fresh;
+  item out = stored;
+  out.valid_from = std::min(stored.valid_from, fresh.valid_from);
+  out.valid_to = std::max(stored.valid_to, fresh.valid_to);
+  out.expires_at = std::max(stored.expires_at, fresh.expires_at);
+  out.importance = std::max(stored.importance, fresh.importance);
+  out.trusted = more.trusted;
+  if (!more.source.empty()) out.source = more.source;
+  out.meta = more.meta;
+  out.links = more.links;
+  for (const auto& [key, v] : less.meta) set(out.meta, key, v);
+  for (const auto& l : less.links)
+    if (std::find(out.links.begin(), out.links.end(), l) == out.links.end()) out.links.push_back(l);
+  // What the less trusted one says of itself must not be believed as much as the other.
+  if (less.trusted < more.trusted && (out.meta != more.meta || out.links != more.links)) return std::nullopt;
+  if (!validate(out, limits)) return std::nullopt;
+  return out;
+}
+
 error conflict(std::string field, std::string message) { return {errc::conflict, "version_conflict", std::move(message), std::move(field), {}}; }
 
 } // namespace
@@ -39,6 +64,7 @@ result<put_outcome> collection::put(item fresh, std::vector<float> raw, const pu
   if (auto good = validate(fresh, limits_); !good) return good.error();
   if (fresh.expired(now)) return invalid("expires_at", "expires_at has passed already");
   if (raw.empty()) {
+    if (fresh.text.empty() && !state_.space_.embedder.empty()) return invalid("text", "text is empty; the vector is made from it");
     if (state_.space_.embedder != hashing_embedder::name)
       return invalid("vector", "vector is missing; this collection does not make it from the text");
     auto made = hashing_embedder(state_.space_.dimension).document(fresh.text);
@@ -72,15 +98,20 @@ result<put_outcome> collection::put(item fresh, std::vector<float> raw, const pu
     if (turning <= before.valid_from) return invalid("valid_from", "valid_from must be later than that of the superseded item");
     if (fresh.valid_from >= fresh.valid_to) return invalid("valid_to", "valid_to must be later than valid_from");
   }
-  if (!taken && !how.allow_duplicate) {
-    if (const auto twin = find_duplicate(fresh, vector, now, how.supersedes)) {
-      const item& stored = *state_.at(*twin);
+  if (fresh.id.empty() && !how.allow_duplicate) {
+    if (auto twin = find_duplicate(fresh, vector, now, how.supersedes)) {
+      const item& stored = *state_.at(twin->stored);
       put_outcome out{put_status::duplicate, stored.id, stored.version, {}};
+      if (twin->merged != stored) {
+        ++out.version;
+        out.changed.push_back(out.id);
+        replace(twin->stored, std::move(twin->merged));
+      }
       if (superseded) {
         out.changed.push_back(how.supersedes);
-        end_validity(*superseded, out.id, turning);
-        tidy();
+        end_validity(*state_.find_place(how.supersedes), out.id, turning);
       }
+      tidy();
       return out;
     }
   }
@@ -89,7 +120,7 @@ result<put_outcome> collection::put(item fresh, std::vector<float> raw, const pu
                  "the collection has " + std::to_string(state_.live_) + " items, as many as it may have; delete some or raise its limit", "items", {}};
 
   fresh.superseded_by.clear();
-  fresh.version = old ? state_.at(*old)->version + 1 : 1;
+  fresh.version = (old ? state_.at(*old)->version : versions_used_) + 1;
   if (fresh.id.empty()) fresh.id = free_id(fresh, vector);
   put_outcome out{taken ? put_status::updated : put_status::created, fresh.id, fresh.version, {}};
   if (taken && same_content(fresh, *state_.at(*old)) && same_vector(vector, state_.vector_at(*old))) {
@@ -110,19 +141,20 @@ result<put_outcome> collection::put(item fresh, std::vector<float> raw, const pu
   return out;
 }
 
-std::optional<collection::place> collection::find_duplicate(const item& i, std::span<const float> vector, wall_time now, std::string_view except) const {
+std::optional<collection::known_content> collection::find_duplicate(const item& i, std::span<const float> vector, wall_time now, std::string_view except) const {
   const std::uint64_t hash = content_hash(i, vector);
   for (std::size_t e = 0; e < state_.entries_.size(); ++e) {
     const view_entry& entry = state_.entries_[e];
-    std::optional<place> found;
+    std::optional<known_content> found;
     entry.rows->find_content(hash, entry.count, [&](std::uint32_t row) {
       if (entry.dead && entry.dead->test(row)) return false;
       const item& other = *entry.rows->items()[row];
       if (other.id == except || other.kind != i.kind || other.text != i.text || !other.superseded_by.empty()) return false;
       if (other.expired(now) || !other.valid(now)) return false;
       if (i.text.empty() && !same_vector(vector, entry.rows->vector(row))) return false;
-      found = place{e, row};
-      return true;
+      auto merged = merge(other, i, limits_);
+      if (merged) found = known_content{{e, row}, std::move(*merged)};
+      return found.has_value();
     });
     if (found) return found;
   }
@@ -141,21 +173,22 @@ void collection::end_validity(place old, const std::string& successor, wall_time
   item ended = *state_.at(old);
   ended.valid_to = std::min(ended.valid_to, at);
   ended.superseded_by = successor;
-  ++ended.version;
+  replace(old, std::move(ended));
+}
+
+/// The same item, changed; its vector stays.
+void collection::replace(place old, item with) {
+  with.version = state_.at(old)->version + 1;
   const auto stored = state_.vector_at(old);
   const std::vector<float> vector(stored.begin(), stored.end());
   bury(old);
-  append(std::make_shared<const item>(std::move(ended)), vector);
+  append(std::make_shared<const item>(std::move(with)), vector);
 }
 
-result<bool> collection::remove(std::string_view id, std::optional<std::uint64_t> expected_version, wall_time now) {
+bool collection::remove(std::string_view id, wall_time now) {
   const auto p = state_.find_place(id);
-  if (!p || state_.at(*p)->expired(now)) {
-    if (expected_version && *expected_version != 0) return conflict("expected_version", "there is no such item any more");
-    return false;
-  }
-  if (expected_version && *expected_version != state_.at(*p)->version)
-    return conflict("expected_version", "the item has version " + std::to_string(state_.at(*p)->version) + ", not " + std::to_string(*expected_version));
+  if (!p || state_.at(*p)->expired(now)) return false;
+  versions_used(state_.at(*p)->version);
   bury(*p);
   tidy();
   return true;
@@ -171,6 +204,7 @@ std::vector<std::string> collection::purge(wall_time now, std::uint32_t count_ma
       if (entry.dead && entry.dead->test(row)) continue;
       const wall_time expiry = entry.rows->expiry(row);
       if (expiry <= now && gone.size() < count_max) {
+        versions_used(entry.rows->items()[row]->version);
         gone.push_back(entry.rows->items()[row]->id);
         bury({e, row});
       } else {

@@ -11,6 +11,7 @@
 #include "vector/limits.hpp"
 #include "vector/view.hpp"
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,9 +22,10 @@ namespace hive::vector {
 struct put_options {
   /// Only if this is the item's version now (0: only if there is no such item); otherwise `conflict`.
   std::optional<std::uint64_t> expected_version;
-  /// The same kind and text already stored under another id: store it again nevertheless.
+  /// An item without an id whose kind and text are stored already: store it again nevertheless.
   bool allow_duplicate = false;
-  /// An item that this one takes the place of: it stays, valid until this one's `valid_from` (or `now`), and names its successor.
+  /// An item that this one takes the place of: it stays, valid until this one's `valid_from` (or `now`), and names its successor. Put
+  /// again by its own id, it is a new statement: current again, with no successor, beside the one it had.
   std::string supersedes;
 };
 
@@ -31,7 +33,7 @@ enum class put_status : std::uint8_t {
   created,
   updated,
   unchanged, ///< The same item is stored already: nothing to write.
-  duplicate, ///< The same content is stored under `put_outcome::id`: nothing to write.
+  duplicate, ///< The same content is stored under `put_outcome::id`, which now stands for both (see `collection::put`).
 };
 
 struct put_outcome {
@@ -47,7 +49,10 @@ public:
   /// @pre `validate(space)` and `limits` are good.
   collection(vector::space space, collection_limits limits);
 
-  /// Checks everything before it changes anything.
+  /// Checks everything before it changes anything. An item without an id whose kind and text are stored, and true at `now`, is not
+  /// stored again: the stored one is found wherever this one would be. It lives as long as both, is valid whenever one of them is, and
+  /// carries the metadata and links of both. Where that cannot be (two values for a key, a gap between the two times, too much for one
+  /// item, or one is trusted less and says something of its own), both are stored.
   /// @param vector empty only for a collection of the built-in embedder, which then makes it from the text.
   /// @returns errors naming the field:
   ///   - `invalid_argument`: a field of the item or the vector is wrong, or it has expired at `now` already.
@@ -56,8 +61,8 @@ public:
   ///   - `resource_exhausted`: the collection is full.
   result<put_outcome> put(item fresh, std::vector<float> vector, const put_options& how, wall_time now);
 
-  /// @returns whether it was there and not expired; then its row must be deleted. `conflict` as with `put`.
-  result<bool> remove(std::string_view id, std::optional<std::uint64_t> expected_version, wall_time now);
+  /// @returns whether it was there and not expired; then its row must be deleted.
+  bool remove(std::string_view id, wall_time now);
 
   /// Removes up to `count_max` expired items. @returns their ids: their rows must be deleted.
   std::vector<std::string> purge(wall_time now, std::uint32_t count_max);
@@ -69,6 +74,11 @@ public:
   std::string row(std::string_view id) const;
   /// Now, also what is not published. Null when not there; expired items are found.
   item_ptr find(std::string_view id) const;
+
+  /// The highest version of an item that was removed: one that is new begins above it, so that no version of an id comes twice. Rows do
+  /// not tell it, so whoever keeps them keeps it too.
+  std::uint64_t versions_used() const noexcept { return versions_used_; }
+  void versions_used(std::uint64_t at_least) noexcept { versions_used_ = std::max(versions_used_, at_least); }
 
   /// Tells how many rows `load` will bring; until `loaded`, views answer `partial`.
   void expect(std::uint64_t rows);
@@ -84,11 +94,14 @@ public:
   const vector::space& space() const noexcept { return state_.space_; }
   std::uint32_t size() const noexcept { return state_.live_; }
   std::size_t bytes() const noexcept { return state_.bytes(); }
-  void set_limits(const collection_limits& limits) { limits_ = limits; }
 
 private:
   using place = view::place;
-  std::optional<place> find_duplicate(const item& i, std::span<const float> vector, wall_time now, std::string_view except) const;
+  struct known_content {
+    place stored;
+    item merged; ///< Stands for both.
+  };
+  std::optional<known_content> find_duplicate(const item& i, std::span<const float> vector, wall_time now, std::string_view except) const;
   std::string free_id(const item& i, std::span<const float> vector) const;
   void append(item_ptr content, std::span<const float> vector);
   static void extend(view_entry& entry, const item& by);
@@ -99,11 +112,13 @@ private:
   void join_small();
   void changed();
   void end_validity(place old, const std::string& successor, wall_time at);
+  void replace(place old, item with);
 
   view state_; ///< What `publish` copies.
   std::shared_ptr<segment> tail_; ///< The last entry while it has room; otherwise null.
   view_ptr published_;            ///< Null: something changed since.
   collection_limits limits_;
+  std::uint64_t versions_used_ = 0;
 };
 
 } // namespace hive::vector

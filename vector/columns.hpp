@@ -51,7 +51,6 @@ public:
   ~compiled_filter();
   /// The rows below `count` that pass.
   row_set rows(const segment& of, std::uint32_t count, bool sealed) const;
-  bool trivial() const noexcept { return source_.trivial(); }
 
 private:
   struct node;

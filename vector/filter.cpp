@@ -116,6 +116,11 @@ private:
         auto one = scalar(operand, here);
         if (!one) return one.error();
         const bool low = op[1] == 'g';
+        if (low ? range.low : range.high) { // $gt beside $gte: both must hold
+          all.children.push_back(low ? filter::between(field, std::move(*one), std::nullopt, op.size() == 4)
+                                     : filter::between(field, std::nullopt, std::move(*one), true, op.size() == 4));
+          continue;
+        }
         (low ? range.low : range.high) = std::move(*one);
         (low ? range.low_inclusive : range.high_inclusive) = op.size() == 4;
       } else if (op == "$prefix") {
@@ -175,6 +180,10 @@ result<void> check_values(const filter& f, const search_limits& limits, counted&
     if (!is_number(**bound) && !is_text(**bound)) return invalid(at, at + ": the ends of a range are numbers or strings");
     if (const auto* number = std::get_if<double>(&**bound); number && !std::isfinite(*number)) return invalid(at, at + " is not a finite number");
   }
+  if (f.field == "@trust" && f.what == filter::op::in)
+    for (const auto& v : f.values)
+      if (!is_text(v) ? !is_number(v) : !trust_from(std::get<std::string>(v)))
+        return invalid(at, at + ": there is no such trust; there are untrusted, tool, agent, user, system");
   if (f.low && f.high && is_number(*f.low) != is_number(*f.high)) return invalid(at, at + ": both ends of a range must be of one type");
   if (f.what == filter::op::range && !f.low && !f.high) return invalid(at, at + ": a range needs an end");
   if (f.what == filter::op::prefix && (f.values.size() != 1 || !is_text(f.values[0]))) return invalid(at, at + ": a prefix is one string");

@@ -17,8 +17,9 @@ namespace hive::vector {
 /// A tree; default-constructed it lets everything pass.
 ///
 /// A field is a metadata key, or an attribute of the item: "@id", "@kind", "@source", "@trust" (a word, or in ranges a number
-/// 0..4), "@importance", "@created", "@valid_from", "@valid_to", "@expires_at" (milliseconds since 1970). A condition on a field that an
-/// item does not have, or has with another type, is false (so `not_` of it is true).
+/// 0..4), "@importance", "@created", "@valid_from", "@valid_to", "@expires_at" (milliseconds since 1970), "@superseded_by" (an id). A
+/// condition on a field that an item does not have, or has with another type, is false (so `not_` of it is true); a word that is no trust
+/// is an error, not a condition that nothing fulfils.
 struct filter {
   enum class op : std::uint8_t {
     all,    ///< All `children` hold; without children: true.

@@ -19,7 +19,4 @@ struct span_of_text {
 /// @param spans_max the first so many.
 std::vector<span_of_text> highlight(std::string_view text, std::string_view query, std::size_t spans_max = 64);
 
-/// The window of at most `bytes_max` bytes that holds the most spans, widened to word borders: for showing a long text.
-span_of_text best_window(std::string_view text, const std::vector<span_of_text>& spans, std::uint32_t bytes_max);
-
 } // namespace hive::vector

@@ -48,7 +48,7 @@ struct item {
   wall_time expires_at = never; ///< From here on no path returns it.
   std::vector<link> links;
   std::string superseded_by;   ///< Set by the collection; an id, or empty.
-  std::uint64_t version = 0;   ///< Set by the collection: 1 for a new id, one more with each change.
+  std::uint64_t version = 0;   ///< Set by the collection: one more with each change, and never twice for an id.
 
   bool expired(wall_time now) const noexcept { return expires_at <= now; }
   bool valid(wall_time at) const noexcept { return valid_from <= at && at < valid_to; }

@@ -30,6 +30,9 @@ struct search_limits {
   std::uint32_t hops = 3;                ///< Links followed from a hit.
   std::uint32_t related = 200;           ///< Items found through links, in one answer.
   std::uint32_t pack_tokens = 1'000'000; ///< Of one pack.
+  std::uint64_t answer_bytes = 8 * 1024 * 1024; ///< Items of one answer: texts, metadata and the rest, without vectors.
+  /// Multiplications of one reordering for diversity: candidates x answers x dimension. Some 0.4 s where memory is slow.
+  std::uint64_t diversity_work = 400'000'000;
 };
 
 } // namespace hive::vector

@@ -18,39 +18,81 @@ std::size_t heap_bytes(const std::string& s) noexcept { return s.capacity() > 15
 
 constexpr int depth_max = 16;
 
-result<void> flatten(const json& object, const std::string& prefix, const std::string& field, int depth, metadata& out) {
-  if (depth > depth_max) return invalid(field, field + " is nested deeper than " + std::to_string(depth_max) + " objects");
-  for (const auto& [key, v] : object.items()) {
-    const std::string here = field + "." + key;
-    const std::string name = prefix + key;
+error too_many_keys(const std::string& field, const collection_limits& limits) {
+  return invalid(field, field + " has more than " + std::to_string(limits.metadata_keys) + " keys");
+}
+
+error too_large(const std::string& field, const collection_limits& limits) {
+  return invalid(field, field + " has more than " + std::to_string(limits.metadata_bytes) + " bytes");
+}
+
+/// Takes the values out of nested objects, in any order, and stops at the limits.
+class flattener {
+public:
+  flattener(const collection_limits& limits, std::string field) : limits_(limits), field_(std::move(field)) {}
+
+  result<void> object(const json& from, const std::string& prefix, int depth) {
+    if (depth > depth_max) {
+      const std::string here = field_ + "." + prefix.substr(0, prefix.size() - 1);
+      return invalid(here, here + " is nested deeper than " + std::to_string(depth_max) + " objects");
+    }
+    for (const auto& [key, v] : from.items()) {
+      if (v.is_null()) continue;
+      std::string name = prefix + key;
+      bytes_ += key.size();
+      if (bytes_ > limits_.metadata_bytes) return too_large(field_, limits_);
+      if (v.is_object()) {
+        if (auto inner = object(v, name + ".", depth + 1); !inner) return inner;
+        continue;
+      }
+      if (found_.size() == limits_.metadata_keys) return too_many_keys(field_, limits_);
+      auto one = plain(v, field_ + "." + name);
+      if (!one) return one.error();
+      found_.emplace_back(std::move(name), std::move(*one));
+    }
+    return {};
+  }
+
+  /// Sorted; of two values for one key the last one counts.
+  metadata take() {
+    std::stable_sort(found_.begin(), found_.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    metadata out;
+    for (auto& entry : found_) {
+      if (!out.empty() && out.back().first == entry.first) out.pop_back();
+      out.push_back(std::move(entry));
+    }
+    return out;
+  }
+
+private:
+  result<value> plain(const json& v, const std::string& here) {
     switch (v.type()) {
-    case json::value_t::null: continue;
-    case json::value_t::boolean: set(out, name, v.get<bool>()); break;
-    case json::value_t::string: set(out, name, v.get<std::string>()); break;
-    case json::value_t::number_float: set(out, name, v.get<double>()); break;
-    case json::value_t::number_integer: set(out, name, v.get<std::int64_t>()); break;
+    case json::value_t::boolean: return value{v.get<bool>()};
+    case json::value_t::string: return value{v.get<std::string>()};
+    case json::value_t::number_float: return value{v.get<double>()};
+    case json::value_t::number_integer: return value{v.get<std::int64_t>()};
     case json::value_t::number_unsigned:
-      if (v.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
-        return invalid(here, here + " is above 2^63 - 1");
-      set(out, name, v.get<std::int64_t>());
-      break;
+      if (v.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) return invalid(here, here + " is above 2^63 - 1");
+      return value{v.get<std::int64_t>()};
     case json::value_t::array: {
       std::vector<std::string> words;
       for (const auto& w : v) {
         if (!w.is_string()) return invalid(here, here + " is a list that does not hold strings only");
+        bytes_ += w.get_ref<const std::string&>().size() + 1;
+        if (bytes_ > limits_.metadata_bytes) return too_large(field_, limits_);
         words.push_back(w.get<std::string>());
       }
-      set(out, name, std::move(words));
-      break;
+      return value{std::move(words)};
     }
-    case json::value_t::object:
-      if (auto inner = flatten(v, name + ".", here, depth + 1, out); !inner) return inner;
-      break;
     default: return invalid(here, here + " has a type that metadata cannot hold");
     }
   }
-  return {};
-}
+
+  const collection_limits& limits_;
+  std::string field_;
+  metadata found_;
+  std::size_t bytes_ = 0;
+};
 
 } // namespace
 
@@ -67,14 +109,14 @@ void set(metadata& in, std::string key, value v) {
     in.emplace(at, std::move(key), std::move(v));
 }
 
-result<metadata> metadata_from_json(std::string_view text, std::string_view field) {
+result<metadata> metadata_from_json(std::string_view text, const collection_limits& limits, std::string_view field) {
   const json parsed = json::parse(text, nullptr, false);
   const std::string name{field};
   if (parsed.is_discarded()) return invalid(name, name + " is not JSON");
   if (!parsed.is_object()) return invalid(name, name + " is not a JSON object");
-  metadata out;
-  if (auto done = flatten(parsed, "", name, 1, out); !done) return done.error();
-  return out;
+  flattener read(limits, name);
+  if (auto done = read.object(parsed, "", 1); !done) return done.error();
+  return read.take();
 }
 
 std::string to_json(const metadata& m) {

@@ -26,8 +26,8 @@ const value* find(const metadata& in, std::string_view key) noexcept;
 void set(metadata& in, std::string key, value v);
 
 /// From a JSON object. Objects inside become dotted keys ("file.line"); null means absent; lists must be of strings.
-/// Errors name the field below `field`: "metadata.file.size".
-result<metadata> metadata_from_json(std::string_view json, std::string_view field);
+/// Reads no further than the limits allow; takes time linear in the text. Errors name the field below `field`: "metadata.file.size".
+result<metadata> metadata_from_json(std::string_view json, const collection_limits& limits, std::string_view field);
 /// One JSON object, keys as stored (dotted keys stay dotted).
 std::string to_json(const metadata& m);
 

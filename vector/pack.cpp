@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace hive::vector {
 
@@ -34,10 +35,16 @@ result<pack_answer> pack(const view& from, const pack_request& request, const se
   if (!(request.near_duplicate > 0 && request.near_duplicate <= 2)) return invalid("near_duplicate", "near_duplicate must be above 0, at most 2 (off)");
   if (request.search.k < 1 || request.search.k > limits.k)
     return invalid("k", "k is " + std::to_string(request.search.k) + "; allowed: 1.." + std::to_string(limits.k));
+  if (const auto most = limits.diversity_work / request.search.k / from.space().dimension; most < request.search.k)
+    return invalid("k", "k is " + std::to_string(request.search.k) + "; a pack from a collection of dimension " + std::to_string(from.space().dimension) +
+                          " allows " + std::to_string(static_cast<std::uint64_t>(std::sqrt(static_cast<double>(limits.diversity_work) / from.space().dimension))));
   search_request search = request.search;
   search.diversity.reset();
+  search.highlights = false; // below, of what is packed
+  search_limits pool = limits;
+  pool.answer_bytes = std::numeric_limits<std::uint64_t>::max(); // candidates are only pointed at
   search.k = std::clamp<std::uint32_t>(std::max<std::uint32_t>(search.k, 50), 1, limits.k);
-  auto found = from.search(search, limits);
+  auto found = from.search(search, pool);
   if (!found) return found.error();
 
   pack_answer out;
@@ -51,6 +58,7 @@ result<pack_answer> pack(const view& from, const pack_request& request, const se
     candidates.push_back({h.score, stored ? stored->vector : std::span<const float>{}});
   }
   mmr order(candidates, request.diversity);
+  std::uint64_t bytes = 0;
   while (const auto i = order.next()) {
     if (order.similarity() >= request.near_duplicate) {
       ++out.left_out_as_repeats;
@@ -58,12 +66,15 @@ result<pack_answer> pack(const view& from, const pack_request& request, const se
     }
     hit& h = found->hits[*i];
     const std::uint64_t cost = std::uint64_t{request.count(h.content->text)} + request.tokens_per_item;
-    if (out.tokens + cost > request.tokens) {
+    const std::uint64_t size = heap_bytes(*h.content);
+    if (out.tokens + cost > request.tokens || bytes + size > limits.answer_bytes) {
       ++out.left_out_for_room;
       continue;
     }
     order.take();
     out.tokens += static_cast<std::uint32_t>(cost);
+    bytes += size;
+    if (request.search.highlights && !search.text.empty()) h.highlights = highlight(h.content->text, search.text);
     out.passages.push_back({std::move(h), static_cast<std::uint32_t>(cost)});
   }
   return out;

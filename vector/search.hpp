@@ -20,7 +20,7 @@ struct search_limits;
 enum class search_mode : std::uint8_t {
   dense,   ///< Nearest vectors. Every item that passes the filter is a hit, best first.
   lexical, ///< BM25: items with at least one word of the text.
-  hybrid,  ///< Both, joined by reciprocal rank fusion.
+  hybrid,  ///< Both, joined by reciprocal rank fusion (fusion.hpp).
 };
 std::string_view to_string(search_mode m) noexcept;
 result<search_mode> search_mode_from(std::string_view word);
@@ -34,8 +34,10 @@ struct search_request {
   wall_time now{};           ///< Items expired at this time are not there.
   std::optional<wall_time> as_of; ///< What was true at that time, superseded items included; otherwise at `now`.
   std::optional<double> min_score; ///< On `hit::score`, whose meaning depends on the mode.
-  std::optional<double> diversity; ///< 0..1: MMR; 0 only relevance, 1 only difference. Reorders a pool of 4k, at least 50.
-  double dense_weight = 0.6; ///< Of the fusion, >= 0, not both 0. Chosen for the built-in embedder (bench/search_quality_bench).
+  /// 0..1: MMR; 0 only relevance, 1 only difference. Reorders a pool of 4k, at least 50, but not more than limits.diversity_work
+  /// allows; a k that it does not allow at all is an error.
+  std::optional<double> diversity;
+  std::optional<double> dense_weight; ///< Of the fusion, >= 0, not both 0. Absent: `dense_weight_default` (fusion.hpp).
   double lexical_weight = 1;
   std::uint32_t hops = 0;    ///< Follow links from the hits this far, into `search_answer::related`.
   bool highlights = true;    ///< Mark the words of `text` in hits.
@@ -67,7 +69,7 @@ struct related_item {
 
 /// Whether an exact search over all items would have answered otherwise.
 enum class completeness : std::uint8_t {
-  exact,       ///< No: proven by error bounds, not estimated.
+  exact,       ///< No: proven by error bounds, not estimated. Of hybrid: both rankings are exact, and so is what fusion.hpp makes of them.
   approximate, ///< Perhaps: a graph was searched.
   partial,     ///< Perhaps: not all items are loaded; `reason` says how many.
 };

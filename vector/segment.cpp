@@ -110,17 +110,6 @@ void segment::keep_current(row_set& rows, wall_time now, wall_time as_of) const 
   }
 }
 
-void segment::keep_unexpired(row_set& rows, wall_time now) const noexcept {
-  const auto words = rows.words();
-  for (std::size_t w = 0; w < words.size(); ++w) {
-    std::uint64_t keep = 0;
-    const std::size_t first = w * 64;
-    const std::size_t end = std::min<std::size_t>(first + 64, rows.rows());
-    for (std::size_t row = first; row < end; ++row) keep |= std::uint64_t{expires_[row] > now} << (row - first);
-    words[w] &= keep;
-  }
-}
-
 const term_index& segment::terms(std::uint32_t count) const {
   std::call_once(terms_once_, [&] {
     terms_ = std::make_unique<term_index>(items_, count);

@@ -32,7 +32,6 @@ public:
   std::uint32_t rows() const noexcept { return rows_; }
   bool test(std::uint32_t row) const noexcept { return (words_[row / 64] >> (row % 64)) & 1U; }
   void set(std::uint32_t row) noexcept { words_[row / 64] |= std::uint64_t{1} << (row % 64); }
-  void reset(std::uint32_t row) noexcept { words_[row / 64] &= ~(std::uint64_t{1} << (row % 64)); }
   std::uint32_t count() const noexcept;
   /// Both of the same size.
   void intersect(const row_set& other) noexcept;
@@ -94,7 +93,6 @@ public:
 
   /// Removes from `rows` (below count) what is expired at `now` or not valid at `as_of`.
   void keep_current(row_set& rows, wall_time now, wall_time as_of) const noexcept;
-  void keep_unexpired(row_set& rows, wall_time now) const noexcept;
   wall_time expiry(std::uint32_t row) const noexcept { return expires_[row]; }
 
   /// Built by the first caller. Only for a sealed segment; `count` is what it was sealed with.

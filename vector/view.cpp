@@ -94,6 +94,33 @@ std::vector<fused_row> reordered(std::vector<fused_row> pool, std::span<const vi
   return out;
 }
 
+/// How many candidates may be reordered for the sake of diversity. Error: not even as many as are asked for.
+result<std::size_t> pool_of(std::size_t wanted, std::size_t k, std::uint32_t dimension, const search_limits& limits) {
+  const std::size_t most = limits.diversity_work / (k * dimension);
+  if (most < k)
+    return invalid("k", "k is " + std::to_string(k) + "; with diversity, a collection of dimension " + std::to_string(dimension) + " allows " +
+                          std::to_string(static_cast<std::uint64_t>(std::sqrt(static_cast<double>(limits.diversity_work) / dimension))));
+  return std::min(wanted, most);
+}
+
+/// Answers are made of items, and items may be large.
+class answer_meter {
+public:
+  explicit answer_meter(const search_limits& limits) : limits_(limits) {}
+  result<void> add(const item& i) {
+    bytes_ += heap_bytes(i);
+    ++items_;
+    if (bytes_ <= limits_.answer_bytes) return {};
+    return invalid("k", "the first " + std::to_string(items_) + " items of the answer have more than " + std::to_string(limits_.answer_bytes) +
+                          " bytes, which is all that context.answer_bytes allows; ask for fewer, or pack them");
+  }
+
+private:
+  const search_limits& limits_;
+  std::uint64_t bytes_ = 0;
+  std::size_t items_ = 0;
+};
+
 bool within(double v, double low, double high) { return v >= low && v <= high; } // false for NaN
 
 } // namespace
@@ -106,7 +133,7 @@ result<void> check(const search_request& r, const search_limits& limits) {
   if (r.mode == search_mode::dense && r.text.empty() && r.vector.empty()) return invalid("vector", "dense search needs a vector or a text");
   if (r.min_score && !std::isfinite(*r.min_score)) return invalid("min_score", "min_score is not a finite number");
   if (r.diversity && !within(*r.diversity, 0, 1)) return invalid("diversity", "diversity must be within 0..1");
-  for (const auto& [weight, field] : {std::pair{r.dense_weight, "dense_weight"}, std::pair{r.lexical_weight, "lexical_weight"}})
+  for (const auto& [weight, field] : {std::pair{r.dense_weight.value_or(dense_weight_default), "dense_weight"}, std::pair{r.lexical_weight, "lexical_weight"}})
     if (!within(weight, 0, 1e6)) return invalid(field, std::string{field} + " must be within 0..1,000,000");
   if (r.mode == search_mode::hybrid && r.dense_weight == 0 && r.lexical_weight == 0)
     return invalid("dense_weight", "dense_weight and lexical_weight are both 0");
@@ -141,29 +168,35 @@ result<search_answer> view::search(const search_request& request, const search_l
   search_answer answer;
   answer.version = version_;
   for (const auto& s : selected) answer.candidates += s.allowed_count;
-  const std::size_t pool_size = request.diversity ? std::max<std::size_t>(std::size_t{request.k} * 4, 50) : request.k;
+  std::size_t pool_size = request.k;
+  if (request.diversity) {
+    const auto pool = pool_of(std::max<std::size_t>(std::size_t{request.k} * 4, 50), request.k, space_.dimension, limits);
+    if (!pool) return pool.error();
+    pool_size = *pool;
+  }
   std::vector<found_row> dense, lexical;
   if (request.mode != search_mode::lexical) {
     auto raw = request.vector.empty() ? embed(space_, entries_, selected, request.text) : result<std::vector<float>>{request.vector};
     if (!raw) return raw.error();
     auto query = prepare(space_, *std::move(raw), "vector");
     if (!query) return query.error();
-    // Fusion looks deeper than the answer is long: an item may be in the middle of both rankings.
-    const std::size_t depth = request.mode == search_mode::hybrid ? std::max<std::size_t>(pool_size, 100) : pool_size;
+    const std::size_t depth = request.mode == search_mode::hybrid ? std::max<std::size_t>(pool_size, fusion_depth) : pool_size;
     dense = scan_dense(entries_, selected, space_, *query, depth);
   }
   if (request.mode != search_mode::dense)
-    lexical = scan_lexical(entries_, selected, terms, request.mode == search_mode::hybrid ? std::max<std::size_t>(pool_size, 100) : pool_size);
+    lexical = scan_lexical(entries_, selected, terms, request.mode == search_mode::hybrid ? std::size_t{fusion_depth} : pool_size);
 
-  auto ranked = request.mode == search_mode::hybrid ? fuse(dense, request.dense_weight, lexical, request.lexical_weight, entries_)
+  auto ranked = request.mode == search_mode::hybrid ? fuse(dense, request.dense_weight.value_or(dense_weight_default), lexical, request.lexical_weight, entries_)
                                                     : only(request.mode == search_mode::dense ? dense : lexical, request.mode == search_mode::dense);
   if (request.min_score) std::erase_if(ranked, [&](const fused_row& r) { return r.where.score < *request.min_score; });
   if (ranked.size() > pool_size) ranked.resize(pool_size);
   if (request.diversity) ranked = reordered(std::move(ranked), entries_, *request.diversity, request.k);
 
+  answer_meter meter(limits);
   for (const auto& r : ranked) {
     hit h;
     h.content = entries_[r.where.entry].rows->items()[r.where.row];
+    if (auto room = meter.add(*h.content); !room) return room.error();
     h.score = r.where.score;
     h.dense = {r.dense_score, r.dense_rank};
     h.lexical = {r.lexical_score, r.lexical_rank};
@@ -183,6 +216,7 @@ result<search_answer> view::search(const search_request& request, const search_l
           const auto there = find_place(l.to);
           if (!there || !selected[there->entry].allowed.test(there->row)) continue;
           const item_ptr& found = at(*there);
+          if (auto room = meter.add(*found); !room) return room.error();
           seen.insert(found->id);
           answer.related.push_back({found, hop, from->id, l.relation});
           next.push_back(found);
@@ -203,7 +237,7 @@ std::optional<stored_item> view::get(std::string_view id, wall_time now) const {
   return stored_item{at(*p), vector_at(*p)};
 }
 
-std::vector<item_ptr> view::list(std::string_view after, std::uint32_t count_max, const filter& where, wall_time now) const {
+std::vector<item_ptr> view::list(std::string_view after, std::uint32_t count_max, std::uint64_t bytes_max, const filter& where, wall_time now) const {
   std::vector<item_ptr> out;
   for (const auto& e : entries_)
     for (std::uint32_t row = 0; row < e.count; ++row) {
@@ -215,6 +249,9 @@ std::vector<item_ptr> view::list(std::string_view after, std::uint32_t count_max
   std::partial_sort(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(n), out.end(),
                     [](const item_ptr& a, const item_ptr& b) { return a->id < b->id; });
   out.resize(n);
+  std::uint64_t bytes = 0;
+  const auto beyond = std::find_if(out.begin(), out.end(), [&](const item_ptr& i) { return (bytes += heap_bytes(*i)) > bytes_max; });
+  if (beyond != out.end()) out.erase(std::max(beyond, out.begin() + 1), out.end());
   return out;
 }
 

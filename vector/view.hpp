@@ -52,8 +52,9 @@ public:
   /// `nullopt` when it is not there or expired. Superseded and not yet valid items are found.
   std::optional<stored_item> get(std::string_view id, wall_time now) const;
 
-  /// Pages through all items that are not expired, in order of their ids: the smallest ids above `after`.
-  std::vector<item_ptr> list(std::string_view after, std::uint32_t count_max, const filter& where, wall_time now) const;
+  /// Pages through all items that are not expired, in order of their ids: the smallest ids above `after`, until `count_max` or, with all
+  /// that is in memory of them, `bytes_max` is reached; at least one, if there is any.
+  std::vector<item_ptr> list(std::string_view after, std::uint32_t count_max, std::uint64_t bytes_max, const filter& where, wall_time now) const;
 
   /// The query's vector by the built-in hashing embedder, weighted by how rare its words are in this view.
   /// @returns `failed_precondition` when the collection's embedder is another one.

@@ -12,20 +12,23 @@ constexpr std::uint32_t purged_at_once = 1000;
 constexpr std::size_t rows_at_once = 1024;
 constexpr std::size_t rows_loaded_at_once = 4 * rows_at_once;
 
-/// The small state: the timer that is set for the next item to expire.
+/// The small state: the timer that is set for the next item to expire, and what rows cannot tell.
 struct context_state {
   std::string alarm;
   std::int64_t alarm_at = 0;
+  std::uint64_t versions_used = 0;
   std::string encode() const {
-    return byte_writer{}.varint(1).text(alarm).varint(static_cast<std::uint64_t>(alarm_at)).take();
+    return byte_writer{}.varint(2).text(alarm).varint(static_cast<std::uint64_t>(alarm_at)).varint(versions_used).take();
   }
   static context_state decode(std::string_view bytes) {
     context_state s;
     if (bytes.empty()) return s;
     byte_reader in(bytes);
-    if (in.varint() != 1) throw std::runtime_error("the stored state of a collection cannot be read");
+    const auto format = in.varint();
+    if (format != 1 && format != 2) throw std::runtime_error("the stored state of a collection cannot be read");
     s.alarm = std::string(in.text());
     s.alarm_at = static_cast<std::int64_t>(in.varint());
+    if (format == 2) s.versions_used = in.varint();
     return s;
   }
 };
@@ -111,6 +114,7 @@ task<> context_behaviour::load(turn& self) const {
     return items;
   });
   auto items = co_await rows_read;
+  items->versions_used(self.state<context_state>().versions_used);
   auto view = items->publish();
   auto& views = system_turn::services(self).views();
   system_turn::set_memory(self, std::make_unique<context_memory>(id, views, std::move(items)));
@@ -118,7 +122,7 @@ task<> context_behaviour::load(turn& self) const {
 }
 
 task<> context_behaviour::embed(turn& self, std::vector<new_item>& batch) const {
-  const auto by = model_of(memory_of(self).items->space());
+  const auto by = maker_of(memory_of(self).items->space());
   if (!by) co_return;
   const auto stored_ones = memory_of(self).items->publish();
   std::vector<std::string> texts;
@@ -187,12 +191,21 @@ void context_behaviour::remove(turn& self, const json& body) const {
   auto& items = *memory_of(self).items;
   std::vector<std::string> gone;
   for (const auto& id : *ids) {
-    const auto done = items.remove(id.get_ref<const std::string&>(), std::nullopt, self.now());
-    if (done && *done) gone.push_back(id.get<std::string>());
+    if (items.remove(id.get_ref<const std::string&>(), self.now())) gone.push_back(id.get<std::string>());
   }
-  for (const auto& id : gone) self.erase_row(row_key(id));
-  if (!gone.empty()) publish(self);
+  removed(self, gone);
   self.reply(json_payload({{"deleted", gone.size()}, {"position", position_of(self, !gone.empty())}}));
+}
+
+void context_behaviour::removed(turn& self, const std::vector<std::string>& ids) const {
+  if (ids.empty()) return;
+  for (const auto& id : ids) self.erase_row(row_key(id));
+  auto state = self.state<context_state>();
+  if (const auto used = memory_of(self).items->versions_used(); used > state.versions_used) {
+    state.versions_used = used;
+    self.set_state(state);
+  }
+  publish(self);
 }
 
 /// What has expired goes from the disk too.
@@ -201,10 +214,7 @@ void context_behaviour::purge(turn& self) const {
   state.alarm.clear(); // it is this one
   state.alarm_at = 0;
   self.set_state(state);
-  auto& items = *memory_of(self).items;
-  const auto gone = items.purge(self.now(), purged_at_once);
-  for (const auto& id : gone) self.erase_row(row_key(id));
-  if (!gone.empty()) publish(self);
+  removed(self, memory_of(self).items->purge(self.now(), purged_at_once));
   set_alarm(self);
 }
 

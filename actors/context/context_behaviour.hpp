@@ -34,10 +34,12 @@ public:
 private:
   task<> load(turn& self) const;
   task<> put(turn& self, payload body) const;
-  /// The vectors that a model must make; what is stored with the same text keeps its own.
+  /// The vectors that are to be made; what is stored with the same text keeps its own.
   task<> embed(turn& self, std::vector<new_item>& batch) const;
   void remove(turn& self, const json& body) const;
   void purge(turn& self) const;
+  /// Their rows go, and readers hear of it.
+  void removed(turn& self, const std::vector<std::string>& ids) const;
   void set_alarm(turn& self) const;
 
   const config::settings& settings_;

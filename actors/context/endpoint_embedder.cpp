@@ -1,5 +1,7 @@
 #include "actors/context/endpoint_embedder.hpp"
 
+#include "vector/embedding/hashing_embedder.hpp"
+
 #include <nlohmann/json.hpp>
 
 #include <cmath>
@@ -38,6 +40,11 @@ bool worth_another_try(unsigned status) { return status == 408 || status == 409 
 std::optional<embedding_model> model_of(const vector::space& s) {
   if (!s.embedder.starts_with(endpoint_prefix)) return std::nullopt;
   return embedding_model{s.embedder.substr(endpoint_prefix.size()), s.dimension};
+}
+
+std::optional<embedding_model> maker_of(const vector::space& s) {
+  if (s.embedder == vector::hashing_embedder::name) return embedding_model{s.embedder, s.dimension, true};
+  return model_of(s);
 }
 
 std::string embedding_request(const embedding_model& by, const std::vector<std::string>& texts, bool name_dimension) {

@@ -82,7 +82,8 @@ private:
   std::optional<error> problem_;
 };
 
-result<new_item> item_from(const json& value, const item_author& by, const std::string& path) {
+result<new_item> item_from(const json& value, const item_author& by, const vector::collection_limits& limits,
+                           const std::string& path) {
   new_item out;
   auto& i = out.content;
   member_reader in(value, path);
@@ -116,7 +117,8 @@ result<new_item> item_from(const json& value, const item_author& by, const std::
       }
   }
   if (const auto* m = in.find("metadata")) {
-    auto read = vector::metadata_from_json(m->dump(-1, ' ', false, json::error_handler_t::replace), in.at("metadata"));
+    auto read = vector::metadata_from_json(m->dump(-1, ' ', false, json::error_handler_t::replace), limits,
+                                           in.at("metadata"));
     if (read)
       i.meta = std::move(*read);
     else
@@ -137,8 +139,8 @@ result<new_item> item_from(const json& value, const item_author& by, const std::
   }
   in.text("supersedes", out.how.supersedes);
   in.flag("allow_duplicate", out.how.allow_duplicate);
-  std::uint64_t version = 0;
-  if (value.is_object() && value.contains("expected_version")) {
+  if (in.find("expected_version")) {
+    std::uint64_t version = 0;
     in.number("expected_version", version, 0, 9e15);
     out.how.expected_version = version;
   }
@@ -165,13 +167,14 @@ result<trust> trust_of(std::string_view word, const item_author& by, const std::
   return *t;
 }
 
-result<std::vector<new_item>> items_from_json(const json& list, const item_author& by, std::string_view field) {
+result<std::vector<new_item>> items_from_json(const json& list, const item_author& by,
+                                              const vector::collection_limits& limits, std::string_view field) {
   const std::string path(field);
   if (!list.is_array()) return invalid(path, path + " must be a list of items");
   std::vector<new_item> out;
   out.reserve(list.size());
   for (std::size_t i = 0; i < list.size(); ++i) {
-    auto one = item_from(list[i], by, path + "[" + std::to_string(i) + "]");
+    auto one = item_from(list[i], by, limits, path + "[" + std::to_string(i) + "]");
     if (!one) return one.error();
     out.push_back(std::move(*one));
   }
@@ -280,6 +283,7 @@ vector::search_limits search_limits_of(const config::context_limits& settings) {
   vector::search_limits l;
   l.k = settings.k;
   l.pack_tokens = settings.pack_tokens;
+  l.answer_bytes = settings.answer_bytes;
   return l;
 }
 

@@ -29,9 +29,9 @@ struct item_author {
 
 /// {"id","text","vector","metadata","kind","source","trust","importance","valid_from","valid_to","expires_at","ttl_ms",
 /// "links":[{"relation","to"}],"supersedes","expected_version","allow_duplicate"}; times in milliseconds since 1970.
-/// @returns errors naming the field below `field`: "items[3].vector".
+/// null means absent, for every member. @returns errors naming the field below `field`: "items[3].vector".
 result<std::vector<new_item>> items_from_json(const nlohmann::json& list, const item_author& by,
-                                              std::string_view field);
+                                              const vector::collection_limits& limits, std::string_view field);
 
 /// "trust" of an item as the author wrote it; empty: the most that it may be.
 result<vector::trust> trust_of(std::string_view word, const item_author& by, const std::string& field);

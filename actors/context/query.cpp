@@ -29,8 +29,8 @@ public:
     }
   }
   template <class T> void number(const char* name, std::optional<T>& into, double low, double high) {
+    if (!find(name)) return; // null too
     T value{};
-    if (!q_.is_object() || !q_.contains(name)) return void(known_.emplace_back(name));
     number(name, value, low, high);
     into = value;
   }

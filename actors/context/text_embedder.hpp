@@ -17,6 +17,7 @@ namespace hive::actors {
 struct embedding_model {
   std::string name;
   std::uint32_t dimension = 0;
+  bool built_in = false; ///< The hashing embedder of this process, whatever the name.
 };
 
 using embeddings = std::vector<std::vector<float>>;
@@ -37,7 +38,9 @@ public:
 
 /// What `space::embedder` says of a collection whose vectors a model makes.
 inline constexpr std::string_view endpoint_prefix = "endpoint:";
-/// Empty: the vectors of this space are made here, or by the callers.
+/// The endpoint's model. Empty: the vectors of this space are made here, or by the callers.
 std::optional<embedding_model> model_of(const vector::space& s);
+/// What makes the vectors of items: the endpoint's model or the built-in one. Empty: the callers bring them.
+std::optional<embedding_model> maker_of(const vector::space& s);
 
 } // namespace hive::actors

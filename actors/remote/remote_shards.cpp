@@ -243,6 +243,11 @@ void remote_shards::tell_all(const std::string& name, tenant_context who, const 
   for (const auto& node : nodes) (void)l->tell(node, links::lane::data, {who.tenant(), frame});
 }
 
+std::size_t remote_shards::peer_count() const {
+  std::lock_guard lock(guard_);
+  return names_.size() - names_.count(self_);
+}
+
 void remote_shards::answer_call(const links::received_frame& frame, std::string_view body) {
   byte_reader in(body);
   const std::string name(in.text());

@@ -60,6 +60,10 @@ struct system_turn {
     e->trace = t.host_->in->trace;
     t.host_->out.push_back({true, {}, to, std::move(e)});
   }
+  /// `turn::finish_failed`, with the whole error.
+  static void finish_failed(turn& t, std::string_view token, const error& why);
+  /// What a token of `turn::defer_reply` stands for.
+  static reply_address address_of(std::string_view token);
   static void audit(turn& t, std::string action, std::string target, const json& detail) {
     effects(t).audit.push_back({std::move(action), std::move(target), detail.dump()});
   }
@@ -69,7 +73,8 @@ struct system_turn {
   static void event_text(turn& t, std::string type, std::string source, std::string data) {
     effects(t).events.push_back({std::move(type), std::move(source), std::move(data)});
   }
-  /// Texts to vectors, by the endpoint; other turns of this entity wait meanwhile. Throws `read_failed`.
+  /// Texts to vectors, not on this thread; other turns of this entity wait meanwhile, for an endpoint at most `embedding.turn_wait`.
+  /// Throws `read_failed`.
   static embed_wait embed(turn& t, embedding_model by, std::vector<std::string> texts) { return {t, std::move(by), std::move(texts)}; }
   template <class T>
   static read_wait<T> read(turn& t, std::function<result<T>(persistence::store_reader&)> how) {

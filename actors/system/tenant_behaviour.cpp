@@ -179,7 +179,7 @@ task<> tenant_behaviour::apply(turn& self, json body) const {
     }
     if (all.size() <= 1000) entities.push_back({{"kind", to_string(w.kind)}, {"name", w.name}, {"revision", revision}, {"change", change}});
   }
-  if (!able.empty()) system_turn::send_to(self, {system_turn::id(self).tenant(), default_queue_serial}, "hive.agents_changed", json_payload(able));
+  if (!able.empty()) system_turn::send_to(self, queue_of(system_turn::id(self).tenant(), 0U), "hive.agents_changed", json_payload(able));
   self.set_state(state);
   self.reply(json_payload({{"created", created}, {"updated", updated}, {"unchanged", unchanged}, {"entities", std::move(entities)}}));
 }
@@ -207,7 +207,7 @@ task<> tenant_behaviour::remove(turn& self, json body) const {
   system_turn::effects(self).directory.push_back({row, true});
   system_turn::command(self, row.id, "hive.deleted", {{"address", std::string(to_string(row.kind)) + "/" + row.name}});
   if (row.spec.find("\"capabilities\"") != std::string::npos)
-    system_turn::send_to(self, {system_turn::id(self).tenant(), default_queue_serial}, "hive.agents_changed",
+    system_turn::send_to(self, queue_of(system_turn::id(self).tenant(), 0U), "hive.agents_changed",
                          json_payload(json::array({{{"id", row.id.bits()}, {"name", name}, {"capabilities", json::array()}, {"weight", 1}}})));
   system_turn::audit(self, kind_name + ".delete", kind_name + "/" + name, {{"id", to_string(row.id)}});
   self.reply(json_payload({{"deleted", true}}));
@@ -284,8 +284,11 @@ task<> hive_behaviour::handle(turn& self, message m) const {
 task<> hive_behaviour::put(turn& self, json body) const {
   const auto name = text_member(body, "name");
   must(check_name(name, "name"));
-  const json spec = body.value("spec", json::object());
+  json spec = body.value("spec", json::object());
   if (!spec.is_object()) throw bad_message("spec", "spec must be an object");
+  const auto asked = spec.value("queue_partitions", 0U);
+  const auto most = settings_.tasks.partitions_max;
+  if (asked > most) throw bad_message("spec.queue_partitions", "queue_partitions is at most tasks.partitions_max (" + std::to_string(most) + ")");
   if (const auto with = body.find("manifest"); with != body.end()) { // what is applied to the tenant next
     const auto given = read_manifest(*with, agents_, settings_);
     const auto none = [](const std::string&) -> std::optional<std::string> { return std::nullopt; };
@@ -301,6 +304,16 @@ task<> hive_behaviour::put(turn& self, json body) const {
   });
   auto found = co_await found_read;
   const bool created = !found;
+  // What its queue has stays as it is when the spec does not say; the hive remembers when it grew.
+  auto division = created ? scheduling::queue_division{} : scheduling::queue_division::from_spec(std::string_view(found->spec));
+  const auto had = division.partitions;
+  if (asked != 0 && asked < had)
+    refuse(errc::failed_precondition, "partitions_shrink", "the queue has " + std::to_string(had) + " partitions; some can be added, none taken away",
+           "spec.queue_partitions");
+  if (created) {
+    division.partitions = division.before = asked != 0 ? asked : std::min(settings_.tasks.partitions, most);
+  } else division.grow(asked, self.now(), settings_.keep.keys);
+  division.write_to(spec);
   if (created) {
     auto state = self.state<hive_state>();
     if (state.next_tenant >= (std::uint64_t{1} << 24U)) refuse(errc::resource_exhausted, "tenant_ids", "all tenant ids have been used");
@@ -310,6 +323,9 @@ task<> hive_behaviour::put(turn& self, json body) const {
   if (created || found->spec != spec.dump()) {
     found->spec = spec.dump();
     system_turn::effects(self).tenants.push_back(*found);
+    if (!created && division.partitions != had)
+      for (std::uint32_t p = 0; p < had; ++p)
+        system_turn::send_to(self, queue_of(found->id, p), "hive.queue.grow", json_payload({{"partitions", division.partitions}}));
     system_turn::audit(self, created ? "tenant.create" : "tenant.update", "tenant/" + name, {{"id", found->id.value()}});
   }
   self.reply(json_payload({{"id", found->id.value()}, {"name", name}, {"created", created}, {"spec", spec}}));

@@ -44,6 +44,8 @@ public:
   /// What the endpoint gives for texts; without it there is no endpoint. Stays across crashes.
   using embed_texts = std::function<result<embeddings>(const embedding_model& by, const std::vector<std::string>& texts)>;
   void set_endpoint(embed_texts embed) { embed_ = std::move(embed); }
+  /// Texts whose vectors were made by the built-in embedder for turns, and not in them.
+  std::size_t built_in_texts() const noexcept { return built_in_texts_; }
   /// A query as agents write it (context/query.hpp).
   result<json> search(const std::string& collection, const json& query);
   /// An administrative message to the tenant's entity (actors/directory.hpp).
@@ -61,10 +63,15 @@ public:
   /// Submits it, lets the hive settle, and reads the task as it is then.
   result<json> task(const std::string& agent, const std::string& type, const json& body);
   /// Without waiting for its end: the queue's answer.
-  result<json> submit_task(const json& body);
+  result<json> submit_task(const json& body, const std::string& key = "");
   result<json> read_task(const std::string& id);
-  /// Asks the queue (actors/directory.hpp).
+  /// Asks the queue (actors/directory.hpp): the task's partition, the agent's, or the first.
   result<json> queue(const std::string& type, const json& body);
+  /// The same of one partition.
+  result<json> ask_queue(std::uint32_t partition, const std::string& type, const json& body);
+  /// From now on the tenant's queue has as many partitions.
+  result<json> divide_queue(std::uint32_t partitions);
+  std::uint32_t partitions() { return metrics(who_.tenant()).division().partitions; }
 
   /// Runs until nothing is left to do at this time.
   void run();
@@ -165,6 +172,7 @@ private:
     return error{errc::failed_precondition, "no_embedding_endpoint", "the test set no endpoint", {}, {}};
   };
   scripted_embedder scripted_{*this};
+  std::size_t built_in_texts_ = 0;
 
   // What a crash loses.
   std::unique_ptr<persistence::turn_store> store_;

@@ -11,8 +11,6 @@
 namespace hive::api {
 namespace {
 
-constexpr auto stop_grace = std::chrono::seconds(5); // for requests under way
-
 std::vector<std::string> route_names(const method_table& table) {
   std::vector<std::string> names;
   for (const auto& m : table.methods()) names.push_back(m->rpc->service()->name() + "." + m->rpc->name());
@@ -24,10 +22,10 @@ std::vector<std::string> route_names(const method_table& table) {
 
 struct gateway::parts {
   parts(const config::api_limits& l, actors::messaging& hive, security::authenticator& auth, ops::metrics& metrics,
-        const config::context_limits& context, cluster::control* nodes)
-    : limits(l), home(std::make_shared<http::io_loop>()), services({limits, hive, auth, metrics, home, context, nodes}),
+        const config::context_limits& context, cluster::control* nodes, persistence::read_cache* cache)
+    : limits(l), home(std::make_shared<http::io_loop>()), services({limits, hive, auth, metrics, home, context, nodes, cache}),
       counters(std::make_shared<ops::http_counters>(route_names(services.table()))),
-      server(limits, home, services.table(), hive, auth, counters) {
+      server(limits, home, services.table(), hive, auth, counters, cache) {
     metrics.add(counters);
   }
 
@@ -40,8 +38,8 @@ struct gateway::parts {
 };
 
 gateway::gateway(const config::api_limits& limits, actors::messaging& hive, security::authenticator& auth, ops::metrics& metrics,
-                 const config::context_limits& context, cluster::control* nodes)
-  : parts_(std::make_unique<parts>(limits, hive, auth, metrics, context, nodes)) {}
+                 const config::context_limits& context, cluster::control* nodes, persistence::read_cache* cache)
+  : parts_(std::make_unique<parts>(limits, hive, auth, metrics, context, nodes, cache)) {}
 
 gateway::~gateway() { stop(); }
 
@@ -57,11 +55,11 @@ void gateway::answer_carried(tenant_context who, const std::string& body, std::f
   api::answer_carried(parts_->services.table(), who, body, std::move(done));
 }
 
-void gateway::stop() {
+void gateway::stop(std::chrono::milliseconds grace) {
   if (!parts_->thread.joinable()) return;
   auto& home = *parts_->home;
   auto& server = parts_->server;
-  const auto until = std::chrono::steady_clock::now() + stop_grace;
+  const auto until = std::chrono::steady_clock::now() + grace;
   home.post([&server] { server.wind_down(); });
   while (std::chrono::steady_clock::now() < until) {
     auto busy = std::make_shared<std::promise<bool>>();

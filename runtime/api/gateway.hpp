@@ -5,9 +5,11 @@
 #include "actors/messaging.hpp"
 #include "cluster/control.hpp"
 #include "config/settings.hpp"
+#include "persistence/read_cache.hpp"
 #include "runtime/ops/metrics.hpp"
 #include "runtime/security/authenticator.hpp"
 
+#include <chrono>
 #include <memory>
 
 namespace hive::api {
@@ -17,7 +19,7 @@ namespace hive::api {
 class gateway {
 public:
   gateway(const config::api_limits& limits, actors::messaging& hive, security::authenticator& auth, ops::metrics& metrics,
-          const config::context_limits& context = {}, cluster::control* nodes = nullptr);
+          const config::context_limits& context = {}, cluster::control* nodes = nullptr, persistence::read_cache* cache = nullptr);
   ~gateway();
 
   /// Listens and serves. @returns the port (useful when `api.http` names port 0), or `invalid_argument` for `api.http`
@@ -25,8 +27,8 @@ public:
   result<std::uint16_t> start();
   /// What another node asks in the name of a caller that it has authenticated (services/at_owner.hpp). Any thread.
   void answer_carried(tenant_context who, const std::string& body, std::function<void(result<std::string>)> done);
-  /// Accepts no more, lets requests under way end for a moment, closes every connection, ends the thread. Idempotent.
-  void stop();
+  /// Accepts no more, lets requests under way end for `grace`, closes every connection, ends the thread. Idempotent.
+  void stop(std::chrono::milliseconds grace = std::chrono::seconds{5});
 
 private:
   struct parts;

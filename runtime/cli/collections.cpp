@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <optional>
 #include <thread>
 
 namespace hive::cli {
@@ -25,6 +26,9 @@ struct collection_options {
   std::vector<std::string> ids;
   std::uint32_t dimension = 0, k = 0, tokens = 0, hops = 0, batch = 100;
   std::size_t limit = 1000;
+  std::int64_t as_of = 0;
+  double diversity = -1;
+  std::optional<double> min_score;
   bool vectors = false, resume = false, restart = false;
 };
 
@@ -154,17 +158,21 @@ std::string excerpt(const session& s, const json& hit, std::size_t width) {
   while (to < text.size() && (static_cast<unsigned char>(text[to]) & 0xC0U) == 0x80U) ++to;
   std::string out = from > 0 ? "…" : "";
   std::size_t at = from;
+  const auto on_one_line = [&](std::size_t begin, std::size_t end) {
+    std::string part = harmless(text.substr(begin, end - begin));
+    for (char& c : part)
+      if (c == '\n' || c == '\t') c = ' ';
+    return part;
+  };
   const auto plain = [&](std::size_t until) {
-    for (; at < until; ++at)
-      out.push_back(static_cast<unsigned char>(text[at]) < 0x20U || text[at] == 0x7F ? ' ' : text[at]);
+    if (until <= at) return;
+    out += on_one_line(at, until);
+    at = until;
   };
   for (const auto& [begin, end] : marks) {
     if (begin < at || end > to) continue;
     plain(begin);
-    std::string word = text.substr(begin, end - begin);
-    for (char& c : word)
-      if (static_cast<unsigned char>(c) < 0x20U || c == 0x7F) c = ' ';
-    out += s.coloured(colour::yellow, word);
+    out += s.coloured(colour::yellow, on_one_line(begin, end));
     at = end;
   }
   plain(to);
@@ -177,6 +185,8 @@ json query_of(const collection_options& o) {
   if (!o.mode.empty()) body["mode"] = o.mode;
   if (o.k != 0) body["k"] = o.k;
   if (!o.filter.empty()) body["filter"] = parse_object(o.filter, "--filter");
+  if (o.as_of != 0) body["as_of"] = o.as_of;
+  if (o.diversity >= 0) body["diversity"] = o.diversity;
   return body;
 }
 
@@ -193,7 +203,7 @@ void print_hits(session& s, const json& hits) {
     const auto& item = object_of(hit, "item");
     std::string parts;
     for (const char* way : {"dense", "lexical"})
-      if (const auto& part = object_of(hit, way); part.is_object())
+      if (const auto& part = object_of(hit, way); !part.empty())
         parts += std::string(parts.empty() ? "" : "  ") + way + " " + number_text(part, "score") + " #" +
                  text_of(part, "rank");
     s.print(s.coloured(colour::green, number_text(hit, "score")) + "  " +
@@ -205,6 +215,7 @@ void print_hits(session& s, const json& hits) {
 void search(session& s, const collection_options& o) {
   json body = query_of(o);
   if (o.hops != 0) body["hops"] = o.hops;
+  if (o.min_score) body["min_score"] = *o.min_score;
   const json answer = s.server().call("POST", path_of(s, o.name, ":search"), &body);
   if (s.json()) return s.print_json(answer);
   print_hits(s, answer.value("hits", json::array()));
@@ -226,7 +237,7 @@ void pack(session& s, const collection_options& o) {
   if (s.json()) return s.print_json(answer);
   for (const auto& p : answer.value("passages", json::array())) {
     const auto& item = object_of(object_of(p, "hit"), "item");
-    s.print(s.coloured(colour::blue, "--- " + place_of(item)) + "\n" + text_of(item, "text") + "\n");
+    s.print(s.coloured(colour::blue, "--- " + shorten(place_of(item), 200)) + "\n" + harmless(text_of(item, "text")) + "\n");
   }
   s.note(text_of(answer, "tokens") + " tokens; left out: " + text_of(answer, "left_out_for_room") + " for room, " +
          text_of(answer, "left_out_as_repeats") + " as repeats");
@@ -265,20 +276,34 @@ private:
   steady_clock::time_point next_{};
 };
 
+/// A place between two lines of a file, with all that came before it.
+struct file_place {
+  std::uint64_t offset = 0;
+  std::uint64_t lines = 0;
+  std::uint64_t digest = 0xCBF29CE484222325ULL; ///< FNV-1a.
+  void pass(const std::string& line) {
+    offset += line.size() + 1;
+    ++lines;
+    for (const char c : line) add(c);
+    add('\n');
+  }
+  void add(char c) { digest = (digest ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL; }
+};
+
 /// How far an import of a file came: kept beside it, so that it goes on there after anything.
 class import_mark {
 public:
   import_mark(const std::string& file, std::string target) : path_(file + ".imported"), target_(std::move(target)) {}
-  /// @returns {offset, lines, run}; zero when there is none, or it is about another collection.
+  /// @returns {offset, lines, digest, run}; empty when there is none, or it is about another collection.
   json read() const {
     std::ifstream in(path_);
     const json mark = json::parse(in, nullptr, false);
     return mark.is_object() && text_of(mark, "target") == target_ ? mark : json::object();
   }
-  void write(std::uint64_t offset, std::uint64_t lines, const std::string& run) const {
+  void write(const file_place& at, const std::string& run) const {
     {
       std::ofstream out(path_ + ".new", std::ios::trunc);
-      out << json{{"target", target_}, {"offset", offset}, {"lines", lines}, {"run", run}}.dump() << "\n";
+      out << json{{"target", target_}, {"offset", at.offset}, {"lines", at.lines}, {"digest", at.digest}, {"run", run}}.dump() << "\n";
       if (!out.flush()) throw failure(exit_code::usage, "cannot write '" + path_ + ".new'");
     }
     std::filesystem::rename(path_ + ".new", path_);
@@ -291,6 +316,66 @@ public:
 private:
   std::string path_, target_;
 };
+
+/// Items on their way, and the lines they came from.
+class import_batch {
+public:
+  import_batch(session& s, std::string collection, std::string file) : s_(s), collection_(std::move(collection)), file_(std::move(file)) {}
+
+  void add(json item, std::uint64_t line, std::uint64_t bytes) {
+    items_.push_back(std::move(item));
+    lines_.push_back(line);
+    bytes_ += bytes;
+  }
+  std::size_t size() const { return lines_.size(); }
+  std::uint64_t bytes() const { return bytes_; }
+
+  /// One that expires on the way is left out. @param key of the put; another one for what is left of it then.
+  void send(std::string key) {
+    while (!lines_.empty()) {
+      json body{{"items", items_}, {"idempotency_key", key}};
+      try {
+        const json answer = put_until_answered(s_, collection_, body);
+        for (const auto& r : answer.at("results")) ++sums[text_of(r, "status")];
+        break;
+      } catch (failure& e) {
+        std::size_t number = 0;
+        if (std::sscanf(e.field.c_str(), "items[%zu]", &number) != 1 || number >= lines_.size()) throw;
+        if (!e.field.ends_with("].expires_at")) {
+          failure named(e.code, file_ + ":" + std::to_string(lines_[number]) + ": " + e.what(), e.hint);
+          throw named;
+        }
+        key += "-" + std::to_string(number);
+        items_.erase(number);
+        lines_.erase(lines_.begin() + static_cast<std::ptrdiff_t>(number));
+        ++sums["expired"];
+      }
+    }
+    items_ = json::array();
+    lines_.clear();
+    bytes_ = 0;
+  }
+
+  std::map<std::string, std::uint64_t> sums; ///< By what became of them.
+
+private:
+  session& s_;
+  std::string collection_, file_;
+  json items_ = json::array();
+  std::vector<std::uint64_t> lines_;
+  std::uint64_t bytes_ = 0;
+};
+
+/// Reads on to where an earlier import stopped. It must be the same file up to there: otherwise lines would be left out.
+file_place find_again(std::istream& in, const json& mark, const std::string& name) {
+  file_place at;
+  const auto lines = number_of(mark, "lines");
+  for (std::string line; at.lines < lines && std::getline(in, line);) at.pass(line);
+  if (at.lines != lines || at.digest != number_of(mark, "digest"))
+    throw failure(exit_code::usage, "'" + name + "' is not the file whose first " + std::to_string(lines) + " lines were imported",
+                  "--restart imports it from its first line.");
+  return at;
+}
 
 void import_items(session& s, const collection_options& o) {
   const bool piped = o.file == "-";
@@ -305,49 +390,44 @@ void import_items(session& s, const collection_options& o) {
   }
   std::istream& in = piped ? std::cin : file;
   const import_mark mark(o.file, s.options.server + path_of(s, o.name));
-  std::uint64_t offset = 0;
-  std::uint64_t lines = 0;
+  file_place at;
   std::string run = unique_word();
   if (!piped && !o.restart)
-    if (const json before = mark.read(); before.contains("offset") && number_of(before, "offset") <= total) {
-      offset = number_of(before, "offset");
-      lines = number_of(before, "lines");
+    if (const json before = mark.read(); !before.empty()) {
+      at = find_again(in, before, o.file);
       run = text_of(before, "run"); // with its keys, the batch that may or may not have arrived is not stored twice
-      file.seekg(static_cast<std::streamoff>(offset));
-      s.note("going on at line " + std::to_string(lines + 1) + " (--restart begins anew)");
+      s.note("going on at line " + std::to_string(at.lines + 1) + " (--restart begins anew)");
     }
   transfer_display display(s);
-  std::map<std::string, std::uint64_t> sums;
-  json batch = json::array();
-  std::uint64_t batch_bytes = 0;
+  import_batch batch(s, o.name, piped ? "standard input" : o.file);
   const auto send = [&] {
-    if (batch.empty()) return;
-    const json body{{"items", std::move(batch)}, {"idempotency_key", run + "-" + std::to_string(lines)}};
-    const json answer = put_until_answered(s, o.name, body);
-    for (const auto& r : answer.at("results")) ++sums[text_of(r, "status")];
-    batch = json::array();
-    batch_bytes = 0;
-    if (!piped) mark.write(offset, lines, run);
-    display.show("importing", piped ? lines : offset, total);
+    batch.send(run + "-" + std::to_string(at.lines));
+    if (!piped) mark.write(at, run);
+    display.show("importing", piped ? at.lines : at.offset, total);
   };
   constexpr std::uint64_t bytes_at_once = 1024 * 1024;
   for (std::string line; std::getline(in, line);) {
-    offset += line.size() + 1;
-    ++lines;
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    json item = json::parse(line, nullptr, false);
-    if (!item.is_object())
-      throw failure(exit_code::usage,
-                    o.file + ":" + std::to_string(lines) + ": is not a JSON object; what came before is stored");
-    batch.push_back(std::move(item));
-    batch_bytes += line.size();
-    if (batch.size() >= o.batch || batch_bytes >= bytes_at_once) send();
+    if (line.find_first_not_of(" \t\r") != std::string::npos) {
+      json item = json::parse(line, nullptr, false);
+      if (!item.is_object()) {
+        send();
+        throw failure(exit_code::usage, (piped ? "standard input" : o.file) + ":" + std::to_string(at.lines + 1) +
+                                            ": is not a JSON object; what came before is stored");
+      }
+      const auto now = std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+      if (const auto end = item.find("expires_at"); end != item.end() && end->is_number_integer() && end->get<std::int64_t>() <= now)
+        ++batch.sums["expired"];
+      else
+        batch.add(std::move(item), at.lines + 1, line.size());
+    }
+    at.pass(line);
+    if (batch.size() >= o.batch || batch.bytes() >= bytes_at_once) send();
   }
   send();
   if (!piped) mark.remove();
-  if (s.json()) return s.print_json({{"lines", lines}, {"results", sums}});
-  std::string text = std::to_string(lines) + " lines";
-  for (const auto& [status, n] : sums) text += ", " + std::to_string(n) + " " + status;
+  if (s.json()) return s.print_json({{"lines", at.lines}, {"results", batch.sums}});
+  std::string text = std::to_string(at.lines) + " lines";
+  for (const auto& [status, n] : batch.sums) text += ", " + std::to_string(n) + " " + status;
   s.print(text + "\n");
 }
 
@@ -362,21 +442,29 @@ json portable(json item) {
   return item;
 }
 
-/// Id of the last whole line; cuts off what is left of one that was not finished.
+/// Id of the last whole line; cuts off what is left of one that was not finished. Touches nothing that is not an export.
 std::string last_exported(const std::string& file, std::uint64_t& lines) {
+  if (!std::filesystem::exists(file)) return {};
   std::ifstream in(file, std::ios::binary);
   std::string last;
   std::uint64_t good = 0;
-  for (std::string line; std::getline(in, line) && !in.eof();) {
+  bool cut = false;
+  for (std::string line; std::getline(in, line);) {
+    cut = in.eof();
+    if (cut) break;
     const json item = json::parse(line, nullptr, false);
-    if (!item.is_object()) break;
+    const auto id = text_of(item, "id");
+    if (!item.is_object() || id.empty() || id <= last)
+      throw failure(exit_code::usage, "'" + file + "' is no export that could go on: line " + std::to_string(lines + 1) + " is not the next item",
+                    "Name another file.");
     good += line.size() + 1;
     ++lines;
-    last = text_of(item, "id");
+    last = id;
   }
   in.close();
-  std::error_code ec;
-  if (good < std::filesystem::file_size(file, ec) && !ec) std::filesystem::resize_file(file, good);
+  if (cut && lines == 0)
+    throw failure(exit_code::usage, "'" + file + "' has no whole line, so it may be anything", "Remove it, or name another file.");
+  if (cut) std::filesystem::resize_file(file, good);
   return last;
 }
 
@@ -393,17 +481,22 @@ void export_items(session& s, const collection_options& o) {
     file.open(o.file, std::ios::binary | std::ios::app);
     if (!file) throw failure(exit_code::usage, "cannot write '" + o.file + "'");
   }
-  const std::uint64_t total = number_of(s.server().call("GET", path_of(s, o.name)), "items");
+  const json collection = s.server().call("GET", path_of(s, o.name));
+  const std::uint64_t total = number_of(collection, "items");
+  // Without an embedder nothing could make them again.
+  const bool vectors = o.vectors || text_of(object_of(collection, "spec"), "embedder") == "none";
+  std::uint64_t superseded = 0;
   transfer_display display(s);
-  const std::string size = o.vectors ? "200" : "1000";
+  const std::string size = vectors ? "200" : "1000";
   for (bool more = true; more;) {
     const json answer = s.server().call("GET",
                                         path_of(s, o.name,
-                                                "/items?page_size=" + size + (o.vectors ? "&vector=true" : "") +
+                                                "/items?page_size=" + size + (vectors ? "&vector=true" : "") +
                                                     (page.empty() ? "" : "&page_token=" + url_encode(page))),
                                         nullptr, std::chrono::seconds(60));
     std::string text;
     for (const auto& item : answer.value("items", json::array())) {
+      superseded += !text_of(item, "superseded_by").empty();
       text += portable(item).dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
       ++lines;
     }
@@ -415,6 +508,8 @@ void export_items(session& s, const collection_options& o) {
     more = !page.empty();
     display.show("exporting", lines, total);
   }
+  if (superseded > 0)
+    s.note(std::to_string(superseded) + " superseded items: an import keeps until when they were valid, not what superseded them");
   if (!piped && s.json())
     s.print_json({{"lines", lines}, {"file", o.file}});
   else if (!piped)
@@ -501,7 +596,9 @@ void add_collection_commands(CLI::App& app, session& s) {
   const auto query_options = [&](CLI::App& command) {
     command.add_option("COLLECTION", o->name)->required();
     command.add_option("QUESTION", o->question)->required();
-    command.add_option("-k", o->k, "So many hits")->check(CLI::Range(1, 10'000));
+    command.add_option("-k", o->k, "So many hits; at most context.k of hived, 1000 unless set")->check(CLI::Range(1, 10'000));
+    command.add_option("--as-of", o->as_of, "What was true then: milliseconds since 1970")->check(CLI::PositiveNumber);
+    command.add_option("--diversity", o->diversity, "0: by relevance alone; 1: by difference alone")->check(CLI::Range(0.0, 1.0));
     command.add_option("--filter", o->filter, "Only these items: '{\"lang\": \"en\", \"year\": {\"$gte\": 2020}}'");
     command.add_option("--mode", o->mode)->check(CLI::IsMember({"hybrid", "dense", "lexical"}));
   };
@@ -511,6 +608,7 @@ void add_collection_commands(CLI::App& app, session& s) {
                                      "{\"$prefix\": \"src/\"}}' --mode lexical");
   query_options(*search_command);
   search_command->add_option("--hops", o->hops, "Also what the hits link to, this far")->check(CLI::Range(1, 3));
+  search_command->add_option("--min-score", o->min_score, "No hits below this score, which depends on the mode");
   search_command->callback([&s, o] { search(s, *o); });
   auto* pack_command = add_command(app, "pack", "The best passages within so many tokens",
                                    "  hivectl -t demo pack survey 'how does a takeover work' --tokens 1500");
@@ -541,11 +639,11 @@ void add_collection_commands(CLI::App& app, session& s) {
   import_command->add_flag("--restart", o->restart, "From the first line, whatever was imported before");
   import_command->callback([&s, o] { import_items(s, *o); });
   auto* export_command =
-      add_command(app, "export", "Items as JSON lines, as import takes them",
+      add_command(app, "export", "Items as JSON lines, as import takes them (which makes versions and times of creation anew)",
                   "  hivectl -t demo export notes items.jsonl\n  hivectl -t demo export notes | jq .text");
   export_command->add_option("COLLECTION", o->name)->required();
   export_command->add_option("FILE", o->file, "Standard output when absent");
-  export_command->add_flag("--vectors", o->vectors, "With their vectors");
+  export_command->add_flag("--vectors", o->vectors, "With their vectors; always when the collection has no embedder");
   export_command->add_flag("--resume", o->resume, "Go on with a file that was cut off");
   export_command->callback([&s, o] { export_items(s, *o); });
 }

@@ -23,6 +23,7 @@ struct failure : std::runtime_error {
       : std::runtime_error(what), code(how), hint(std::move(what_to_do)) {}
   exit_code code;
   std::string hint; ///< What the person can do about it; may be empty.
+  std::string field; ///< Of the request, as the hive named it; may be empty.
 };
 
 /// The request was sent and no answer came: it may or may not have been done.

@@ -51,7 +51,9 @@ void check(const http_answer& answer) {
   std::string what = text("message").empty() ? "the server answered " + std::to_string(answer.status) : text("message");
   if (const auto field = text("field"); !field.empty() && !what.starts_with(field)) what = field + ": " + what;
   if (!text("code").empty()) what += " (" + text("code") + ")";
-  throw failure(code_of(answer.status), what, hint_for(answer.status, error));
+  failure refused(code_of(answer.status), what, hint_for(answer.status, error));
+  refused.field = text("field");
+  throw refused;
 }
 
 server_address parse_server(const std::string& url) {

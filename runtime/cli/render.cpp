@@ -27,6 +27,19 @@ const json& object_of(const json& object, const std::string& member) {
   return found != object.end() && !found->is_null() ? *found : empty;
 }
 
+std::string harmless(std::string text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if ((byte < 0x20U && byte != '\n' && byte != '\t') || byte == 0x7FU) text[i] = ' ';
+    // U+0080..U+009F, which some terminals obey too; and such a byte by itself.
+    if (byte == 0xC2U && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0U && static_cast<unsigned char>(text[i + 1]) >= 0x80U) {
+      text[i] = text[i + 1] = ' ';
+      ++i;
+    }
+  }
+  return text;
+}
+
 std::string human_time(std::int64_t unix_ms) {
   if (unix_ms == 0) return {};
   const std::time_t seconds = unix_ms / 1000;
@@ -131,10 +144,10 @@ std::string render_list(const std::string& kind, const json& items, std::int64_t
              human_time(static_cast<std::int64_t>(number_of(item, "created_at")))});
     return t.text();
   }
-  table t({"NAME", "ID", "WEIGHT", "DESCRIPTION"});
+  table t({"NAME", "ID", "WEIGHT", "QUEUE", "DESCRIPTION"});
   for (const auto& item : items)
     t.add({text_of(item, "name"), text_of(item, "id"), std::to_string(std::max<std::uint64_t>(1, number_of(object_of(item, "spec"), "weight"))),
-           or_dash(shorten(text_of(object_of(item, "spec"), "description"), 60))});
+           std::to_string(std::max<std::uint64_t>(1, number_of(object_of(item, "spec"), "queue_partitions"))), or_dash(shorten(text_of(object_of(item, "spec"), "description"), 60))});
   return t.text();
 }
 
@@ -147,21 +160,21 @@ std::string render_object(const json& value, std::size_t indent) {
         item.is_array() && std::none_of(item.begin(), item.end(), [](const json& i) { return i.is_structured(); });
     if (nested && flat_list) {
       std::string joined;
-      for (const auto& one : item) joined += (joined.empty() ? "" : ", ") + text_of({{"v", one}}, "v");
+      for (const auto& one : item) joined += (joined.empty() ? "" : ", ") + harmless(text_of({{"v", one}}, "v"));
       out += blanks + head + " " + joined + "\n";
     } else if (nested) {
       out += blanks + head + "\n" + render_object(item, indent + 2);
     } else {
       const std::string text = item.is_structured() ? (item.is_array() ? "none" : "{}") : text_of({{"v", item}}, "v");
-      out += blanks + head + " " + or_dash(text) + "\n";
+      out += blanks + head + " " + or_dash(harmless(text)) + "\n";
     }
   };
   if (value.is_object()) {
-    for (const auto& [name, item] : value.items()) entry(name + ":", item);
+    for (const auto& [name, item] : value.items()) entry(harmless(name) + ":", item);
   } else if (value.is_array()) {
     for (const auto& item : value) entry("-", item);
   } else {
-    out = blanks + text_of({{"v", value}}, "v") + "\n";
+    out = blanks + harmless(text_of({{"v", value}}, "v")) + "\n";
   }
   return out;
 }

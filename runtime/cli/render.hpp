@@ -16,6 +16,9 @@ std::string text_of(const nlohmann::json& object, const std::string& member);
 std::uint64_t number_of(const nlohmann::json& object, const std::string& member);
 const nlohmann::json& object_of(const nlohmann::json& object, const std::string& member);
 
+/// What somebody stored, safe to show: what a terminal would obey (escapes and other controls, but for new lines and tabs) becomes a space.
+std::string harmless(std::string text);
+
 /// "2026-11-21 03:04:05" UTC; empty for 0.
 std::string human_time(std::int64_t unix_ms);
 
@@ -24,7 +27,7 @@ colour colour_of_status(const std::string& status);
 /// Lists of `kind` ("agents", "supervisors", "tasks", "tenants", "keys") as tables. @param now_ms for ages.
 std::string render_list(const std::string& kind, const nlohmann::json& items, std::int64_t now_ms, bool colours);
 
-/// Any JSON object as indented "name: value" lines.
+/// Any JSON object as indented "name: value" lines; harmless.
 std::string render_object(const nlohmann::json& value, std::size_t indent = 0);
 
 /// The supervision tree, with box characters. @param tree the message Tree.

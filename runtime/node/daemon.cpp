@@ -109,8 +109,11 @@ int run_daemon(int argc, char** argv, const std::function<void(actors::behaviour
         if (ended) break;
       } else if (std::exchange(leaving, true) || !here.leave()) break;
     }
-    here.stop();
-    std::lock_guard lock(guard);
+    std::unique_lock lock(guard);
+    const bool lost = ended && !ended->leave;
+    lock.unlock();
+    here.stop(lost ? node::stopping::at_once : node::stopping::in_order);
+    lock.lock();
     if (!ended || ended->leave) return ended && ended->failed ? 1 : 0;
     log::warn("this life of the node is over; another one begins", {{"why", ended->why}});
     if (ended->failed) std::this_thread::sleep_for(std::chrono::seconds{1});

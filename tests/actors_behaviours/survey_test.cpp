@@ -72,6 +72,12 @@ TEST_F(SurveyTest, ReadersRememberAndTheLibrarianFindsFileAndLines) {
   EXPECT_EQ(passage.at("file"), (files.path() / "guide.md").string());
   EXPECT_EQ(passage.at("line"), 4);
   EXPECT_EQ(passage.at("last_line"), 5);
+  // Anybody may put anything: metadata of other types must not crash who reads it.
+  ASSERT_TRUE(kit->put_items("survey", {{{"id", "odd"}, {"text", "zebras graze"}, {"source", "savanna"}, {"metadata", {{"file", 7}, {"line", "x"}, {"last_line", -1}}}}}));
+  const auto odd = kit->ask("librarian", "ask", {{"question", "where do zebras graze"}, {"passages", 1}});
+  ASSERT_TRUE(odd) << to_string(odd.error());
+  EXPECT_EQ(odd->at("passages")[0].at("file"), "savanna");
+  EXPECT_EQ(odd->at("passages")[0].at("line"), 0);
   EXPECT_EQ(field_of(kit->ask("librarian", "ask", {{"question", ""}})), "payload.text");
   EXPECT_EQ(field_of(kit->ask("librarian", "ask", {{"question", "x"}, {"filter", {{"a", {{"$bad", 1}}}}}})).substr(0, 14), "payload.filter");
 }

@@ -320,5 +320,46 @@ TEST_F(ContextTest, ADeletedCollectionIsGoneAndItsSuccessorIsEmpty) {
   EXPECT_EQ(kit->collection("notes")->view->size(), 0U);
 }
 
+TEST_F(ContextTest, VectorsAreNotMadeInTheOwnersTurn) {
+  auto kit = make();
+  ASSERT_TRUE(kit->put_items("notes", {text_item("a", "alpha"), text_item("b", "beta"), {{"text", "own"}, {"vector", json(std::vector<float>(64, 1))}}}));
+  EXPECT_EQ(kit->built_in_texts(), 2U);
+  ASSERT_TRUE(kit->put_items("notes", {text_item("a", "alpha"), text_item("b", "gamma")}));
+  EXPECT_EQ(kit->built_in_texts(), 3U) << "what is stored keeps its vector";
+  EXPECT_EQ(kit->put_items("notes", {text_item("a", "alpha"), text_item("c", "")}).error().field, "items[1].text");
+}
+
+TEST_F(ContextTest, NoVersionOfAnIdComesTwice) {
+  auto kit = make();
+  const auto version = [&](const std::string& text) {
+    const auto put = kit->put_items("notes", json::array({text_item("a", text)}));
+    EXPECT_TRUE(put) << to_string(put.error());
+    return put->at("results")[0].at("version").get<int>();
+  };
+  const auto remove = [&] { ASSERT_TRUE(kit->ask_collection("notes", "items.delete", json_payload({{"ids", {"a"}}}))); };
+  EXPECT_EQ(version("one"), 1);
+  EXPECT_EQ(version("two"), 2);
+  remove();
+  kit->crash();
+  EXPECT_EQ(version("three"), 3) << "rows do not tell, so it is kept beside them";
+  remove();
+  const auto late = kit->put_items("notes", {{{"id", "a"}, {"text", "late"}, {"expected_version", 1}}});
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, errc::conflict);
+}
+
+TEST_F(ContextTest, ADuplicateThatLastsLongerMakesTheStoredOneLast) {
+  auto kit = make();
+  ASSERT_TRUE(kit->put_items("notes", {{{"text", "the sky is blue"}, {"ttl_ms", 1000}}}));
+  const auto again = kit->put_items("notes", {{{"text", "the sky is blue"}, {"metadata", {{"lang", "en"}}}}});
+  ASSERT_TRUE(again) << to_string(again.error());
+  EXPECT_EQ(again->at("results")[0].at("status"), "duplicate");
+  kit->advance(std::chrono::seconds{2});
+  kit->settle();
+  EXPECT_EQ(kit->search("notes", {{"text", "sky"}, {"filter", {{"lang", "en"}}}})->at("hits").size(), 1U);
+  kit->crash();
+  EXPECT_EQ(kit->search("notes", {{"text", "sky"}, {"filter", {{"lang", "en"}}}})->at("hits").size(), 1U) << "on disk too";
+}
+
 } // namespace
 } // namespace hive::actors

@@ -19,7 +19,7 @@ TEST(ItemsTest, WhatIsReadIsWhatIsSent) {
       json::parse(R"([{"id":"a","text":"t","vector":[0.5,-1,2e-3],"metadata":{"file":"x","n":3,"tags":["p","q"]},
     "kind":"fact","source":"s","trust":"tool","importance":0.25,"valid_from":5,"valid_to":9,"ttl_ms":1000,
     "links":[{"relation":"next","to":"b"}],"supersedes":"z","expected_version":0,"allow_duplicate":true}])"),
-      person, "items");
+      person, {}, "items");
   ASSERT_TRUE(items) << to_string(items.error());
   const auto back = decode_items(encode_items(*items), 10);
   ASSERT_TRUE(back);
@@ -51,11 +51,23 @@ TEST(ItemsTest, HostileItemsNameTheirPlace) {
       {R"([{"text":"b","expected_version":-1}])", "items[0].expected_version"},
   };
   for (const auto& [text, field] : all) {
-    const auto items = items_from_json(json::parse(text), person, "items");
+    const auto items = items_from_json(json::parse(text), person, {}, "items");
     ASSERT_FALSE(items) << text;
     EXPECT_EQ(items.error().field, field) << text;
     EXPECT_EQ(items.error().code, errc::invalid_argument);
   }
+}
+
+TEST(ItemsTest, NullIsAbsent) {
+  const auto items = items_from_json(json::parse(R"([{"id":null,"text":"t","vector":null,"metadata":null,"kind":null,"source":null,"trust":null,
+    "importance":null,"valid_from":null,"valid_to":null,"expires_at":null,"ttl_ms":null,"links":null,"supersedes":null,
+    "expected_version":null,"allow_duplicate":null}])"), person, {}, "items");
+  ASSERT_TRUE(items) << to_string(items.error());
+  new_item plain;
+  plain.content.text = "t";
+  plain.content.trusted = vector::trust::user;
+  EXPECT_EQ(items->front().content, plain.content);
+  EXPECT_FALSE(items->front().how.expected_version) << "0 would mean: only if there is no such item";
 }
 
 TEST(ItemsTest, FloatsAreReadAsTheyAreWritten) {

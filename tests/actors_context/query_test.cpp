@@ -18,7 +18,7 @@ protected:
         json::parse(
             R"([{"id":"a","text":"epochs fence writers","metadata":{"lang":"en"},"links":[{"relation":"next","to":"b"}]},
       {"id":"b","text":"leases end unless renewed","metadata":{"lang":"en"}},{"id":"c","text":"Brot wird gebacken","metadata":{"lang":"de"}}])"),
-        {vector::trust::user, {}}, "items");
+        {vector::trust::user, {}}, {}, "items");
     for (const auto& i : *items) EXPECT_TRUE(c.put(i.content, i.vector, i.how, wall_time{}));
     on_ = {c.publish(), 3};
   }
@@ -64,6 +64,18 @@ TEST_F(QueryTest, HostileQueriesNameTheirPlace) {
     EXPECT_EQ(r.error().code, errc::invalid_argument) << query;
     EXPECT_TRUE(r.error().field.starts_with(field)) << query << " -> " << r.error().field;
   }
+}
+
+TEST_F(QueryTest, NullIsAbsent) {
+  const auto plain = run(R"({"text":"fence leases Brot"})");
+  const auto nulls = run(R"({"text":"fence leases Brot","vector":null,"mode":null,"k":null,"filter":null,"as_of":null,"min_score":null,
+    "diversity":null,"dense_weight":null,"lexical_weight":null,"hops":null,"highlights":null})");
+  ASSERT_TRUE(plain);
+  ASSERT_TRUE(nulls) << to_string(nulls.error());
+  EXPECT_EQ(plain->at("hits").size(), 3U);
+  EXPECT_EQ(*plain, *nulls);
+  const auto dense = run(R"({"text":"fence","mode":"dense","min_score":null})");
+  EXPECT_EQ(dense->at("hits").size(), 3U) << "scores below 0 too";
 }
 
 TEST_F(QueryTest, SearchSyntaxInATextIsOnlyText) {

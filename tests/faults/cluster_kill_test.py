@@ -51,6 +51,7 @@ def arguments():
     parser.add_argument("--json", help="also write the result to this file")
     parser.add_argument("--keep", action="store_true", help="keep the work directory on success too")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of all nodes")
+    parser.add_argument("--set-postgres", action="append", default=[], metavar="NAME=VALUE", help="a setting of PostgreSQL")
     options = parser.parse_args()
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1, 1_000_000)
@@ -70,7 +71,8 @@ class Run:
     def __init__(self, options):
         self.options, self.chance = options, random.Random(f"{options.seed}/faults")
         self.folder = os.path.realpath(tempfile.mkdtemp(prefix="hive-cluster-kills-", dir=options.dir))
-        self.cluster = cluster_process.Cluster(options.bin, self.folder, options.nodes, [f"files.programs={client.PROGRAM}", *options.set])
+        self.cluster = cluster_process.Cluster(options.bin, self.folder, options.nodes, [f"files.programs={client.PROGRAM}", *options.set],
+                                               options.set_postgres)
         self.swarm = client.Swarm(TENANT, ledgers=12, relays=6, steppers=9)
         self.probes = [f"probe-{i}" for i in range(PROBES)]
         self.shards, self.bag = {}, []

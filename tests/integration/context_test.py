@@ -66,9 +66,9 @@ def searches(hive):
     return found
 
 
-def start(options, folder):
+def start(options, folder, settings=()):
     os.makedirs(folder)
-    hive = Hive(os.path.join(options.bin, "hived"), folder)
+    hive = Hive(os.path.join(options.bin, "hived"), folder, settings)
     hive.start()
     hive.wait_ready()
     for path, body in (("/v1/tenants/demo", {}), ("/v1/tenants/demo/collections/notes", {"dimension": 64})):
@@ -157,6 +157,56 @@ def same_facts(hive, writers=64, facts=1000, batch=50):
         check(status == 200 and answer["hits"][0]["item"]["text"] == f"fact number {i}", f"fact {i}: {answer}")
 
 
+def two_tenants(hive):
+    """One tenant's items are nowhere in another's collection of the same name; a put there changes nothing here."""
+    def call(tenant, verb, body=None, method="POST"):
+        return hive.request(method, f"/v1/tenants/{tenant}{verb}", body)
+
+    for tenant in ("red", "blue"):
+        check(call(tenant, "", {}, "PUT")[0] == 200, tenant)
+        check(call(tenant, "/collections/shared", {"dimension": 64}, "PUT")[0] == 200, tenant)
+        items = [{"id": f"i{i}", "text": f"{tenant} secret number {i}"} for i in range(50)] + [{"id": f"only-{tenant}", "text": "the same words"}]
+        status, answer = call(tenant, "/collections/shared/items:put", {"items": items, "idempotency_key": "same"})
+        check(status == 200 and not answer.get("repeated"), f"{tenant}: {status} {answer}")
+    for tenant, other in (("red", "blue"), ("blue", "red")):
+        for mode in ("hybrid", "dense", "lexical"):
+            for verb, hits in ((":search", "hits"), (":pack", "passages")):
+                status, answer = call(tenant, "/collections/shared" + verb, {"text": f"{other} secret number 7 the same words", "mode": mode, "k": 200})
+                check(status == 200 and answer[hits], f"{verb}: {status} {answer}")
+                found = [(h if hits == "hits" else h["hit"])["item"] for h in answer[hits]]
+                check(not any(other in i["text"] or other in i["id"] for i in found), f"{tenant} sees {found}")
+        check(call(tenant, f"/collections/shared/items/only-{other}", method="GET")[0] == 404, f"{tenant} gets an item of {other}")
+    check(call("red", "/collections/shared/items:delete", {"ids": [f"i{i}" for i in range(50)]})[1]["deleted"] == 50, "red deletes")
+    check(call("blue", "/collections/shared", method="GET")[1]["items"] == 51, "and blue keeps its own")
+    check(call("red", "/collections/shared", method="DELETE")[0] == 200, "red deletes its collection")
+    check(call("blue", "/collections/shared:search", {"text": "secret"})[1]["hits"], "and blue keeps its own")
+
+
+def heavy_puts(hive):
+    """Two puts as large as they may be: their vectors take seconds, and nobody waits for them in a turn."""
+    status, answer = hive.request("PUT", "/v1/tenants/demo/collections/heavy", {})
+    check(status == 200, f"heavy: {status} {answer}")
+    answers = []
+
+    def put(number):
+        chance = random.Random(number)
+        texts = ["".join(chance.choice("abcdefghijklmnopqrstuvwxyz   ") for _ in range(65536)) for _ in range(46)]
+        answers.append(hive.request("POST", "/v1/tenants/demo/collections/heavy/items:put", {"items": [{"text": t} for t in texts]}, timeout=60))
+
+    writers = [threading.Thread(target=put, args=(n,)) for n in range(2)]
+    for t in writers:
+        t.start()
+    for t in writers:
+        t.join()
+    check(all(status == 200 for status, _ in answers), f"heavy: {answers}")
+    status, answer = hive.request("POST", "/v1/tenants/demo/collections/heavy:search", {"text": "abc", "k": 92, "mode": "dense"})
+    check(status == 200 and len(answer["hits"]) == 92, f"heavy: {status} {str(answer)[:200]}")
+    status, metrics = hive.request("GET", "/metrics")
+    check(status == 200 and "hive_turns_over_limit_total" in metrics, f"metrics: {status} {metrics[:500]}")
+    overdue = [line for line in metrics.splitlines() if line.startswith("hive_turns_over_limit_total") and not line.endswith(" 0")]
+    check(not overdue, f"a turn was over its limit of a second: {overdue}")
+
+
 def commands(options, hive, folder, count):
     """hivectl: export, import into another collection, resume, search, get, delete."""
     exported = os.path.join(folder, "items.jsonl")
@@ -167,11 +217,22 @@ def commands(options, hive, folder, count):
     with open(exported, "w", encoding="utf-8") as f:
         f.write("\n".join(lines[:100]) + "\n" + lines[100][:20])  # cut off in the middle of a line
     hivectl(options, hive, "export", "notes", exported, "--resume")
+    for foreign in ("a diary\nof mine\n", '{"a": 1}\n{"b": 2}\n', "{}", "x"):
+        other = os.path.join(folder, "other.txt")
+        with open(other, "w", encoding="utf-8") as f:
+            f.write(foreign)
+        hivectl(options, hive, "export", "notes", other, "--resume", fails=True)
+        check(open(other, encoding="utf-8").read() == foreign, "what is no export is left alone")
     check(open(exported, encoding="utf-8").read().splitlines() == lines, "a resumed export is whole")
     hivectl(options, hive, "collections", "create", "copy", "--dimension", "64")
     with open(exported, "a", encoding="utf-8") as f:
         f.write("not json\n")
-    hivectl(options, hive, "import", "copy", exported, fails=True)
+    said = hivectl(options, hive, "import", "copy", exported, fails=True)
+    check(f":{count + 1}:" in said, f"the line is named: {said}")
+    check(hive.request("GET", "/v1/tenants/demo/collections/copy")[1]["items"] == count, "what came before a bad line is stored")
+    with open(exported, "w", encoding="utf-8") as f:
+        f.write("\n".join(reversed(lines)) + "\n")
+    hivectl(options, hive, "import", "copy", exported, fails=True)  # another file by now: none of its lines may be left out
     with open(exported, "w", encoding="utf-8") as f:
         f.write("\n".join(lines) + "\n")
     said = json.loads(hivectl(options, hive, "import", "copy", exported, "-o", "json"))
@@ -179,6 +240,24 @@ def commands(options, hive, folder, count):
     check(not os.path.exists(exported + ".imported"), "the mark is gone")
     said = json.loads(hivectl(options, hive, "import", "copy", exported, "-o", "json"))
     check(said["results"] == {"unchanged": count}, f"imported again: {said}")
+    old = os.path.join(folder, "old.jsonl")
+    with open(old, "w", encoding="utf-8") as f:
+        f.write('{"id": "past", "text": "long gone", "expires_at": 1000}\n{"id": "kept", "text": "still here"}\n')
+    said = json.loads(hivectl(options, hive, "import", "copy", old, "-o", "json"))
+    check(said["results"] == {"created": 1, "expired": 1}, f"an expired line does not stop an import: {said}")
+    with open(old, "w", encoding="utf-8") as f:
+        f.write('{"id": "fine", "text": "fine"}\n\n{"id": "bad", "text": "bad", "importance": 7}\n')
+    check("old.jsonl:3:" in hivectl(options, hive, "import", "copy", old, fails=True), "the hive's no names the line of the file")
+    hivectl(options, hive, "put", "copy", json.dumps({"id": "evil", "text": "evil \x1b]0;owned\x07 \x9b31m text", "metadata": {"file": "\x1b[2J"}}))
+    for words in (("pack", "copy", "evil text", "--tokens", "40"), ("items", "get", "copy", "evil"), ("search", "copy", "evil text")):
+        shown = hivectl(options, hive, *words)
+        check("evil" in shown and not any(c in shown for c in "\x1b\x07\x9b"), f"{words}: {shown!r}")
+    hivectl(options, hive, "collections", "create", "bare", "--dimension", "8", "--embedder", "none")
+    hivectl(options, hive, "put", "bare", json.dumps({"id": "v", "vector": [1, 0, 0, 0, 0, 0, 0, 0]}))
+    hivectl(options, hive, "export", "bare", os.path.join(folder, "bare.jsonl"))
+    hivectl(options, hive, "items", "delete", "bare", "v")
+    hivectl(options, hive, "import", "bare", os.path.join(folder, "bare.jsonl"))
+    hivectl(options, hive, "items", "delete", "copy", "kept", "evil")
     one = json.loads(hivectl(options, hive, "search", "copy", "lease epoch", "-k", "1", "-o", "json"))
     two = json.loads(hivectl(options, hive, "search", "notes", "lease epoch", "-k", "1", "-o", "json"))
     check(one["hits"][0]["item"]["id"] == two["hits"][0]["item"]["id"], "the copy answers as the original")
@@ -236,7 +315,7 @@ def main():
         hive.wait_ready()
         check(searches(hive) == after_kills, "rebuilt from the rows, the same answers")
 
-        calm = start(options, os.path.join(folder, "calm"))
+        calm = start(options, os.path.join(folder, "calm"), ["node.workers=2", "entity.turn_limit=1000"])
         hives.append(calm)
         put_all(calm, items, 100, set(), stop)
         check(searches(calm) == after_kills, "a hive that was never killed answers the same")
@@ -244,6 +323,8 @@ def main():
 
         bad_input(calm)
         same_facts(calm)
+        two_tenants(calm)
+        heavy_puts(calm)
         commands(options, calm, folder, options.items)
         print("ok", flush=True)
     finally:

@@ -148,6 +148,11 @@ def bad_input(hive, _):
     check(hive.ask("demo", "ledger", "list") == before, "nothing of it was stored")
 
 
+def explain(hive, _):
+    for name, status in (("tenant/demo", 200), ("tenant/flood", 404), ("queue/default", 200), ("queue/NOPE", 404), ("collection/none", 404), ("context/none", 400)):
+        check(hive.request("GET", "/v1/explain/demo/" + name)[0] == status, name)
+
+
 # -- hivectl
 
 def interrupted(hive, options):
@@ -277,7 +282,7 @@ def main():
     try:
         hive.start()
         hive.wait_ready()
-        for section in (exit_codes, manifests, large_manifests, deadlines, waiting_asks, bad_input, interrupted):
+        for section in (exit_codes, manifests, large_manifests, deadlines, waiting_asks, bad_input, explain, interrupted):
             begun = time.monotonic()
             section(hive, options)
             print(f"{section.__name__}: {time.monotonic() - begun:.1f} s", flush=True)

@@ -20,7 +20,7 @@ public:
     ++writes;
     largest = std::max(largest, batch.size());
     if (unknown_answers > 0) return {batch_result::kind::unknown, {}, {}};
-    if (full) return {batch_result::kind::unavailable, {}, {errc::unavailable, "no_space", "full", {}, {}}};
+    if (full) return {batch_result::kind::unavailable, {}, {errc::unavailable, reason, "full", {}, {}}};
     for (const auto* r : batch)
       if (r->base == poison) return {batch_result::kind::refused, {}, {errc::internal, "constraint", "poison", {}, {}}};
     return {batch_result::kind::done, std::vector(batch.size(), turn_outcome::committed), {}};
@@ -34,7 +34,7 @@ public:
   result<void> probe() override {
     std::lock_guard lock(guard);
     ++probes;
-    if (full) return error{errc::unavailable, "no_space", "full", {}, {}};
+    if (full) return error{errc::unavailable, reason, "full", {}, {}};
     return {};
   }
   journal_position allot(shard_id) noexcept override { return journal_position{++next}; }
@@ -52,6 +52,7 @@ public:
 
   std::mutex guard;
   bool full = false;
+  std::string reason = "no_space";
   int unknown_answers = 0;
   std::uint64_t poison = ~std::uint64_t{0};
   std::size_t old_rows = 0;
@@ -203,6 +204,20 @@ TEST_F(CommitThread, FindsOutByItselfThatTheStoreIsWellAgain) {
     store.full = false;
   }
   EXPECT_EQ(listener.availabilities(2).back(), "well") << "though nobody sends anything";
+}
+
+TEST_F(CommitThread, TellsWhenAStoreThatIsAwayTurnsOutToBeWorse) {
+  start();
+  store.full = true;
+  store.reason = "store_away";
+  thread->submit(record(0));
+  listener.take(1);
+  EXPECT_THAT(listener.availabilities(1), testing::ElementsAre("store_away"));
+  {
+    std::lock_guard lock(store.guard);
+    store.reason = "store_lost_commits"; // nobody submits anything: it is the probe that finds it
+  }
+  EXPECT_THAT(listener.availabilities(2), testing::ElementsAre("store_away", "store_lost_commits"));
 }
 
 TEST_F(CommitThread, OnlyTheGuiltyTurnIsRefused) {

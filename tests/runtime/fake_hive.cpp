@@ -117,7 +117,7 @@ private:
     auto* t = hive_.find(who.tenant());
     if (who.tenant() == system_tenant && id.tenant() == system_tenant) return &hive_.hive_items_;
     if (!t || id.tenant() != who.tenant()) return nullptr;
-    return id.serial() == actors::default_queue_serial ? &t->queue_items : &t->own_items;
+    return actors::is_queue(id) ? &t->queue_items : &t->own_items;
   }
   fake_hive& hive_;
 };

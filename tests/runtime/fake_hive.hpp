@@ -32,7 +32,7 @@ public:
   void embed(tenant_context, actors::embedding_model, std::vector<std::string>, std::function<void(result<actors::embeddings>)> done) override {
     done(error{errc::failed_precondition, "no_embedding_endpoint", "there is none", {}, {}});
   }
-  void embed_ahead(tenant_context, const std::string&, std::vector<actors::text_of_item>, std::function<void()> then) override { then(); }
+  void embed_ahead(tenant_context, const std::string&, std::vector<actors::text_of_item>, std::function<void(result<void>)> then) override { then({}); }
   void explain(tenant_context who, actors::destination of, std::function<void(result<actors::explanation>)> done) override;
   void explain_task(tenant_context who, std::string id, std::function<void(result<actors::explanation>)> done) override;
   void statuses(tenant_context who, std::vector<actors::status_subject> of, std::function<void(std::unordered_map<entity_id, nlohmann::json>)> done) override;

@@ -19,7 +19,7 @@ item sample() {
   i.importance = 0.5F;
   i.created = at(1000);
   i.meta = *metadata_from_json(R"({"lang": "en", "year": 2021, "score": 2.5, "draft": false, "tags": ["red", "blue"], "file": {"path": "src/a.cpp"}, "none": []})",
-                               "metadata");
+                               {}, "metadata");
   return i;
 }
 
@@ -39,6 +39,10 @@ TEST(FilterTest, EveryOperatorOnOneItem) {
   EXPECT_TRUE(passes(R"({"year": {"$gte": 2021, "$lt": 2022}})"));
   EXPECT_FALSE(passes(R"({"year": {"$gt": 2021}})"));
   EXPECT_TRUE(passes(R"({"year": {"$gt": 2020.5}})"));
+  EXPECT_FALSE(passes(R"({"year": {"$gt": 2022, "$gte": 2000}})")) << "both hold";
+  EXPECT_FALSE(passes(R"({"year": {"$gt": 2000, "$gte": 2022}})"));
+  EXPECT_FALSE(passes(R"({"year": {"$lt": 2021, "$lte": 2030}})"));
+  EXPECT_TRUE(passes(R"({"year": {"$gt": 2000, "$gte": 2021, "$lt": 2022, "$lte": 2030}})"));
   EXPECT_TRUE(passes(R"({"year": 2021.0})"));
   EXPECT_TRUE(passes(R"({"score": {"$lte": 2.5}})"));
   EXPECT_FALSE(passes(R"({"score": "2.5"})"));
@@ -76,6 +80,8 @@ TEST(FilterTest, MistakesNameThePlace) {
   EXPECT_EQ(field(R"({"a": {"$gte": true}})"), "filter.a.$gte");
   EXPECT_NE(field(R"({"a": {"$gte": 1, "$lt": "b"}})"), "");
   EXPECT_NE(field(R"({"@tenant": 1})"), "");
+  EXPECT_NE(field(R"({"@trust": "usr"})"), "") << "it would match nothing";
+  EXPECT_TRUE(filter_from_json(R"({"@trust": {"$in": ["user", "tool"]}})", limits));
 }
 
 TEST(FilterTest, DepthAndSizeAreBounded) {
@@ -120,6 +126,12 @@ public:
     }
   }
 
+  /// Other words are refused.
+  value any_trust() {
+    if (chance_.one_in(2)) return static_cast<std::int64_t>(chance_.below(6));
+    return std::string{to_string(static_cast<trust>(chance_.below(5)))};
+  }
+
   item any_item(int n) {
     item i = test::text_item("i" + std::to_string(n), "t");
     i.kind = chance_.one_in(2) ? "" : words[chance_.below(std::size(words))];
@@ -151,7 +163,7 @@ public:
     }
     case 3: {
       std::vector<value> values(1 + chance_.below(12));
-      for (auto& v : values) v = any_value();
+      for (auto& v : values) v = field == "@trust" ? any_trust() : any_value();
       return filter::in_set(field, std::move(values));
     }
     case 4: {
@@ -196,14 +208,30 @@ TEST(FilterTest, CompiledFiltersAnswerAsPlainOnes) {
 }
 
 TEST(MetadataTest, JsonThereAndBack) {
-  const auto m = metadata_from_json(R"({"b": {"c": 1, "d": [ "x" ]}, "a": 1.5, "n": null, "t": true, "s": "é"})", "metadata");
+  const auto m = metadata_from_json(R"({"b": {"c": 1, "d": [ "x" ]}, "a": 1.5, "n": null, "t": true, "s": "é"})", {}, "metadata");
   ASSERT_TRUE(m);
   EXPECT_EQ(to_json(*m), R"({"a":1.5,"b.c":1,"b.d":["x"],"s":"é","t":true})");
-  EXPECT_EQ(metadata_from_json(to_json(*m), "metadata").value(), *m);
-  EXPECT_EQ(metadata_from_json(R"({"a": {"b": [1]}})", "metadata").error().field, "metadata.a.b");
-  EXPECT_EQ(metadata_from_json(R"({"a": 18446744073709551615})", "metadata").error().field, "metadata.a");
-  EXPECT_EQ(metadata_from_json("3", "metadata").error().field, "metadata");
-  EXPECT_EQ(validate(*metadata_from_json(R"({"$a": 1})", "metadata"), {}, "metadata").error().field, "metadata.$a");
+  EXPECT_EQ(metadata_from_json(to_json(*m), {}, "metadata").value(), *m);
+  EXPECT_EQ(metadata_from_json(R"({"a": {"b": [1]}})", {}, "metadata").error().field, "metadata.a.b");
+  EXPECT_EQ(metadata_from_json(R"({"a": 18446744073709551615})", {}, "metadata").error().field, "metadata.a");
+  EXPECT_EQ(metadata_from_json("3", {}, "metadata").error().field, "metadata");
+  EXPECT_EQ(to_json(*metadata_from_json(R"({"a": {"b": 1}, "a.b": 2})", {}, "metadata")), R"({"a.b":2})") << "the last one counts";
+  EXPECT_EQ(validate(*metadata_from_json(R"({"$a": 1})", {}, "metadata"), {}, "metadata").error().field, "metadata.$a");
+}
+
+TEST(MetadataTest, NothingBeyondTheLimitsIsReadOrSorted) {
+  // Each key of the first object sorts before all that came: inserted one by one in order this took seconds.
+  std::string inner, outer;
+  for (int i = 0; i < 15'000; ++i) {
+    inner += (i ? "," : "") + ("\"k" + std::to_string(100'000 + i)) + "\":1";
+    outer += ",\"a!" + std::to_string(100'000 + i) + "\":1";
+  }
+  EXPECT_EQ(metadata_from_json("{\"a\":{" + inner + "}" + outer + "}", {}, "metadata").error().field, "metadata");
+  EXPECT_EQ(metadata_from_json("{\"a\":[\"" + std::string(20'000, 'x') + "\"]}", {}, "metadata").error().field, "metadata");
+  EXPECT_EQ(metadata_from_json("{\"" + std::string(20'000, 'x') + "\":{}}", {}, "metadata").error().field, "metadata");
+  std::string deep = "1";
+  for (int i = 0; i < 40; ++i) deep = "{\"a\":" + deep + "}";
+  EXPECT_TRUE(metadata_from_json(deep, {}, "metadata").error().field.starts_with("metadata.a.a"));
 }
 
 TEST(ItemTest, RowsThereAndBack) {

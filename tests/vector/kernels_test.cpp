@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
+#include <string>
 
 namespace hive::vector {
 namespace {
@@ -31,6 +33,19 @@ TEST(KernelsTest, EveryVariantGivesTheSameFloatBits) {
       }
     }
 }
+
+/// The others compare what this machine can run; what it cannot is said, not passed over.
+class KernelVariantTest : public testing::TestWithParam<const char*> {};
+TEST_P(KernelVariantTest, IsComparedHere) {
+  const auto all = kernels::available();
+  if (std::none_of(all.begin(), all.end(), [](const auto* k) { return std::string_view{k->name} == GetParam(); }))
+    GTEST_SKIP() << GetParam() << " needs another CPU: its code is compiled, and not run by these tests";
+}
+INSTANTIATE_TEST_SUITE_P(All, KernelVariantTest, testing::Values("portable", "avx2", "avx512-vnni"), [](const auto& i) {
+  std::string name = i.param;
+  std::erase(name, '-');
+  return name;
+});
 
 TEST(KernelsTest, FloatsAreWithinTheErrorThatBoundsRelyOn) {
   random_source chance(2);

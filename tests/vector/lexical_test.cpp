@@ -80,31 +80,6 @@ TEST(HighlightTest, SpansAreTheWordsOfTheText) {
   EXPECT_TRUE(highlight(text, "!!").empty());
 }
 
-TEST(HighlightTest, TheWindowHoldsTheMostSpans) {
-  std::string text;
-  for (int i = 0; i < 200; ++i) text += "füller ";
-  text += "one target here ";
-  for (int i = 0; i < 200; ++i) text += "füller ";
-  text += "target target target ";
-  for (int i = 0; i < 200; ++i) text += "füller ";
-  const auto spans = highlight(text, "target");
-  ASSERT_EQ(spans.size(), 4);
-  const auto w = best_window(text, spans, 120);
-  EXPECT_LE(w.end - w.begin, 120);
-  EXPECT_LE(w.begin, spans[1].begin);
-  EXPECT_GE(w.end, spans[3].end);
-  const std::string shown = text.substr(w.begin, w.end - w.begin);
-  EXPECT_EQ(words(shown).front(), "fuller") << shown;
-  EXPECT_EQ(words(shown).back(), "fuller") << shown;
-  EXPECT_EQ(best_window("short", {}, 100), (span_of_text{0, 5}));
-  random_source chance(1);
-  for (std::uint32_t bytes = 1; bytes < 300; ++bytes) {
-    const auto any = best_window(text, {spans[chance.below(4)]}, bytes);
-    ASSERT_LE(any.begin, any.end);
-    ASSERT_LE(any.end - any.begin, bytes);
-  }
-}
-
 /// BM25 by its formula, over a map: what the postings are tested against.
 std::map<std::string, double> naive_bm25(const std::map<std::string, std::string>& texts, const std::string& query) {
   std::map<std::string, std::map<std::string, double>> counts;
@@ -138,7 +113,7 @@ TEST(LexicalSearchTest, ScoresAreBm25OverWhatIsAlive) {
   for (int step = 0; step < 1500; ++step) {
     const std::string id = "i" + std::to_string(chance.below(400));
     if (chance.one_in(4)) {
-      (void)c.remove(id, {}, at(0));
+      (void)c.remove(id, at(0));
       model.erase(id);
     } else {
       item i = test::text_item(id, random_text());

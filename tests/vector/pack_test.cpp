@@ -74,6 +74,9 @@ TEST(FusionTest, RanksAddUpAndIdsDecide) {
   EXPECT_EQ(id(3), "a");
   const auto lexical_only = fuse(std::vector<found_row>{row(0), row(1)}, 0, std::vector<found_row>{row(3)}, 1, v->entries());
   EXPECT_EQ(v->entries()[0].rows->items()[lexical_only[0].where.row]->id, "a");
+  EXPECT_EQ(lexical_only.size(), 3) << "the others follow by their dense rank";
+  EXPECT_GT(lexical_only[0].where.score, lexical_only[1].where.score);
+  EXPECT_EQ(v->entries()[0].rows->items()[lexical_only[1].where.row]->id, "d");
 }
 
 TEST(MmrTest, OrdersByRelevanceThenByDifference) {

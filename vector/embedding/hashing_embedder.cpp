@@ -32,21 +32,39 @@ struct feature {
 /// Features in the order in which they first came: sums of doubles depend on it.
 class feature_list {
 public:
+  feature_list() { clear(); }
   void add(std::uint64_t key, double count, double weight) {
-    const auto [at, fresh] = places_.try_emplace(key, static_cast<std::uint32_t>(all_.size()));
-    if (fresh) return all_.push_back({key, count, weight});
-    feature& f = all_[at->second];
-    f.count += count;
-    f.weight = std::max(f.weight, weight);
+    std::size_t at = slot_of(key);
+    for (; slots_[at] != 0; at = (at + 1) & (slots_.size() - 1)) {
+      feature& f = all_[slots_[at] - 1];
+      if (f.key != key) continue;
+      f.count += count;
+      f.weight = std::max(f.weight, weight);
+      return;
+    }
+    all_.push_back({key, count, weight});
+    slots_[at] = static_cast<std::uint32_t>(all_.size());
+    if (all_.size() * 2 > slots_.size()) grow();
   }
   const std::vector<feature>& all() const noexcept { return all_; }
+  /// Small again: most texts are.
   void clear() {
-    places_.clear();
+    slots_.assign(slots_min, 0);
     all_.clear();
   }
 
 private:
-  absl::flat_hash_map<std::uint64_t, std::uint32_t> places_;
+  static constexpr std::size_t slots_min = 1024;
+  std::size_t slot_of(std::uint64_t key) const noexcept { return ((key * 0x9E3779B97F4A7C15ULL) >> 32U) & (slots_.size() - 1); }
+  void grow() {
+    slots_.assign(slots_.size() * 4, 0);
+    for (std::uint32_t i = 0; i < all_.size(); ++i) {
+      std::size_t at = slot_of(all_[i].key);
+      while (slots_[at] != 0) at = (at + 1) & (slots_.size() - 1);
+      slots_[at] = i + 1;
+    }
+  }
+  std::vector<std::uint32_t> slots_; ///< Place in `all_` plus 1; 0: free. A power of two, at most half full. Keys are hashes already.
   std::vector<feature> all_;
 };
 

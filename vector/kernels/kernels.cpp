@@ -1,5 +1,7 @@
 #include "vector/kernels/variants.hpp"
 
+#include "config/base/log.hpp"
+
 #include <array>
 #include <cstdlib>
 #include <string_view>
@@ -30,6 +32,8 @@ const table& choose() {
   if (const char* wanted = std::getenv("HIVE_KERNELS"))
     for (std::size_t i = 0; i < c.count; ++i)
       if (std::string_view{wanted} == c.all[i]->name) return *c.all[i];
+  if (const char* wanted = std::getenv("HIVE_KERNELS"))
+    log::warn("HIVE_KERNELS names no kernels that this machine can run; the best are used", {{"wanted", wanted}, {"used", c.all[0]->name}});
   return *c.all[0];
 }
 

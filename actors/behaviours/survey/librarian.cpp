@@ -4,6 +4,21 @@
 
 namespace hive::actors::survey {
 
+namespace {
+
+/// Metadata is what somebody put: a member may be anything.
+std::string text_in(const json& object, const char* member) {
+  const auto found = object.find(member);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string{};
+}
+
+std::uint64_t line_in(const json& object, const char* member) {
+  const auto found = object.find(member);
+  return found != object.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
+}
+
+} // namespace
+
 result<void> librarian::check(const json& config) const {
   json_fields fields(config);
   (void)fields.text("collection", 128);
@@ -35,9 +50,11 @@ task<> librarian::handle(turn& self, message m) const {
     if (passages.size() == wanted) break;
     const auto& item = p.at("item");
     const auto& meta = item.at("metadata");
-    passages.push_back({{"file", meta.value("file", item.value("source", ""))},
-                        {"line", meta.value("line", 0)},
-                        {"last_line", meta.value("last_line", 0)},
+    std::string file = text_in(meta, "file");
+    if (file.empty()) file = text_in(item, "source");
+    passages.push_back({{"file", std::move(file)},
+                        {"line", line_in(meta, "line")},
+                        {"last_line", line_in(meta, "last_line")},
                         {"text", item.at("text")},
                         {"score", p.at("score")},
                         {"tokens", p.at("tokens")}});

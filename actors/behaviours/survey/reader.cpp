@@ -55,8 +55,15 @@ task<> reader::remember(turn& self, std::string collection, json arguments) cons
   for (std::size_t from = 0; from < items.size() && why.empty(); from += at_once) {
     json batch = json::array();
     for (std::size_t i = from; i < std::min(items.size(), from + at_once); ++i) batch.push_back(items[i]);
-    const auto stored = co_await self.remember(collection, batch, patient);
-    if (!stored) why = stored.error().message;
+    // An endpoint that was slow goes on meanwhile, and what it made is at hand then.
+    constexpr int attempts = 5;
+    for (int attempt = 1;; ++attempt) {
+      const auto stored = co_await self.remember(collection, batch, patient);
+      why = stored ? "" : stored.error().message;
+      if (stored || stored.error().code != errc::unavailable || attempt == attempts) break;
+      const auto pause = std::max(stored.error().retry_after, std::chrono::milliseconds{1000});
+      co_await self.sleep(pause);
+    }
   }
   if (!why.empty()) self.emit("survey.not_remembered", {{"file", file}, {"why", why}});
 }

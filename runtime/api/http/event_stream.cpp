@@ -46,7 +46,7 @@ void session::start_stream(const call& c) {
   stream_of_ = c.who.context.tenant();
   stream_key_ = std::string(key_in(view(parser_->get()[beast::http::field::authorization])));
   stream_generation_ = server_.auth.generation();
-  feed_ = std::make_shared<event_feed>(server_.hive, server_.home, c, static_cast<const v1::WatchRequest&>(*request_));
+  feed_ = std::make_shared<event_feed>(server_.hive, server_.home, c, static_cast<const v1::WatchRequest&>(*request_), server_.cache);
   next_events();
 }
 

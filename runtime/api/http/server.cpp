@@ -33,8 +33,8 @@ std::optional<tcp::endpoint> endpoint_of(std::string_view text) {
 } // namespace
 
 server::server(const config::api_limits& l, std::shared_ptr<io_loop> h, const method_table& table, actors::messaging& m,
-               security::authenticator& a, std::shared_ptr<ops::http_counters> c)
-  : limits(l), home(std::move(h)), routes(table), no_route(table.methods().size()), hive(m), auth(a), gate(m, a), counters(std::move(c)),
+               security::authenticator& a, std::shared_ptr<ops::http_counters> c, persistence::read_cache* shared)
+  : limits(l), home(std::move(h)), routes(table), no_route(table.methods().size()), hive(m), auth(a), gate(m, a), counters(std::move(c)), cache(shared),
     random(seed_of_this_process()), wrong_keys(limits.wrong_keys_per_minute), acceptor_(home->context()), sweeper_(home->context()), accept_again_(home->context()) {}
 
 server::~server() = default;

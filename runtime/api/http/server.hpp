@@ -25,7 +25,7 @@ class session;
 class server {
 public:
   server(const config::api_limits& limits, std::shared_ptr<io_loop> home, const method_table& table, actors::messaging& hive,
-         security::authenticator& auth, std::shared_ptr<ops::http_counters> counters);
+         security::authenticator& auth, std::shared_ptr<ops::http_counters> counters, persistence::read_cache* cache);
   ~server();
 
   /// Before the loop runs.
@@ -58,6 +58,7 @@ public:
   security::authenticator& auth;
   dispatcher gate;
   const std::shared_ptr<ops::http_counters> counters;
+  persistence::read_cache* const cache;    ///< May be null.
   random_source random;                    ///< For trace ids.
   security::wrong_keys wrong_keys;
   std::uint32_t in_flight = 0;

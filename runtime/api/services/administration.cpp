@@ -138,6 +138,7 @@ void tenant_service::put(const call& c, v1::PutTenantRequest& request, reply<v1:
                out.set_id(answer->value("id", std::uint64_t{0}));
                out.set_created(answer->value("created", false));
                *out.mutable_spec() = spec;
+               if (const auto stored = answer->find("spec"); stored != answer->end()) out.mutable_spec()->set_queue_partitions(stored->value("queue_partitions", 0U));
                done(std::move(out));
              });
 }

@@ -6,6 +6,8 @@
 #include "actors/context/query.hpp"
 #include "vector/pack.hpp"
 
+#include <algorithm>
+
 namespace hive::api {
 namespace {
 
@@ -79,7 +81,7 @@ result<void> read_time(bool has, std::int64_t ms, wall_time& into, const std::st
   return {};
 }
 
-result<actors::new_item> item_from(v1::NewItem& in, const std::string& path) {
+result<actors::new_item> item_from(v1::NewItem& in, const vector::collection_limits& limits, const std::string& path) {
   const actors::item_author by{vector::trust::user, {}};
   actors::new_item out;
   auto& i = out.content;
@@ -110,7 +112,7 @@ result<actors::new_item> item_from(v1::NewItem& in, const std::string& path) {
     out.vector = std::move(*floats);
   }
   if (given(in.metadata())) {
-    auto meta = vector::metadata_from_json(in.metadata(), path + ".metadata");
+    auto meta = vector::metadata_from_json(in.metadata(), limits, path + ".metadata");
     if (!meta) return meta.error();
     i.meta = std::move(*meta);
   }
@@ -274,8 +276,9 @@ void context_service::put_items(const call& c, v1::PutItemsRequest& request, rep
                                      std::to_string(with_.context.batch_items)));
   std::vector<actors::new_item> items;
   items.reserve(static_cast<std::size_t>(request.items_size()));
+  const auto limits = actors::limits_of(with_.context);
   for (int i = 0; i < request.items_size(); ++i) {
-    auto one = item_from(*request.mutable_items(i), "items[" + std::to_string(i) + "]");
+    auto one = item_from(*request.mutable_items(i), limits, "items[" + std::to_string(i) + "]");
     if (!one) return done(std::move(one).error());
     items.push_back(std::move(*one));
   }
@@ -302,7 +305,8 @@ void context_service::put_items(const call& c, v1::PutItemsRequest& request, rep
                  });
   // Both wait in what must be copyable.
   auto held = std::make_shared<std::pair<actors::ask_request, std::unique_ptr<actors::reply_sink>>>(std::move(ask), std::move(sink));
-  with_.hive.embed_ahead(c.context, request.collection(), std::move(texts), [&hive = with_.hive, who = c.context, held] {
+  with_.hive.embed_ahead(c.context, request.collection(), std::move(texts), [&hive = with_.hive, who = c.context, held](result<void> made) {
+    if (!made) return held->second->failed(std::move(made).error(), held->first.idempotency_key);
     hive.ask(who, std::move(held->first), std::move(held->second));
   });
 }
@@ -338,12 +342,14 @@ void context_service::get_item(const call& c, v1::GetItemRequest& request, reply
 
 void context_service::list_items(const call& c, v1::ListItemsRequest& request, reply<v1::ListItemsResponse> done) {
   with_.hive.collection(c.context, request.collection(),
-                        [after = request.page_token(), size = static_cast<std::uint32_t>(page_of(request.page_size())),
+                        [after = request.page_token(), size = static_cast<std::uint32_t>(page_of(request.page_size())), bytes = with_.context.answer_bytes,
                          with_vector = request.vector(), done = std::move(done)](result<published_view> on) {
                           if (!on) return done(std::move(on).error());
-                          auto items = on->view->list(after, size + 1, {}, on->now);
-                          const bool more = items.size() > size;
-                          if (more) items.resize(size);
+                          // As text a component has some twelve bytes.
+                          const std::uint64_t vector_bytes = with_vector ? std::uint64_t{on->view->space().dimension} * 12 : 0;
+                          const auto most = vector_bytes == 0 ? size : static_cast<std::uint32_t>(std::clamp<std::uint64_t>(bytes / vector_bytes, 1, size));
+                          auto items = on->view->list(after, most, bytes, {}, on->now);
+                          const bool more = !items.empty() && !on->view->list(items.back()->id, 1, bytes, {}, on->now).empty();
                           v1::ListItemsResponse out;
                           for (const auto& i : items) {
                             auto& one = *out.add_items();

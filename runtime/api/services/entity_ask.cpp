@@ -10,13 +10,14 @@ void ask_entity(actors::messaging& hive, const call& c, actors::destination to, 
 }
 
 void ask_entity(actors::messaging& hive, const call& c, actors::destination to, std::string type, payload body,
-                std::string key, std::string strip, reply<nlohmann::json> done) {
+                std::string key, std::string strip, reply<nlohmann::json> done, std::string route) {
   actors::ask_request ask;
   ask.to = std::move(to);
   ask.type = std::move(type);
   ask.body = std::move(body);
   ask.idempotency_key = std::move(key);
   ask.trace = c.trace;
+  ask.route = std::move(route);
   hive.ask(c.context, std::move(ask), sink_of([strip = std::move(strip), done = std::move(done)](result<actors::ask_answer> answer, std::string) {
     if (!answer) {
       auto why = std::move(answer).error();

@@ -29,8 +29,9 @@ void ask_entity(actors::messaging& hive, const call& c, actors::destination to, 
                 std::string key, std::string strip, reply<nlohmann::json> done);
 
 /// The same with a body of any content type.
+/// @param route as in `actors::ask_request`
 void ask_entity(actors::messaging& hive, const call& c, actors::destination to, std::string type, payload body,
-                std::string key, std::string strip, reply<nlohmann::json> done);
+                std::string key, std::string strip, reply<nlohmann::json> done, std::string route = {});
 
 /// Fills what `statuses` says of one entity; an entity it does not name is "inactive". A supervisor with
 /// nothing to do is not in memory and supervises all the same: "running".

@@ -121,12 +121,13 @@ void swarm_service::explain(const call& c, v1::ExplainRequest& request, reply<v1
     out.set_explanation(said->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     done(std::move(out));
   };
+  if (request.kind() != "queue")
+    if (auto ok = actors::check_name(request.name(), "name"); !ok) return answer(std::move(ok).error());
   if (request.kind() == "task") return with_.hive.explain_task(c.context, request.name(), std::move(answer));
   const auto kind = kind_from(request.kind());
   if (!kind) return answer(invalid("kind", "kind must be one of: tenant, agent, supervisor, queue, task, collection"));
-  // These have no name of their own in the directory: each tenant is one, and has one queue.
-  const bool absent = (*kind == entity_kind::tenant && request.name() != request.tenant()) || (*kind == entity_kind::queue && request.name() != "default");
-  if (absent) return answer(error{errc::not_found, "not_found", "no " + address + " in this tenant", "name", {}});
+  if (*kind == entity_kind::tenant && request.name() != request.tenant()) // it has no name of its own in its directory
+    return answer(error{errc::not_found, "not_found", "no " + address, "name", {}});
   actors::destination of{*kind, *kind == entity_kind::tenant ? std::string{} : request.name()};
   with_.hive.explain(c.context, std::move(of), [address, answer = std::move(answer)](result<actors::explanation> said) {
     if (!said && said.error().code == errc::not_found) return answer(error{errc::not_found, "not_found", "no " + address, "name", {}});
