@@ -124,6 +124,7 @@ public:
     for (; !by_age_.empty() && by_age_.front().first < oldest; by_age_.pop_front()) rows_.erase(by_age_.front().second);
   }
   std::size_t size() const noexcept { return rows_.size(); }
+  std::size_t bytes() const noexcept { return rows_.size() * 40 + by_age_.size() * sizeof(by_age_.front()); }
   void clear() {
     rows_.clear();
     by_age_.clear();
@@ -210,12 +211,14 @@ struct activation {
   std::uint32_t restarts = 0;        ///< Since the node started: new lives; of a supervisor, restarts that it carried out.
   incarnation life{};
   incarnation stored_life{};         ///< As the last record says.
+  std::size_t counted = 0;           ///< Of `bytes`, in the shard's sum.
 
   explicit activation(entity_id of, tenant_context by) noexcept : id(of), who(by) {}
   activation_extra& extra() {
     if (!more) more = std::make_unique<activation_extra>();
     return *more;
   }
+  /// What it takes in memory between turns, roughly: looked at after every turn, so it walks over nothing.
   std::size_t bytes() const noexcept;
 };
 

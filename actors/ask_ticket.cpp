@@ -78,8 +78,7 @@ void deadline_wheel::expire(steady_time now) {
       }
     }
     for (ask_ticket* t : due) {
-      t->fail({errc::unknown, "deadline_passed",
-               "no answer within the deadline; it may still happen: ask again with the same idempotency key"});
+      t->expire();
       ticket_ref::release(t);
     }
   }

@@ -44,6 +44,20 @@ public:
     }
   }
   bool settled() const noexcept { return settled_.load(std::memory_order_acquire); }
+
+  /// From here on its message may have effects. @returns false when its time was up first: it must have none.
+  bool begin() noexcept {
+    auto now = progress::waits;
+    return progress_.compare_exchange_strong(now, progress::begun, std::memory_order_acq_rel) || now == progress::begun;
+  }
+  /// Its time is up.
+  void expire() {
+    auto now = progress::waits;
+    if (progress_.compare_exchange_strong(now, progress::too_late, std::memory_order_acq_rel) || now == progress::too_late)
+      fail({errc::rejected, "expired", "the deadline passed before the message was handled; nothing was executed"});
+    else
+      fail({errc::unknown, "deadline_passed", "no answer within the deadline; it may still happen: ask again with the same idempotency key"});
+  }
   steady_time deadline() const noexcept { return deadline_; }
 
   /// It counts as under way at `gate`, once, until it is settled. @returns false when it was settled before.
@@ -60,6 +74,7 @@ public:
 
 private:
   enum class passage : std::uint8_t { outside, inside, left };
+  enum class progress : std::uint8_t { waits, begun, too_late };
 
   friend class ticket_ref;
   friend class deadline_wheel;
@@ -69,6 +84,7 @@ private:
   ask_gate* gate_ = nullptr;        // published by `passage_`
   tenant_id tenant_;
   std::atomic<passage> passage_{passage::outside};
+  std::atomic<progress> progress_{progress::waits};
   std::atomic<bool> settled_{false};
   std::atomic<int> references_{1};
   deadline_wheel* wheel_ = nullptr; // set once, before the ticket is shared
@@ -101,7 +117,7 @@ private:
   ask_ticket* ticket_ = nullptr;
 };
 
-/// Tells askers `unknown` when their deadline passes. Hashed wheel, a lock a slot, one thread.
+/// Tells askers when their deadline passes: `rejected` when nothing was begun, `unknown` otherwise. Hashed wheel, a lock a slot, one thread.
 class deadline_wheel {
 public:
   explicit deadline_wheel(const clock_source& clock);

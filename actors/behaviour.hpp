@@ -139,6 +139,7 @@ public:
   const json& config() const noexcept;              ///< As the agent's spec gives it; an object.
   tenant_context caller() const noexcept;
   const trace_context& trace() const noexcept;
+  std::uint64_t payload_bytes_max() const noexcept; ///< Of a reply or a message: `entity.payload_bytes`.
 
   // -- time and chance, fixed for the turn: a replay sees the same
   wall_time now() const noexcept;

@@ -17,9 +17,9 @@ result<loaded_entity> entity_loader::load(persistence::store_reader& reader, ent
         if (tenant.error().code != errc::not_found) return tenant.error();
         if (id.serial() != tenant_serial) return found; // a deleted tenant's own entity still closes what is left of it
       }
-    spec.kind = id.serial() == tenant_serial ? entity_kind::tenant : id.serial() == default_queue_serial ? entity_kind::queue : entity_kind::supervisor;
+    spec.kind = id.serial() == tenant_serial ? entity_kind::tenant : is_queue(id) ? entity_kind::queue : entity_kind::supervisor;
     spec.behaviour_name = own;
-    found.name = spec.kind == entity_kind::queue ? "default" : "root";
+    found.name = spec.kind == entity_kind::queue ? queue_name(partition_of(id)) : "root";
     found.spec = shared(own, std::move(spec));
     return found;
   }

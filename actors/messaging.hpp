@@ -36,6 +36,7 @@ struct ask_request {
   std::chrono::milliseconds deadline{};    ///< Time left; 0: `api.ask_deadline`.
   bool urgent = false;
   trace_context trace{};
+  std::string route{};                     ///< Of a `task.submit` to the queue "default": `scheduling::route_of`.
 };
 
 struct ask_answer {

@@ -7,6 +7,8 @@
 #include "actors/system/queue_explain.hpp"
 #include "actors/system/system_turn.hpp"
 #include "config/base/log.hpp"
+#include "persistence/event_cursor.hpp"
+#include "persistence/refusing_reader.hpp"
 
 #include <future>
 
@@ -19,6 +21,8 @@ namespace {
 constexpr std::size_t names_kept = 1'000'000;
 constexpr std::size_t feed_page = 500;
 constexpr std::size_t absent_statuses = 5'000;
+constexpr std::chrono::milliseconds unseen_looked_for_first{2};
+constexpr std::chrono::milliseconds unseen_looked_for_last{250};
 
 std::atomic<std::uint64_t> hosts_made{0};
 
@@ -68,11 +72,11 @@ result<void> node_host::start() {
   auto endpoint = http_endpoint(s.embedding);
   if (!endpoint) return endpoint.error();
   embedder_ = std::make_unique<endpoint_embedder>(s.embedding, std::move(*endpoint), new_seed());
-  delayed_ = std::make_unique<delayed_jobs>(parts_.clock);
+  delayed_ = std::make_unique<delayed_jobs>(parts_.clock, s.node.jobs_waiting);
   turn_embedder_ = std::make_unique<turn_embedder>(
     *embedder_,
     [this](tenant_id tenant, std::function<void()> job) { search_threads_->post(tenant, [job = std::move(job)](int&) { job(); }); },
-    [this](std::chrono::milliseconds wait, std::function<void()> job) { delayed_->after(wait, std::move(job)); }, s.embedding.turn_wait);
+    [this](std::chrono::milliseconds wait, std::function<void()> job) { (void)delayed_->after(wait, std::move(job), true); }, s.embedding.turn_wait);
   std::vector<persistence::shard_row> claimed; // of a node that is alone: among others the membership says what is whose
   if (!parts_.map) {
     auto all = parts_.store.claim_all();
@@ -82,11 +86,11 @@ result<void> node_host::start() {
   }
   auto reader = parts_.store.reader();
   if (!reader) return reader.error();
-  for (std::string after;;) { // only those with a weight of their own: a hive may have very many tenants
+  for (std::string after;;) { // only those with a weight or partitions of their own: a hive may have very many tenants
     auto page = (*reader)->tenants(after, 1'000);
     if (!page) return page.error();
     for (const auto& t : *page)
-      if (t.spec.find("\"weight\"") != std::string::npos) set_weight(t);
+      if (t.spec.find("\"weight\"") != std::string::npos || t.spec.find("\"queue_partitions\"") != std::string::npos) know_tenant(t);
     if (page->size() < 1'000) break;
     after = page->back().name;
   }
@@ -102,8 +106,8 @@ result<void> node_host::start() {
       std::abort();
     }
     return std::move(*r);
-  });
-  executor_threads_ = std::make_unique<worker_pool<int>>(s.node.executor_threads, [] { return 0; });
+  }, s.node.jobs_waiting);
+  executor_threads_ = std::make_unique<worker_pool<int>>(s.node.executor_threads, [] { return 0; }, s.node.jobs_waiting);
   search_threads_ = std::make_unique<worker_pool<int>>(s.context.search_threads, [] { return 0; });
 
   if (auto opened = open_recorder(); !opened) return opened;
@@ -194,10 +198,19 @@ std::string name_of(const destination& to) { return std::string(to_string(to.kin
 /// Entities that every tenant has, by kind: they need no name.
 std::optional<entity_id> fixed(tenant_context who, const destination& to) {
   if (to.kind == entity_kind::tenant) return entity_id::of_tenant(who.tenant());
-  if (to.kind == entity_kind::queue) return entity_id{who.tenant(), default_queue_serial};
+  if (to.kind == entity_kind::queue)
+    if (const auto partition = queue_partition_from(to.name)) return queue_of(who.tenant(), *partition);
   return std::nullopt;
 }
 } // namespace
+
+/// What a tenant's entity takes: whatever the API takes, if it also fits into one frame to the node that owns the tenant.
+std::uint64_t node_host::manifest_bytes() const noexcept {
+  constexpr std::uint64_t around = 32 * 1024; // of the frame, whatever the message says beside it
+  const auto& s = parts_.settings;
+  const auto most = std::max(s.api.body_bytes, s.entity.payload_bytes);
+  return parts_.map ? std::min(most, s.link.frame_bytes - around) : most;
+}
 
 /// @param unused_key the key was made here, and nothing was executed under it.
 void node_host::ask_once(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink, bool unused_key) {
@@ -213,7 +226,10 @@ void node_host::ask_once(tenant_context who, ask_request request, std::unique_pt
   if (key.size() > 256) return refuse(invalid("idempotency_key", "an idempotency key has at most 256 bytes"));
   if (request.to.kind == entity_kind::context && request.body.bytes.size() > s.context.batch_bytes)
     return refuse(invalid("items", "the batch is larger than context.batch_bytes (" + std::to_string(s.context.batch_bytes) + "): send fewer items at a time"));
-  if (request.to.kind != entity_kind::context && request.body.bytes.size() > s.entity.payload_bytes)
+  if (request.to.kind == entity_kind::tenant && request.body.bytes.size() > manifest_bytes())
+    return refuse(invalid("agents", "the manifest is larger than " + std::string(parts_.map ? "cluster.link.frame_bytes and api.body_bytes allow (" : "api.body_bytes (") +
+                                      std::to_string(manifest_bytes()) + " bytes): apply it in parts"));
+  if (request.to.kind != entity_kind::context && request.to.kind != entity_kind::tenant && request.body.bytes.size() > s.entity.payload_bytes)
     return refuse(invalid("payload", "the payload is larger than entity.payload_bytes (" + std::to_string(s.entity.payload_bytes) + ")"));
   if (request.type.empty() || request.type.size() > 128) return refuse(invalid("type", "type is required, at most 128 bytes"));
   deadlines_->watch(ticket.get());
@@ -351,25 +367,39 @@ void node_host::post_to(shard_id shard, std::unique_ptr<shard_op> op) {
   early_.emplace_back(shard, std::move(op));
 }
 
+namespace {
+error no_memory() { return {errc::unavailable, "no_memory", "no memory is left", {}, std::chrono::seconds{1}}; }
+} // namespace
+
+/// When too many wait, the job hears so from its reader, here and now.
 void node_host::read(tenant_id for_whom, std::function<void(store_reader&)> job) {
-  readers_->post(for_whom, [job = std::move(job)](std::unique_ptr<store_reader>& r) { job(*r); });
+  worker_pool<std::unique_ptr<store_reader>>::job on_thread = [job = std::move(job)](std::unique_ptr<store_reader>& r) { job(*r); };
+  if (readers_->post(for_whom, std::move(on_thread))) return;
+  std::unique_ptr<store_reader> refuses = std::make_unique<persistence::refusing_reader>(too_many_jobs());
+  on_thread(refuses);
 }
 
 void node_host::load(entity_id id, tenant_context who, epoch fence) {
-  readers_->post(id.tenant(), [this, id, who, fence](std::unique_ptr<store_reader>& r) { post(id, std::make_unique<loaded_op>(id, fence, loader_.load(*r, id, who))); });
+  const auto taken = readers_->post(id.tenant(), [this, id, who, fence](std::unique_ptr<store_reader>& r) {
+    result<loaded_entity> found = no_memory();
+    try {
+      found = loader_.load(*r, id, who);
+    } catch (const std::bad_alloc&) { // its shard waits for an answer
+    }
+    post(id, std::make_unique<loaded_op>(id, fence, std::move(found)));
+  });
+  if (!taken) post(id, std::make_unique<loaded_op>(id, fence, too_many_jobs()));
 }
 
 std::optional<entity_id> node_host::known(tenant_context who, entity_kind kind, std::string_view name) { return names_.known(who, kind, name); }
 
 void node_host::resolve(tenant_context who, entity_kind kind, std::string name, std::function<void(result<entity_id>)> done) {
-  readers_->post(who.tenant(), [this, who, kind, name = std::move(name), done = std::move(done)](std::unique_ptr<store_reader>& r) {
-    done(names_.lookup(*r, who, kind, name));
-  });
+  read(who.tenant(), [this, who, kind, name = std::move(name), done = std::move(done)](store_reader& r) { done(names_.lookup(r, who, kind, name)); });
 }
 
 void node_host::execute(executor& e, executor::call call, steady_time deadline, entity_id entity, std::uint64_t turn, std::uint32_t step) {
   call.cancelled = &stopping_;
-  executor_threads_->post(entity.tenant(), [this, &e, call = std::move(call), deadline, entity, turn, step](int&) mutable {
+  const auto taken = executor_threads_->post(entity.tenant(), [this, &e, call = std::move(call), deadline, entity, turn, step](int&) mutable {
     const auto left = std::chrono::floor<std::chrono::milliseconds>(deadline - parts_.clock.steady_now());
     if (left.count() <= 0) return;
     call.deadline = std::min(call.deadline, left);
@@ -388,6 +418,7 @@ void node_host::execute(executor& e, executor::call call, steady_time deadline, 
       answer = error{errc::application, "result_too_large", "the step's result is larger than entity.payload_bytes"};
     post(entity, std::make_unique<step_done_op>(entity, turn, step, std::move(answer)));
   });
+  if (!taken) post(entity, std::make_unique<step_done_op>(entity, turn, step, too_many_jobs()));
 }
 
 tenant_metrics& node_host::metrics(tenant_id tenant) {
@@ -415,13 +446,17 @@ tenant_metrics& node_host::metrics(tenant_id tenant) {
 
 void node_host::settled(std::vector<settlement>&& batch) {
   const auto now = parts_.clock.steady_now();
-  std::vector<tenant_id> with_events;
+  std::vector<persistence::wake_up> with_events;
   for (auto& s : batch) {
     const bool was_committed = s.what == settlement::kind::committed;
     auto* peek = static_cast<actor_record*>(s.record.get());
     if (was_committed) { // whoever is answered must find the change in force
       if (!peek->directory.empty() || !peek->tenants.empty() || !peek->api_keys.empty()) publish_directory(*peek);
-      if (!peek->events.empty() && feed_count_.load(std::memory_order_relaxed) != 0) with_events.push_back(peek->entity.tenant());
+      if (!peek->events.empty() && (parts_.on_events || feed_count_.load(std::memory_order_relaxed) != 0)) {
+        const auto tenant = peek->entity.tenant();
+        if (with_events.empty() || with_events.back().tenant != tenant) with_events.push_back({tenant, peek->last_event});
+        else with_events.back().position = std::max(with_events.back().position, peek->last_event);
+      }
       if (peek->message && peek->message->ticket)
         add(metrics(peek->entity.tenant()).mine().ask_micros[tenant_metrics::bucket(now - peek->message->accepted_at)]);
     }
@@ -429,22 +464,25 @@ void node_host::settled(std::vector<settlement>&& batch) {
     const entity_id to = record->entity;
     post(to, std::make_unique<settled_op>(s.what, std::move(record), std::move(s.why)));
   }
-  for (const auto tenant : with_events) wake_feed(tenant);
+  for (const auto& w : with_events) wake_feed(w);
+  if (!with_events.empty() && parts_.on_events) parts_.on_events(with_events);
 }
 
 void node_host::publish_directory(const actor_record& r) {
   for (const auto& d : r.directory) {
     if (d.removed) names_.forget(r.entity.tenant(), d.row.kind, d.row.name);
   }
-  for (const auto& t : r.tenants) set_weight(t);
+  for (const auto& t : r.tenants) know_tenant(t);
   if (remote_) tell_peers_to_forget(r);
   if ((!r.tenants.empty() || !r.api_keys.empty()) && parts_.on_security_change) parts_.on_security_change(r);
 }
 
-void node_host::set_weight(const persistence::tenant_row& t) {
+void node_host::know_tenant(const persistence::tenant_row& t) {
   const auto spec = json::parse(t.spec, nullptr, false);
   const auto given = spec.is_object() ? spec.value("weight", 0U) : 0U;
-  metrics(t.id).weight.store(std::clamp(given, 1U, 100U), std::memory_order_relaxed);
+  auto& m = metrics(t.id);
+  m.weight.store(std::clamp(given, 1U, 100U), std::memory_order_relaxed);
+  m.set_division(scheduling::queue_division::from_spec(spec));
 }
 
 void node_host::availability(const error* why) {
@@ -473,12 +511,12 @@ std::shared_ptr<void> node_host::subscribe(tenant_context who, std::function<voi
     std::lock_guard lock(feeds_guard_);
     auto found = feeds_.find(who.tenant());
     if (found == feeds_.end()) {
-      found = feeds_.emplace(who.tenant(), feed{who, {}, false, false, {}}).first;
+      found = feeds_.emplace(who.tenant(), feed{who, {}, 0, {}, false, false, false, {}}).first;
       feed_count_.fetch_add(1);
     }
     found->second.watchers.emplace_back(id, std::move(each));
   }
-  wake_feed(who.tenant()); // takes the cursor: from here on nothing is missed
+  wake_feed({who.tenant(), 0}); // takes the cursor: from here on nothing is missed
   return {nullptr, [this, id, tenant = who.tenant()](void*) {
             std::lock_guard lock(feeds_guard_);
             const auto found = feeds_.find(tenant);
@@ -491,18 +529,56 @@ std::shared_ptr<void> node_host::subscribe(tenant_context who, std::function<voi
           }};
 }
 
-void node_host::wake_feed(tenant_id tenant) {
+void node_host::heard(std::span<const persistence::wake_up> batch) {
+  for (const auto& w : batch) wake_feed(w);
+}
+
+void node_host::look_for_events() {
+  std::vector<tenant_id> watched;
+  {
+    std::lock_guard lock(feeds_guard_);
+    for (const auto& [tenant, f] : feeds_) watched.push_back(tenant);
+  }
+  for (const auto t : watched) wake_feed({t, 0});
+}
+
+/// @param news position 0: there may be something.
+void node_host::wake_feed(persistence::wake_up news) {
+  const auto tenant = news.tenant;
   {
     std::lock_guard lock(feeds_guard_);
     const auto found = feeds_.find(tenant);
-    if (found == feeds_.end()) return;
-    if (found->second.reading) {
-      found->second.again = true;
+    if (found == feeds_.end() || stopping_) return;
+    auto& f = found->second;
+    if (const auto seen = persistence::number_of(f.cursor); seen && news.position != 0 && *seen >= news.position) return;
+    f.awaited = std::max(f.awaited, news.position);
+    if (f.reading) {
+      f.again = true;
       return;
     }
-    found->second.reading = true;
+    f.reading = true;
   }
   read(tenant, [this, tenant](store_reader& reader) { read_feed(tenant, reader); });
+}
+
+/// A store that nodes share shows an event only when no older transaction runs any more: mostly a moment later.
+void node_host::look_again_later(tenant_id tenant, feed& f) {
+  const auto seen = persistence::number_of(f.cursor);
+  if (!seen || *seen >= f.awaited) {
+    f.awaited = 0;
+    f.patience = {};
+    return;
+  }
+  if (std::exchange(f.planned, true)) return;
+  f.patience = std::clamp(f.patience * 2, unseen_looked_for_first, unseen_looked_for_last);
+  std::function<void()> again = [this, tenant] {
+    {
+      std::lock_guard lock(feeds_guard_);
+      if (const auto found = feeds_.find(tenant); found != feeds_.end()) found->second.planned = false;
+    }
+    wake_feed({tenant, 0});
+  };
+  (void)delayed_->after(f.patience, std::move(again), true); // one a tenant that is watched
 }
 
 void node_host::read_feed(tenant_id tenant, store_reader& reader) {
@@ -529,6 +605,7 @@ void node_host::read_feed(tenant_id tenant, store_reader& reader) {
     if (page && page->events.size() == feed_page) continue;
     if (f.again) continue;
     f.reading = false;
+    if (!f.watchers.empty()) look_again_later(tenant, f);
     if (f.watchers.empty()) {
       feeds_.erase(tenant);
       feed_count_.fetch_sub(1);
@@ -543,6 +620,7 @@ void node_host::explain(tenant_context who, destination of, std::function<void(r
   const auto look = [this, who, done, address = name_of(of)](entity_id id) {
     explain_entity(who, id, address, [done](json e) { done(std::move(e)); });
   };
+  if (of.kind == entity_kind::queue && of.name == "default" && metrics(who.tenant()).division().partitions > 1) return explain_queue_whole(who, std::move(done));
   if (const auto id = fixed(who, of)) return look(*id);
   resolve(who, of.kind, of.name, [done, look, of](result<entity_id> found) {
     if (!found) return done(found.error().code == errc::not_found ? error{errc::not_found, "not_found", "no " + name_of(of)} : found.error());
@@ -585,7 +663,7 @@ void node_host::explain_entity(tenant_context who, entity_id id, std::string add
     shard.explain(id, [&](result<json> said) { e = std::move(*said); });
     e["address"] = address;
     e["owner"] = {{"generation", generation_.load().value()}};
-    if (const auto* memory = shard.memory_of(id); memory && id.serial() == default_queue_serial)
+    if (const auto* memory = shard.memory_of(id); memory && is_queue(id))
       e["queue"] = explain_queue(static_cast<const queue_memory&>(*memory), parts_.clock.wall_now());
     if (e["active"] == true) return say(std::move(e));
     read(who.tenant(), [who, id, e = std::move(e), say](store_reader& reader) mutable {
@@ -600,7 +678,7 @@ void node_host::explain_task(tenant_context who, std::string id, std::function<v
   const auto number = scheduling::task_id_from(id);
   const error absent{errc::not_found, "task_not_found", "there is no task \"" + id + "\" in this tenant", "name"};
   if (!number) return done(absent);
-  const entity_id queue{who.tenant(), default_queue_serial};
+  const auto queue = queue_of(who.tenant(), *number);
   if (ask_owner(queue, "explain_task", who, id, [done](const result<std::string>& theirs) {
         if (!theirs) return done(theirs.error());
         done(json::parse(*theirs, nullptr, false));
@@ -621,7 +699,7 @@ void node_host::explain_task(tenant_context who, std::string id, std::function<v
       const auto say = word->take();
       json of_queue;
       shard.explain(queue, [&](result<json> said) { of_queue = std::move(*said); });
-      e["queue"] = {{"address", "queue/default"}, {"shard", of_queue["shard"]}, {"epoch", of_queue["epoch"]}, {"owner", {{"generation", generation_.load().value()}}},
+      e["queue"] = {{"address", "queue/" + queue_name(partition_of(queue))}, {"shard", of_queue["shard"]}, {"epoch", of_queue["epoch"]}, {"owner", {{"generation", generation_.load().value()}}},
                     {"active", of_queue["active"]}};
       entity_id agent = stored_agent;
       const auto* memory = shard.memory_of(queue);

@@ -16,6 +16,7 @@
 #include "cluster/lease.hpp"
 #include "cluster/name_resolver.hpp"
 #include "persistence/commit_thread.hpp"
+#include "persistence/wake_ups.hpp"
 
 #include <shared_mutex>
 
@@ -34,6 +35,8 @@ struct node_host_parts {
   std::function<void(const persistence::turn_record&)> on_security_change;
   /// The store does not hold what it had acknowledged: a new life must begin. On the commit thread.
   std::function<void(const std::string&)> on_lost_commits{};
+  /// Events were committed: watchers at other nodes may want to know. On the commit thread; null: there are none.
+  std::function<void(std::span<const persistence::wake_up>)> on_events{};
   // Of a node among others; null: this one has all shards.
   const cluster::shard_map* map = nullptr;
   const cluster::lease_guard* lease = nullptr; ///< Needed to answer from memory.
@@ -61,6 +64,12 @@ public:
   void send_again(const std::vector<shard_id>& shards, bool new_owner);
   void linked(const std::string& node, bool up);
   void each_tick();
+  /// Other nodes committed events: who watches those tenants here reads at once. Any thread.
+  void heard(std::span<const persistence::wake_up> batch);
+  /// The same, to them. Best effort. Any thread.
+  void tell_peers(std::span<const persistence::wake_up> batch);
+  /// Wake-ups may have been missed. Any thread.
+  void look_for_events();
   /// Null without other nodes.
   remote::remote_shards* remote() noexcept { return remote_.get(); }
   /// What is known of names and was read before now may be stale.
@@ -124,15 +133,25 @@ private:
   void live_statuses(tenant_context who, const std::vector<entity_id>& ids, std::function<void(std::unordered_map<entity_id, json>)> done);
   // ownership.cpp
   class again_sink;
+  void ask_one(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink, bool unused_key);
   void ask_once(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink, bool unused_key);
+  std::uint64_t manifest_bytes() const noexcept;
   std::string node_of(entity_id id) const;
   void take_over(shard_id shard, epoch fence);
+  void read_work_again(shard_id shard, epoch fence);
   void elsewhere(shard_id shard, std::unique_ptr<shard_op> op);
   void tell_shards(const std::function<void(shard_core&)>& what);
   void answer_peers();
   bool ask_owner(entity_id id, const std::string& name, tenant_context who, const std::string& body, std::function<void(result<std::string>)> done);
   void tell_peers_to_forget(const actor_record& r);
   void step_elsewhere(const std::string& node, const std::string& name, const executor::call& call, std::function<void(result<payload>)> done);
+  // queue_routing.cpp
+  struct meeting;
+  class meeting_sink;
+  void submit_task(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink);
+  void meet(tenant_context who, std::shared_ptr<meeting> of);
+  void read_tenant(tenant_id tenant, std::function<void()> then);
+  void explain_queue_whole(tenant_context who, std::function<void(json)> done);
   // collections.cpp
   void look_into(tenant_context who, std::string name, std::function<void(result<published_view>)> use, unsigned tries);
   void search_on(tenant_id tenant, published_view view, std::function<void(result<published_view>)> use);
@@ -141,7 +160,7 @@ private:
   void accept(tenant_context who, ask_request&& request, ticket_ref ticket, entity_id to, std::string key, bool generated);
   void let_in(std::unique_ptr<envelope> e);
   void left(tenant_id tenant) noexcept override;
-  void set_weight(const persistence::tenant_row& t);
+  void know_tenant(const persistence::tenant_row& t);
   void publish_directory(const actor_record& r);
   result<void> open_recorder();
   result<void> recover(persistence::store_reader& reader, std::vector<std::unique_ptr<shard_core>>& cores);
@@ -152,11 +171,15 @@ private:
   struct feed {
     tenant_context who;
     std::string cursor;
+    std::uint64_t awaited = 0;            // an event with this number is committed
+    std::chrono::milliseconds patience{}; // until the next look, while it cannot be seen yet
+    bool planned = false;                 // that look
     bool reading = false;
     bool again = false;
     std::vector<std::pair<std::uint64_t, std::function<void(const published_event&)>>> watchers;
   };
-  void wake_feed(tenant_id tenant);
+  void wake_feed(persistence::wake_up news);
+  void look_again_later(tenant_id tenant, feed& f);
   void read_feed(tenant_id tenant, persistence::store_reader& reader);
 
   node_host_parts parts_;

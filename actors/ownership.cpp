@@ -13,7 +13,6 @@ namespace {
 
 constexpr auto ask_again_after = 20ms;
 constexpr auto node_answers_in = 5s;
-constexpr auto events_looked_for = 250ms;
 constexpr auto stuck_looked_for = 1s;
 
 /// The ask may be made again with its key: its entity was, or may have been, on the way from one node to another.
@@ -40,19 +39,22 @@ public:
   void answered(ask_answer&& a) override { sink_->answered(std::move(a)); }
   void failed(error&& why, const std::string& key) override {
     const auto left = std::chrono::floor<std::chrono::milliseconds>(until_ - host_.parts_.clock.steady_now()) - ask_again_after;
-    if (!on_the_move(why) || left.count() <= 0 || host_.stopping_) {
-      if (!fresh_ && why.code == errc::unavailable) // an earlier attempt may have been executed
+    const auto give_up = [&](reply_sink& asker) {
+      if (!fresh_ && (why.code == errc::unavailable || why.code == errc::rejected)) // an earlier attempt may have been executed
         why = {errc::unknown, "owner_lost", "the entity's node was lost and no other answered in time; ask again with the same key"};
-      return sink_->failed(std::move(why), key);
-    }
+      asker.failed(std::move(why), key);
+    };
+    if (!on_the_move(why) || left.count() <= 0 || host_.stopping_) return give_up(*sink_);
     fresh_ = fresh_ && never_left(why);
     request_.idempotency_key = key;
     request_.deadline = left;
-    host_.delayed_->after(ask_again_after, [&host = host_, who = who_, request = std::make_shared<ask_request>(std::move(request_)),
-                                            sink = std::make_shared<std::unique_ptr<reply_sink>>(std::move(sink_)), until = until_, fresh = fresh_] {
+    auto sink = std::make_shared<std::unique_ptr<reply_sink>>(std::move(sink_));
+    const bool taken = host_.delayed_->after(ask_again_after, [&host = host_, who = who_, request = std::make_shared<ask_request>(std::move(request_)), sink,
+                                                               until = until_, fresh = fresh_] {
       auto copy = *request;
       host.ask_once(who, std::move(*request), std::make_unique<again_sink>(host, who, std::move(copy), std::move(*sink), until, fresh), fresh);
     });
+    if (!taken) give_up(**sink);
   }
 
 private:
@@ -65,12 +67,17 @@ private:
 };
 
 void node_host::ask(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink) {
-  if (!parts_.map) return ask_once(who, std::move(request), std::move(sink), false);
+  if (request.to.kind == entity_kind::queue && request.type == "task.submit") return submit_task(who, std::move(request), std::move(sink));
+  ask_one(who, std::move(request), std::move(sink), false);
+}
+
+void node_host::ask_one(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink, bool unused_key) {
+  if (!parts_.map) return ask_once(who, std::move(request), std::move(sink), unused_key);
   const auto& s = parts_.settings.api;
   const auto left = request.deadline.count() > 0 ? std::min(request.deadline, s.ask_deadline_max) : s.ask_deadline;
   auto copy = request;
   auto again = std::make_unique<again_sink>(*this, who, std::move(copy), std::move(sink), parts_.clock.steady_now() + left, true);
-  ask_once(who, std::move(request), std::move(again), false);
+  ask_once(who, std::move(request), std::move(again), unused_key);
 }
 
 bool node_host::here(entity_id id) const noexcept { return !parts_.map || parts_.map->find(shard_of(id, shard_count_)).here; }
@@ -100,24 +107,19 @@ void node_host::take_over(shard_id shard, epoch fence) {
     std::vector<persistence::outbox_row> messages;
     std::uint64_t timers = 0;
   };
-  readers_->post(system_tenant, [this, shard, fence](std::unique_ptr<store_reader>& reader) {
+  read(system_tenant, [this, shard, fence](store_reader& reader) {
     auto found = std::make_shared<work>();
-    auto ok = reader->waiting_of(shard, [&](persistence::waiting_entity&& w) { return found->turns.push_back(std::move(w)), true; });
-    if (ok) ok = reader->outbox_of(shard, [&](persistence::outbox_row&& r) { return found->messages.push_back(std::move(r)), true; });
+    auto ok = reader.waiting_of(shard, [&](persistence::waiting_entity&& w) { return found->turns.push_back(std::move(w)), true; });
+    if (ok) ok = reader.outbox_of(shard, [&](persistence::outbox_row&& r) { return found->messages.push_back(std::move(r)), true; });
     if (ok) {
-      if (const auto n = reader->count_timers(shard)) found->timers = *n;
+      if (const auto n = reader.count_timers(shard)) found->timers = *n;
       else ok = n.error();
     }
     std::lock_guard lock(served_guard_);
     if (served_[shard.value()] != fence || stopping_) return; // it went on meanwhile
     if (!ok) {
       log::warn("cannot read what was under way in a shard", {{"shard", shard.value()}, {"why", ok.error().message}});
-      return delayed_->after(100ms, [this, shard, fence] {
-        std::unique_lock again(served_guard_);
-        const bool still = served_[shard.value()] == fence && !stopping_;
-        again.unlock();
-        if (still) take_over(shard, fence);
-      });
+      return read_work_again(shard, fence);
     }
     post_to(shard, std::make_unique<install_op>(std::make_unique<shard_core>(shard, fence, *this)));
     post_to(shard, std::make_unique<call_op>([found, fence](shard_core& core) {
@@ -127,6 +129,16 @@ void node_host::take_over(shard_id shard, epoch fence) {
       core.load_timers(found->timers);
     }));
   });
+}
+
+void node_host::read_work_again(shard_id shard, epoch fence) {
+  std::function<void()> again = [this, shard, fence] {
+    std::unique_lock lock(served_guard_);
+    const bool still = served_[shard.value()] == fence && !stopping_;
+    lock.unlock();
+    if (still) take_over(shard, fence);
+  };
+  (void)delayed_->after(100ms, std::move(again), true); // one a shard at most
 }
 
 void node_host::stop_serving(shard_id shard) {
@@ -175,6 +187,7 @@ void node_host::send_again(const std::vector<shard_id>& shards, bool new_owner) 
 void node_host::linked(const std::string& node, bool up) {
   if (!up) return;
   names_.clear(); // what was forgotten elsewhere meanwhile was not heard
+  look_for_events();
   std::vector<shard_id> theirs;
   for (std::uint16_t i = 0; i < shard_count_; ++i)
     if (remote_->owner_of(shard_id{i}) == node) theirs.emplace_back(i);
@@ -185,13 +198,8 @@ void node_host::each_tick() {
   remote_->tick();
   const auto now = parts_.clock.steady_now();
   if (now >= next_look_for_events_) {
-    next_look_for_events_ = now + events_looked_for;
-    std::vector<tenant_id> watched;
-    {
-      std::lock_guard lock(feeds_guard_);
-      for (const auto& [tenant, f] : feeds_) watched.push_back(tenant);
-    }
-    for (const auto t : watched) wake_feed(t);
+    next_look_for_events_ = now + parts_.settings.cluster.event_poll;
+    look_for_events();
   }
   if (now >= next_look_for_stuck_) {
     next_look_for_stuck_ = now + stuck_looked_for;
@@ -235,7 +243,16 @@ void node_host::answer_peers() {
   });
   remote_->handle("forget_names", [this](tenant_context, const std::string& body, milliseconds, answer_to done) {
     for (const auto& n : parsed(body))
-      if (n.is_array() && n.size() == 3) names_.forget(tenant_id{n[0].get<std::uint32_t>()}, static_cast<entity_kind>(n[1].get<int>()), n[2].get<std::string>());
+      if (n.is_array() && n.size() == 3) {
+        const tenant_id tenant{n[0].get<std::uint32_t>()};
+        const auto kind = static_cast<entity_kind>(n[1].get<int>());
+        if (kind == entity_kind::tenant) read_tenant(tenant, [] {});
+        else names_.forget(tenant, kind, n[2].get<std::string>());
+      }
+    done(std::string());
+  });
+  remote_->handle("events", [this](tenant_context, const std::string& body, milliseconds, answer_to done) {
+    heard(persistence::decode_wake_ups(body));
     done(std::string());
   });
   remote_->handle("step", [this, malformed](tenant_context who, const std::string& body, milliseconds left, answer_to done) {
@@ -245,13 +262,14 @@ void node_host::answer_peers() {
     const auto type = static_cast<content_type>(in.varint());
     executor::call call{who, std::move(key), {std::string(in.text()), type}, left, &stopping_};
     if (!in.ok() || !runs) return done(malformed);
-    executor_threads_->post(who.tenant(), [runs, call = std::move(call), done = std::move(done)](int&) {
+    const auto taken = executor_threads_->post(who.tenant(), [runs, call = std::move(call), done](int&) {
       auto answer = runs->run(call);
       if (!answer) return done(std::move(answer).error());
       byte_writer out;
       out.varint(static_cast<std::uint64_t>(answer->type)).text(answer->bytes);
       done(out.take());
     });
+    if (!taken) done(too_many_jobs());
   });
 }
 
@@ -270,11 +288,16 @@ void node_host::call_node(const std::string& node, const std::string& name, tena
   remote_->call(node, name, who, std::move(body), parts_.settings.api.ask_deadline, std::move(done));
 }
 
+void node_host::tell_peers(std::span<const persistence::wake_up> batch) {
+  if (remote_) remote_->tell_all("events", parts_.contexts.restore(system_tenant, "system"), persistence::encode(batch));
+}
+
 /// For names and keys that other nodes remember.
 void node_host::tell_peers_to_forget(const actor_record& r) {
   json names = json::array();
   for (const auto& d : r.directory)
     if (d.removed) names.push_back({r.entity.tenant().value(), static_cast<int>(d.row.kind), d.row.name});
+  for (const auto& t : r.tenants) names.push_back({t.id.value(), static_cast<int>(entity_kind::tenant), t.name});
   if (!names.empty()) remote_->tell_all("forget_names", parts_.contexts.restore(system_tenant, "system"), text_of(names));
 }
 

@@ -25,7 +25,16 @@ const char* to_string(activity a) noexcept {
 }
 
 std::size_t activation::bytes() const noexcept {
-  return sizeof(activation) + state.capacity() + logs.capacity() * sizeof(log_head) + (more ? sizeof(activation_extra) : 0) + 64;
+  constexpr std::size_t table_entry = 64; // of a hash table or a tree: with its node
+  std::size_t all = sizeof(activation) + table_entry + state.capacity() + name.capacity() + logs.capacity() * sizeof(log_head);
+  if (!more) return all;
+  all += sizeof(activation_extra) + more->keys.bytes() + more->marks.size() * table_entry + more->running.capacity() * sizeof(running_key) +
+         more->links.size() * (sizeof(outbound_link) + table_entry) + more->outbox_size * sizeof(envelope);
+  if (more->turn) {
+    all += sizeof(turn_host) + more->turn->in->bytes();
+    for (const auto& s : more->turn->steps) all += sizeof(step_state) + s.arguments.bytes.size() + s.answer.bytes.size();
+  }
+  return all;
 }
 
 // Formats of the stored state: 1 plus these.
@@ -134,7 +143,7 @@ activation& shard_core::find_or_make(entity_id id, tenant_context who) {
     place = std::make_unique<activation>(id, services_.context_of(who.tenant(), "system"));
     place->generation = static_cast<std::uint32_t>(fence_.value() << 16U); // answers to an earlier owner's questions do not match
     services_.gauges().activations.fetch_add(1, std::memory_order_relaxed);
-    bytes_ += sizeof(activation);
+    count_bytes(*place);
     if (now_ == steady_time{}) read_clock();
     touch(*place);
     make_newest(*place);
@@ -194,7 +203,7 @@ bool shard_core::runnable(const activation& a) const noexcept {
     if (a.stopping) return a.box.has(lane::system);
     // A queue serves a whole tenant: with one entity's allowance, each commit would hold 64 of its turns and no more. One
     // batch of items is about the allowance in bytes.
-    const std::uint32_t times = a.id.serial() == default_queue_serial ? 32 : a.spec && a.spec->kind == entity_kind::context ? 8 : 1;
+    const std::uint32_t times = is_queue(a.id) ? 32 : a.spec && a.spec->kind == entity_kind::context ? 8 : 1;
     return !a.box.empty() && a.run_ahead < limits_.run_ahead_turns * times && a.run_ahead_bytes < limits_.run_ahead_bytes * times;
   }
   }
@@ -293,7 +302,6 @@ void shard_core::loaded(loaded_op& op) {
     return;
   }
   auto& found = *op.what_is;
-  const std::size_t before = a->bytes();
   a->version = found.row.version;
   a->sent = std::max(a->sent, found.row.sent);
   a->desired = found.spec ? found.row.desired : persistence::desired_state::deleted;
@@ -317,7 +325,7 @@ void shard_core::loaded(loaded_op& op) {
     a->more->keys.clear();
     a->more->keys_loaded = false;
   }
-  bytes_ += a->bytes() - before;
+  count_bytes(*a);
   a->doing = activity::idle;
   if (found.above && a->desired == persistence::desired_state::running) {
     a->extra().above_down = true;
@@ -345,6 +353,12 @@ void shard_core::loaded(loaded_op& op) {
     a = find(op.entity);
   }
   if (a) make_ready(*a);
+}
+
+void shard_core::count_bytes(activation& a) noexcept {
+  const std::size_t now = a.bytes();
+  bytes_ += now - a.counted;
+  a.counted = now;
 }
 
 void shard_core::touch(activation& a) noexcept {
@@ -430,7 +444,7 @@ void shard_core::passivate_idle() {
 
 void shard_core::passivate(activation& a) {
   unlink(a);
-  bytes_ -= std::min(bytes_, static_cast<std::uint64_t>(a.bytes()));
+  bytes_ -= a.counted;
   services_.gauges().activations.fetch_sub(1, std::memory_order_relaxed);
   if (a.restarts != 0 || (a.more && !a.more->last_error.empty())) keep_facts(a);
   entities_.erase(a.id);

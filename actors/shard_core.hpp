@@ -1,6 +1,6 @@
 /// @file
 /// One shard: activates its entities, keeps their mailboxes, runs their turns, and follows what they commit. Pure: it owns
-/// no thread, no clock, no disk and no CAF; `shard_services` is all it knows of the world. `caf/shard_actor.hpp` is its
+/// no thread, no clock, no disk and no CAF; `shard_services` is all it knows of the world. `caf/shard_actors.hpp` is its
 /// shell in a node, `testkit/` its shell in tests.
 ///
 /// Confined to one thread at a time. Sources: shard_core.cpp (inbox, dispatch, loading, passivation), shard_keys.cpp
@@ -282,6 +282,7 @@ private:
   void read_clock() noexcept;
   void start_loading(activation& a);
   void loaded(loaded_op& op);
+  void count_bytes(activation& a) noexcept;
   void touch(activation& a) noexcept;
   void make_newest(activation& a) noexcept;
   void unlink(activation& a) noexcept;

@@ -84,6 +84,7 @@ void shard_core::load_keys(activation& a) {
       if (*got) {
         for (auto k = (*got)->rbegin(); k != (*got)->rend(); ++k) held.keys.add(k->key_hash, k->position, k->at);
         held.keys_loaded = true;
+        shard.count_bytes(*back);
       } else {
         for (auto& e : std::exchange(held.awaiting_keys, {})) shard.refuse(std::move(e), (*got).error());
       }

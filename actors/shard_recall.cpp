@@ -109,7 +109,7 @@ void shard_core::recall_task(activation& a, turn_host& host) {
   auto r = make_record(a, host.in->who);
   r->writes = true;
   r->position = services_.allot(id_);
-  envelope extra(host.in->who, {a.id.tenant(), default_queue_serial}, envelope::origin::send);
+  envelope extra(host.in->who, queue_of(a.id.tenant(), host.steps[k].queue), envelope::origin::send);
   extra.trace = host.in->trace;
   add_outbox(a, *r, extra.to, lane::user, "task.recall", {token_of({a.id, host.number, k, {}}), content_type::text}, extra);
   submit(a, std::move(r));

@@ -27,6 +27,7 @@ std::string encode_intent(const step_state& s) {
   out.varint(format).varint(static_cast<std::uint64_t>(s.what)).text(s.target).fixed64(s.digest.low).fixed64(s.digest.high);
   out.varint(static_cast<std::uint64_t>(s.arguments.type)).text(s.arguments.bytes);
   out.varint(static_cast<std::uint64_t>(s.deadline.count())).varint(static_cast<std::uint64_t>(s.due.time_since_epoch().count()));
+  if (s.queue != 0) out.varint(s.queue);
   return out.take();
 }
 
@@ -41,6 +42,7 @@ bool decode_intent(std::string_view bytes, step_state& s) {
   s.arguments.bytes = std::string(in.text());
   s.deadline = std::chrono::milliseconds{static_cast<std::int64_t>(in.varint())};
   s.due = wall_time{std::chrono::milliseconds{static_cast<std::int64_t>(in.varint())}};
+  if (!in.at_end()) s.queue = static_cast<std::uint32_t>(in.varint());
   return in.ok();
 }
 
@@ -73,6 +75,7 @@ void shard_core::wait(activation& a, std::unique_ptr<turn_host> host) {
     return;
   }
   let_others_in(a);
+  count_bytes(a);
   const std::size_t k = own.waiting_step;
   auto& s = own.steps[k];
   const bool replayed = s.due != wall_time{};
@@ -141,7 +144,7 @@ void shard_core::begin_step(activation& a, turn_host& host) {
   r->bytes += s.arguments.bytes.size();
   if (s.what == step_state::kind::ask || s.what == step_state::kind::task) {
     const bool task = s.what == step_state::kind::task;
-    if (task) target = {a.id.tenant(), default_queue_serial};
+    if (task) target = queue_of(a.id.tenant(), s.queue);
     envelope extra(host.in->who, target, envelope::origin::send);
     extra.reply_to = {a.id, number, k, {}};
     extra.chain = host.in->chain;

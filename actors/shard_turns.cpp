@@ -59,7 +59,8 @@ std::unique_ptr<actor_record> shard_core::make_record(const activation& a, tenan
 
 void shard_core::begin(activation& a, std::unique_ptr<envelope> e) {
   if (e->looked_up && answered_since(a, e)) return;
-  if (e->ticket && e->ticket->settled()) return; // its asker already heard `unknown`
+  if (e->ticket && e->ticket->settled()) return; // its asker has heard something else already
+  if (e->ticket && !e->ticket->begin()) return e->ticket->expire();
   if (e->from_where == envelope::origin::send && handled_before(a, *e)) return;
   if (e->from_where == envelope::origin::timer && !still_wanted(*e)) return; // cancelled since it fired
   if (e->recall) return refuse_recalled(a, std::move(e));
@@ -232,8 +233,11 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
 
   std::size_t outgoing = 0;
   for (const auto& o : own.out) outgoing += o.durable ? 1 : 0;
-  // A queue bounds itself: it gives each agent so many tasks and no more.
-  if (outgoing != 0 && a.id.serial() != default_queue_serial && (a.more ? a.more->outbox_size : 0U) + outgoing > limits_.outbox_messages)
+  // A queue bounds itself: it gives each agent so many tasks and no more. A tenant may have one manifest's notices beyond the
+  // bound (api.manifest_entities): they are one commit, and refused they would be refused for ever.
+  const bool is_tenant = a.id == entity_id::of_tenant(a.id.tenant());
+  const std::size_t outbox = (a.more ? a.more->outbox_size : 0U) + (is_tenant ? 0 : outgoing);
+  if (outgoing != 0 && !is_queue(a.id) && outbox > limits_.outbox_messages)
     return refuse_turn(a, std::move(host), {errc::resource_exhausted, "outbox_full",
                                             "the agent has entity.outbox_messages messages on their way; its receivers are behind", {},
                                             std::chrono::milliseconds{100}});
@@ -333,6 +337,7 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
   if (!spare_) spare_ = std::move(host);
   else host.reset();
   a.doing = activity::idle;
+  count_bytes(a);
   submit(a, std::move(r));
   if (stops) end_life(a, true);
 }

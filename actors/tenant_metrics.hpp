@@ -3,6 +3,7 @@
 #pragma once
 
 #include "actors/messaging.hpp"
+#include "actors/scheduling/partitions.hpp"
 
 #include <array>
 #include <atomic>
@@ -45,7 +46,17 @@ public:
 
   std::atomic<std::uint32_t> weight{1};   ///< Of the tenant's turns among others' (`TenantSpec.weight`).
 
+  /// How many partitions its queue has, as this node knows it: it may be behind for a while.
+  scheduling::queue_division division() const noexcept {
+    const auto bits = division_.load(std::memory_order_relaxed);
+    return {static_cast<std::uint32_t>(bits & 0xFFU), static_cast<std::uint32_t>(bits >> 8U & 0xFFU), wall_time{std::chrono::milliseconds{static_cast<std::int64_t>(bits >> 16U)}}};
+  }
+  void set_division(const scheduling::queue_division& d) noexcept {
+    division_.store(d.partitions | std::uint64_t{d.before} << 8U | static_cast<std::uint64_t>(d.grown.time_since_epoch().count()) << 16U, std::memory_order_relaxed);
+  }
+
 private:
+  std::atomic<std::uint64_t> division_{1 | 1U << 8U};
   std::array<slot, metric_slots> slots_;
 };
 

@@ -1,38 +1,16 @@
 #include "actors/context/items.hpp"
 #include "actors/context/query_executor.hpp"
-#include "actors/shard_core.hpp"
+#include "actors/scheduling/task_rows.hpp"
+#include "actors/system/system_turn.hpp"
+#include "config/base/hex.hpp"
 #include "persistence/turn_store.hpp"
 
 namespace hive::actors {
 
 namespace {
 
-std::string hex(std::string_view bytes) {
-  static constexpr char digits[] = "0123456789abcdef";
-  std::string out;
-  for (const char c : bytes) {
-    const auto b = static_cast<unsigned char>(c);
-    out += digits[b >> 4U];
-    out += digits[b & 15U];
-  }
-  return out;
-}
-
-std::optional<std::string> unhex(std::string_view text) {
-  if (text.size() % 2 != 0) return std::nullopt;
-  const auto value = [](char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; };
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); i += 2) {
-    const int high = value(text[i]);
-    const int low = value(text[i + 1]);
-    if (high < 0 || low < 0) return std::nullopt;
-    out += static_cast<char>(high * 16 + low);
-  }
-  return out;
-}
-
 reply_address address_of(std::string_view token) {
-  const auto bytes = unhex(token);
+  const auto bytes = from_hex(token);
   auto address = bytes ? decode_reply_address(*bytes) : std::nullopt;
   if (!address) throw std::invalid_argument("not a token that defer_reply gave");
   return *address;
@@ -114,6 +92,7 @@ const std::string& turn::name() const noexcept { return host_->of->name; }
 std::string turn::address() const { return std::string(to_string(host_->of->spec->kind)) + "/" + host_->of->name; }
 const json& turn::config() const noexcept { return host_->of->spec->config; }
 tenant_context turn::caller() const noexcept { return host_->in->who; }
+std::uint64_t turn::payload_bytes_max() const noexcept { return host_->shard.limits().payload_bytes; }
 const trace_context& turn::trace() const noexcept { return host_->in->trace; }
 wall_time turn::now() const noexcept { return host_->started; }
 random_source& turn::random() noexcept { return host_->chance; }
@@ -251,7 +230,7 @@ std::string turn::defer_reply() {
   return token_of(host_->in->reply_to);
 }
 
-std::string token_of(const reply_address& address) { return hex(encode(address)); }
+std::string token_of(const reply_address& address) { return to_hex(encode(address)); }
 
 namespace {
 std::unique_ptr<envelope> reply_message(const turn_host& host, const reply_address& to, payload&& body, const error* failure) {
@@ -279,6 +258,13 @@ void turn::finish_failed(std::string_view token, std::string reason, std::string
   host_->out.push_back({true, {}, to.asker, reply_message(*host_, to, {}, &failure)});
 }
 
+reply_address system_turn::address_of(std::string_view token) { return hive::actors::address_of(token); }
+
+void system_turn::finish_failed(turn& t, std::string_view token, const error& why) {
+  const auto to = address_of(token);
+  t.host_->out.push_back({true, {}, to.asker, reply_message(*t.host_, to, {}, &why)});
+}
+
 void turn::progress(std::uint64_t done, std::uint64_t total, std::string note, std::string_view token) {
   const auto to = token.empty() ? host_->in->reply_to : address_of(token);
   if (to.task.empty()) return; // nobody watches an ask
@@ -297,7 +283,7 @@ std::string turn::at(wall_time when, std::string_view type, payload body) {
   r.timers.push_back({when, number, {}, {}, std::string(type), std::move(body)});
   byte_writer token;
   token.fixed64(static_cast<std::uint64_t>(when.time_since_epoch().count())).fixed64(number);
-  return hex(token.view());
+  return to_hex(token.view());
 }
 
 std::string turn::after(std::chrono::milliseconds wait, std::string_view type, payload body) {
@@ -306,7 +292,7 @@ std::string turn::after(std::chrono::milliseconds wait, std::string_view type, p
 }
 
 void turn::cancel_timer(std::string_view token) {
-  const auto bytes = unhex(token);
+  const auto bytes = from_hex(token);
   if (!bytes || bytes->size() != 16) throw std::invalid_argument("not a token that after() or at() gave");
   byte_reader in(*bytes);
   const wall_time due{std::chrono::milliseconds{static_cast<std::int64_t>(in.fixed64())}};
@@ -345,11 +331,25 @@ step_wait turn::ask(std::string_view agent, std::string_view type, payload body,
 }
 
 namespace {
-/// Where the tenant's tasks are.
-entity_id queue_of(const turn_host& host) { return {host.in->who.tenant(), default_queue_serial}; }
+/// The partition that takes what a turn submits: the one of the task that it belongs to, of the agent that it names, or
+/// one that this entity always takes. Any would do.
+std::uint32_t partition_for(const turn_host& host, const json& what) {
+  const auto tenant = host.in->who.tenant();
+  const auto n = host.shard.services().metrics(tenant).division().partitions;
+  const auto several = what.find("tasks");
+  const bool one = several == what.end();
+  const json& first = !one && several->is_array() && !several->empty() ? several->front() : what;
+  const auto parent = first.is_object() ? first.find("parent") : first.end();
+  if (first.is_object() && parent != first.end() && parent->is_string())
+    if (const auto id = scheduling::task_id_from(parent->get_ref<const std::string&>())) return scheduling::partition_of(*id);
+  if (n == 1) return 0;
+  const auto agent = one ? what.find("agent") : what.end();
+  if (agent != what.end() && agent->is_string()) return scheduling::partition_for(agent->get_ref<const std::string&>(), n);
+  return scheduling::partition_for(to_string(host.of->id), n);
+}
 
 /// A task belongs to the one that the turn works on, and ends with the step that waits for it.
-payload task_request(const turn_host& host, json&& what, std::chrono::milliseconds deadline) {
+void complete_request(const turn_host& host, json& what, std::chrono::milliseconds deadline) {
   if (!what.is_object()) throw std::invalid_argument("a task is an object, as POST .../tasks takes it");
   const auto complete = [&](json& t) {
     if (!t.is_object()) return; // the queue refuses it
@@ -359,7 +359,6 @@ payload task_request(const turn_host& host, json&& what, std::chrono::millisecon
   if (const auto several = what.find("tasks"); several != what.end() && several->is_array())
     for (auto& t : *several) complete(t);
   else complete(what);
-  return json_payload(what);
 }
 } // namespace
 
@@ -367,15 +366,19 @@ step_wait turn::task(json what, step_options options) {
   step_state s;
   s.what = step_state::kind::task;
   s.target = what.is_object() ? what.value("agent", what.value("capability", std::string("tasks"))) : std::string{};
-  s.arguments = task_request(*host_, std::move(what), options.deadline);
+  complete_request(*host_, what, options.deadline);
+  s.queue = partition_for(*host_, what);
+  s.arguments = json_payload(what);
   s.digest = digest_of("task", s.arguments);
   s.deadline = options.deadline;
   return reach_step(*host_, *this, std::move(s));
 }
 
 void turn::submit(json what) {
-  auto body = task_request(*host_, std::move(what), {});
-  host_->out.push_back({true, {}, queue_of(*host_), outgoing_message(*host_, envelope::origin::send, "task.submit", std::move(body))});
+  complete_request(*host_, what, {});
+  const auto queue = queue_of(host_->in->who.tenant(), partition_for(*host_, what));
+  auto body = json_payload(what);
+  host_->out.push_back({true, {}, queue, outgoing_message(*host_, envelope::origin::send, "task.submit", std::move(body))});
 }
 
 step_wait turn::run(std::string_view executor, payload arguments, step_options options) {

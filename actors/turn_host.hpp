@@ -41,6 +41,7 @@ struct step_state {
   enum class kind : std::uint8_t { ask = 0, sleep = 1, run = 2, task = 3 }; ///< Stored; never renumber.
   kind what = kind::ask;
   std::string target;                          ///< Agent, executor, or whom a task is for.
+  std::uint32_t queue = 0;                     ///< Of a task: the partition that takes it.
   request_digest digest;                       ///< Of type and arguments: a replay must come to the same.
   payload arguments;
   std::chrono::milliseconds deadline{};

@@ -3,7 +3,8 @@
 // `batch` in one request; a task is over when its end is committed and published. Every submission, attempt and result is
 // committed with fsync. Baseline in the same run: as many durable asks in flight to the same agents (a task is three turns,
 // an ask one), and raw pwrite+fdatasync of 4 KiB. Targets: >= 20,000 tasks/s, p99 <= 30 ms; one alone p50 <= 1 ms; choice
-// among 500 agents <= 5 us. Options: --agents N --seconds S --inflight a,b --batch a,b
+// among 500 agents <= 5 us. Then with the queue in 1, 2 and 4 partitions, as a ratio to 1.
+// Options: --agents N --seconds S --inflight a,b --batch a,b --partitions a,b
 #include "actors/scheduling/task_rows.hpp"
 #include "bench/support/local_hive.hpp"
 
@@ -48,7 +49,7 @@ struct loop {
       }
       lock.unlock();
       const auto began = bench::clock::now();
-      hive.host().ask(who, {queue, "task.submit", {encode(r), content_type::binary}, {}, std::chrono::seconds{60}, false, {}},
+      hive.host().ask(who, {queue, "task.submit", {encode(r), content_type::binary}, {}, std::chrono::seconds{60}, false, {}, route_of(r)},
                       actors::on_reply([this, began](result<actors::ask_answer> a) { submitted(began, std::move(a)); }));
       lock.lock();
     }
@@ -96,8 +97,9 @@ std::vector<std::size_t> numbers(std::string list) {
   return out;
 }
 
+/// @param partitions of the queue; 0: as it comes.
 double run(bench::local_hive& hive, tenant_context who, std::size_t agents, std::size_t in_flight, std::size_t batch, bool chosen,
-           std::uint64_t seconds, const bench::percentiles& raw, double asks) {
+           std::uint64_t seconds, const bench::percentiles& raw, double asks, std::size_t partitions = 0, double of_one = 0) {
   loop l{hive, who, agents, batch, chosen, {}};
   l.micros.reserve(1'000'000);
   const auto feed = hive.host().subscribe(who, [&l](const actors::published_event& e) {
@@ -137,10 +139,11 @@ double run(bench::local_hive& hive, tenant_context who, std::size_t agents, std:
   const double rate = static_cast<double>(micros.size()) / took;
   const auto p = bench::percentiles_of(micros);
   const std::string name = std::string(chosen ? "task by capability" : "task by name") + ", " + std::to_string(in_flight) + " under way, " +
-                           std::to_string(batch) + " a request";
+                           std::to_string(batch) + " a request" + (partitions == 0 ? "" : ", " + std::to_string(partitions) + " partitions");
   nlohmann::json extra{{"seed", bench::options::seed()}, {"agents", agents}, {"in_flight", in_flight}, {"batch", batch}, {"failed", l.failed},
                        {"records_per_task", turns_per_task}, {"records_per_commit", per_batch}, {"ratio_p50_to_raw_fdatasync", p.p50 / raw.p50}};
   if (asks > 0) extra["ratio_to_asks_per_second"] = rate / asks;
+  if (of_one > 0) extra["ratio_to_one_partition"] = rate / of_one;
   bench::report(name, rate, p, std::move(extra));
   return rate;
 }
@@ -219,14 +222,30 @@ int main(int argc, char** argv) {
   const auto raw = bench::raw_fdatasync(dir.path());
   bench::report("raw fdatasync 4 KiB", 1e6 / raw.p50, raw);
   bench::local_hive hive(dir.path() + "/data");
-  const auto who = hive.tenant("bench");
   nlohmann::json list = nlohmann::json::array();
   for (std::size_t i = 0; i < agents; ++i)
     list.push_back({{"name", "l" + std::to_string(i)}, {"spec", {{"behaviour", "ledger"}, {"capabilities", {"append"}}}}});
-  hive.ask_now(who, {entity_kind::tenant, ""}, "directory.apply", nlohmann::json{{"agents", std::move(list)}}.dump());
+  const auto manifest = nlohmann::json{{"agents", std::move(list)}}.dump();
+  const auto with_agents = [&](const std::string& name, std::size_t partitions) {
+    const auto who = hive.tenant(name, {{"queue_partitions", partitions}});
+    hive.ask_now(who, {entity_kind::tenant, ""}, "directory.apply", manifest);
+    return who;
+  };
+  const auto who = with_agents("bench", 1);
   run(hive, who, agents, 1, 1, false, seconds, raw, 0);
   const double asks = baseline(hive, who, agents, 512);
   for (const auto in_flight : numbers(o.text("inflight", "512")))
     for (const auto batch : numbers(o.text("batch", "1,32"))) run(hive, who, agents, in_flight, batch, false, seconds, raw, asks);
   run(hive, who, agents, 512, 32, true, seconds, raw, asks);
+  // The same queue in partitions: tasks by name one by one, of which each goes to its agent's, and in requests of 32 and by
+  // capability, whose tasks stay in one partition and are lent to others.
+  std::map<std::string, double> of_one;
+  for (const auto n : numbers(o.text("partitions", "1,2,4"))) {
+    const auto parts = with_agents("parts-" + std::to_string(n), n);
+    for (const auto& [batch, chosen] : std::vector<std::pair<std::size_t, bool>>{{1, false}, {32, false}, {1, true}}) {
+      auto& one = of_one[std::to_string(batch) + (chosen ? "c" : "n")];
+      const double rate = run(hive, parts, agents, 512, batch, chosen, seconds, raw, asks, n, one);
+      if (n == 1) one = rate;
+    }
+  }
 }

@@ -2,10 +2,16 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include <charconv>
+#include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <limits>
+#include <set>
 
 namespace hive::config {
 namespace {
@@ -83,6 +89,26 @@ entry text(std::string name, Slice settings::* slice, std::string Slice::* membe
           [=](const settings& s) { return "\"" + s.*slice.*member + "\""; }};
 }
 
+/// "127.0.0.1", "[::1]", "localhost".
+bool is_host(std::string host) {
+  if (host == "localhost") return true;
+  in6_addr room{};
+  const bool six = host.starts_with('[') && host.ends_with(']');
+  if (six) host = host.substr(1, host.size() - 2);
+  return ::inet_pton(six || host.find(':') != std::string::npos ? AF_INET6 : AF_INET, host.c_str(), &room) == 1;
+}
+
+template <class Slice> entry flag(std::string name, Slice settings::* slice, bool Slice::* member) {
+  const std::string range = "true, false";
+  return {name, range,
+          [=](settings& s, const YAML::Node& node) -> result<void> {
+            if (scalar(node) != "true" && scalar(node) != "false") return out_of_range(name, scalar(node), range);
+            s.*slice.*member = scalar(node) == "true";
+            return {};
+          },
+          [=](const settings& s) -> std::string { return s.*slice.*member ? "true" : "false"; }};
+}
+
 /// Where to listen. Whether the host is one of this machine's, only a start can tell.
 template <class Slice> entry address(std::string name, Slice settings::* slice, std::string Slice::* member) {
   const std::string range = "ADDRESS:PORT, like 127.0.0.1:7070";
@@ -92,7 +118,7 @@ template <class Slice> entry address(std::string name, Slice settings::* slice, 
             const auto colon = given.rfind(':');
             std::uint32_t port = 0;
             const char* const end = given.data() + given.size();
-            if (colon == std::string::npos || colon == 0) return out_of_range(name, given, range);
+            if (colon == std::string::npos || !is_host(given.substr(0, colon))) return out_of_range(name, given, range);
             if (const auto [stop, bad] = std::from_chars(given.data() + colon + 1, end, port); bad != std::errc{} || stop != end || port > 65535)
               return out_of_range(name, given, range);
             s.*slice.*member = given;
@@ -101,9 +127,9 @@ template <class Slice> entry address(std::string name, Slice settings::* slice, 
           [=](const settings& s) { return "\"" + s.*slice.*member + "\""; }};
 }
 
-/// Absolute paths; on the command line separated by colons.
+/// Absolute paths; as one text separated by colons.
 entry paths(std::string name, std::vector<std::string> file_access::* member) {
-  return {name, "absolute paths",
+  return {name, "absolute paths: a list, or one text with ':' between them",
           [=](settings& s, const YAML::Node& node) -> result<void> {
             std::vector<std::string> list;
             if (node.IsSequence()) {
@@ -159,6 +185,9 @@ const std::vector<entry>& table() {
     duration("entity.turn_limit", &settings::entity, &e::turn_limit, 10, day),
     integer("tasks.concurrency", &settings::tasks, &task_limits::concurrency, 1, 10'000),
     integer("tasks.live", &settings::tasks, &task_limits::live, 1, 100'000'000),
+    integer("tasks.partitions", &settings::tasks, &task_limits::partitions, 1, 14),
+    integer("tasks.partitions_max", &settings::tasks, &task_limits::partitions_max, 1, 14),
+    duration("tasks.pass_on", &settings::tasks, &task_limits::pass_on, 10, 60 * second),
     integer("tasks.retry_burst", &settings::tasks, &task_limits::retry_burst, 0, 1'000'000),
     integer("tasks.retries_per_second", &settings::tasks, &task_limits::retries_per_second, 1, 1'000'000),
     integer("tasks.breaker_failures", &settings::tasks, &task_limits::breaker_failures, 1, 1000),
@@ -168,6 +197,7 @@ const std::vector<entry>& table() {
     integer("node.workers", &settings::node, &n::workers, 0, 256),
     integer("node.executor_threads", &settings::node, &n::executor_threads, 1, 256),
     integer("node.reader_threads", &settings::node, &n::reader_threads, 1, 64),
+    integer("node.jobs_waiting", &settings::node, &n::jobs_waiting, 1, 10'000'000),
     integer("node.run_ahead_bytes", &settings::node, &n::run_ahead_bytes, MiB, GiB),
     integer("node.batch_turns", &settings::node, &n::batch_turns, 1, 65'536),
     integer("node.batch_bytes", &settings::node, &n::batch_bytes, 64 * KiB, 256 * MiB),
@@ -192,11 +222,13 @@ const std::vector<entry>& table() {
     integer("api.connections_per_tenant", &settings::api, &a::connections_per_tenant, 1, 1'000'000),
     integer("api.wrong_keys_per_minute", &settings::api, &a::wrong_keys_per_minute, 1, 1'000'000),
     integer("api.connections_in_flight", &settings::api, &a::connections_in_flight, 1, 1'000'000),
+    integer("api.in_flight_per_tenant", &settings::api, &a::in_flight_per_tenant, 1, 1'000'000),
     duration("api.header_timeout", &settings::api, &a::header_timeout, 100, 600 * second),
     duration("api.idle_timeout", &settings::api, &a::idle_timeout, second, day),
     duration("api.ask_deadline", &settings::api, &a::ask_deadline, 1, day),
     duration("api.ask_deadline_max", &settings::api, &a::ask_deadline_max, 1, day),
     integer("api.subscribers", &settings::api, &a::subscribers, 1, 100'000),
+    integer("api.subscribers_per_tenant", &settings::api, &a::subscribers_per_tenant, 1, 100'000),
     integer("api.manifest_entities", &settings::api, &a::manifest_entities, 1, 1'000'000),
     integer("api.tenant_series", &settings::api, &a::tenant_series, 1, 100'000),
     integer("context.items", &settings::context, &x::items, 1, 1'000'000),
@@ -285,17 +317,26 @@ const std::vector<entry>& table() {
     integer("cluster.balance_tolerance", &settings::cluster, &c::balance_tolerance, 1, 50),
     duration("cluster.drain_timeout", &settings::cluster, &c::drain_timeout, 100, day),
     duration("cluster.forget_after", &settings::cluster, &c::forget_after, 60 * second, 365 * day),
+    duration("cluster.event_poll", &settings::cluster, &c::event_poll, 50, 60 * second),
+    integer("cluster.wakes_per_second", &settings::cluster, &c::wakes_per_second, 1, 1000),
+    integer("cache.memory_bytes", &settings::cache, &cache_settings::memory_bytes, 0, 64 * GiB),
+    duration("cache.memory_ttl", &settings::cache, &cache_settings::memory_ttl, second, day),
+    integer("cache.value_bytes", &settings::cache, &cache_settings::value_bytes, KiB, 64 * MiB),
+    text("cache.redis.address", &settings::redis, &redis_settings::address),
+    text("cache.redis.user", &settings::redis, &redis_settings::user),
+    text("cache.redis.password_file", &settings::redis, &redis_settings::password_file),
+    flag("cache.redis.allow_plaintext", &settings::redis, &redis_settings::allow_plaintext),
+    duration("cache.redis.ttl", &settings::redis, &redis_settings::ttl, second, day),
+    integer("cache.redis.connections", &settings::redis, &redis_settings::connections, 1, 64),
+    duration("cache.redis.connect_timeout", &settings::redis, &redis_settings::connect_timeout, 10, 10 * second),
+    duration("cache.redis.command_timeout", &settings::redis, &redis_settings::command_timeout, 1, 10 * second),
+    duration("cache.redis.backoff", &settings::redis, &redis_settings::backoff, 10, 10 * second),
+    duration("cache.redis.backoff_max", &settings::redis, &redis_settings::backoff_max, 10, 60 * second),
     paths("files.read_roots", &file_access::read_roots),
     paths("files.write_roots", &file_access::write_roots),
     paths("files.programs", &file_access::programs),
     text("log.file", &settings::log, &log_settings::file),
-    {"log.json", "true, false",
-     [](settings& s, const YAML::Node& node) -> result<void> {
-       if (scalar(node) != "true" && scalar(node) != "false") return out_of_range("log.json", scalar(node), "true, false");
-       s.log.json = scalar(node) == "true";
-       return {};
-     },
-     [](const settings& s) -> std::string { return s.log.json ? "true" : "false"; }},
+    flag("log.json", &settings::log, &log_settings::json),
     text("log.level", &settings::log, &log_settings::level, {"debug", "info", "warn", "error"}),
   };
   return entries;
@@ -309,8 +350,10 @@ result<void> set(settings& s, const std::string& name, const YAML::Node& value) 
 
 /// The file is a map of maps; the names on the way to a value, joined by dots, are the setting's name.
 result<void> read_map(settings& s, const std::string& prefix, const YAML::Node& map) {
+  std::set<std::string> seen;
   for (const auto& item : map) {
     const auto name = prefix.empty() ? scalar(item.first) : prefix + "." + scalar(item.first);
+    if (!seen.insert(name).second) return invalid(name, name + " is there twice: which one is meant?");
     const auto done = item.second.IsMap() ? read_map(s, name, item.second) : set(s, name, item.second);
     if (!done) return done;
   }
@@ -382,7 +425,46 @@ result<void> check_cluster(const settings& s) {
   return {};
 }
 
+/// Passwords and data would cross the network in the clear: Debian 12's client of Redis knows no TLS.
+result<void> check_redis(const settings& s) {
+  const auto& r = s.redis;
+  if (r.address.empty()) return {};
+  if (s.cluster.node.empty())
+    return invalid("cache.redis.address", "cache.redis.address is set, but cluster.node is not: a node that is alone has its cache in process (cache.memory_bytes)");
+  const auto place = place_of(r.address);
+  if (!place) return place.error();
+  if (place->leaves_machine && !r.allow_plaintext)
+    return invalid("cache.redis.address", "cache.redis.address is " + r.address + ", which is not on this machine, and the connection is not encrypted: name a unix socket or a loopback "
+                                          "address (of a TLS tunnel, say), or set cache.redis.allow_plaintext to true");
+  if (!r.user.empty() && r.password_file.empty())
+    return invalid("cache.redis.password_file", "cache.redis.user is set, so cache.redis.password_file must name the file with its password");
+  if (r.backoff > r.backoff_max) return invalid("cache.redis.backoff", "cache.redis.backoff is above cache.redis.backoff_max");
+  return {};
+}
+
 } // namespace
+
+result<redis_place> place_of(const std::string& redis_address) {
+  const auto wrong = [&] { return out_of_range("cache.redis.address", redis_address, "unix:/PATH (at most 107 bytes) or HOST:PORT, like 127.0.0.1:6379"); };
+  redis_place place;
+  if (redis_address.starts_with("unix:")) {
+    place.socket = redis_address.substr(5);
+    if (!place.socket.starts_with('/') || place.socket.size() > 107) return wrong();
+    return place;
+  }
+  const auto colon = redis_address.rfind(':');
+  if (colon == std::string::npos || colon == 0) return wrong();
+  place.host = redis_address.substr(0, colon);
+  if (place.host.starts_with('[') && place.host.ends_with(']')) place.host = place.host.substr(1, place.host.size() - 2);
+  const char* const end = redis_address.data() + redis_address.size();
+  if (const auto [stop, bad] = std::from_chars(redis_address.data() + colon + 1, end, place.port); bad != std::errc{} || stop != end || place.port == 0) return wrong();
+  // By number only: what a name leads to is not known before it is asked, and may change.
+  std::array<unsigned char, sizeof(in6_addr)> bytes{};
+  const bool v4 = ::inet_pton(AF_INET, place.host.c_str(), bytes.data()) == 1;
+  const bool loopback = v4 ? bytes[0] == 127 : ::inet_pton(AF_INET6, place.host.c_str(), bytes.data()) == 1 && std::memcmp(bytes.data(), &in6addr_loopback, sizeof(in6_addr)) == 0;
+  place.leaves_machine = !loopback && place.host != "localhost";
+  return place;
+}
 
 result<settings> load(const std::string& yaml_file, const std::vector<std::string>& overrides) {
   settings s;
@@ -400,7 +482,18 @@ result<settings> load(const std::string& yaml_file, const std::vector<std::strin
     return invalid("store.postgres.url", "store.kind is postgres, so store.postgres.url must name the database: postgres://ROLE:PASSWORD@HOST/DATABASE");
   if (s.store.backoff > s.store.backoff_max) return invalid("store.postgres.backoff", "store.postgres.backoff is above store.postgres.backoff_max");
   if (auto done = check_cluster(s); !done) return done.error();
+  if (auto done = check_redis(s); !done) return done.error();
   return s;
+}
+
+result<void> check_paths(const settings& s) {
+  std::error_code ec;
+  for (const auto& [name, roots] : {std::pair{"files.read_roots", &s.files.read_roots}, {"files.write_roots", &s.files.write_roots}})
+    for (const auto& p : *roots)
+      if (!std::filesystem::is_directory(p, ec)) return invalid(name, p + " is not a directory here; several are separated by ':'");
+  for (const auto& p : s.files.programs)
+    if (!std::filesystem::is_regular_file(p, ec)) return invalid("files.programs", p + " is not a program here; several are separated by ':'");
+  return {};
 }
 
 std::string describe() {

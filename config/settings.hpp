@@ -39,6 +39,7 @@ struct node_limits {
   std::uint32_t workers = 0;                       // 0..256: threads that run turns; 0 means one a core
   std::uint32_t executor_threads = 4;              // 1..256: threads that run blocking steps
   std::uint32_t reader_threads = 2;                // 1..64: threads that load entities
+  std::uint32_t jobs_waiting = 1'000'000;          // 1..10,000,000: reads of the store that wait for a thread; steps likewise
   std::uint64_t run_ahead_bytes = 64 * 1024 * 1024; // 1 MiB..1 GiB: of all entities together
   std::uint32_t batch_turns = 4096;                // 1..65,536: in one commit
   std::uint64_t batch_bytes = 16 * 1024 * 1024;    // 64 KiB..256 MiB: in one commit
@@ -75,12 +76,14 @@ struct api_limits {
   std::uint32_t connections = 10'000;           // 1..1,000,000
   std::uint32_t connections_per_tenant = 2'500; // 1..1,000,000: a connection is the tenant's whose key it showed last; administrators' are not counted
   std::uint32_t wrong_keys_per_minute = 100;    // 1..1,000,000: from one remote address
-  std::uint32_t connections_in_flight = 4096;   // 1..1,000,000: requests being handled
+  std::uint32_t connections_in_flight = 4096;   // 1..1,000,000: requests being handled; a sixteenth is kept for administrators
+  std::uint32_t in_flight_per_tenant = 2048;    // 1..1,000,000: of them; administrators' are not counted
   milliseconds header_timeout{10'000};          // 100 ms..10 min: to read a request
   milliseconds idle_timeout{300'000};           // 1 s..24 h: of a kept-alive connection
   milliseconds ask_deadline{30'000};            // 1 ms..24 h: when the caller names none
   milliseconds ask_deadline_max{600'000};       // 1 ms..24 h
-  std::uint32_t subscribers = 1000;             // 1..100,000: event streams
+  std::uint32_t subscribers = 1000;             // 1..100,000: event streams; a sixteenth is kept for administrators
+  std::uint32_t subscribers_per_tenant = 250;   // 1..100,000: of them; administrators' are not counted
   std::uint32_t manifest_entities = 100'000;    // 1..1,000,000: in one apply
   std::uint32_t tenant_series = 200;            // 1..100,000: tenants with metrics of their own; the rest is "other"
 };
@@ -88,7 +91,10 @@ struct api_limits {
 /// How queues hand out tasks. Read by `actors::queue_behaviour`.
 struct task_limits {
   std::uint32_t concurrency = 1;                // 1..10,000: tasks at one agent at a time
-  std::uint32_t live = 1'000'000;               // 1..100,000,000: tasks of one queue that have not ended
+  std::uint32_t live = 1'000'000;               // 1..100,000,000: tasks of one partition of a queue that have not ended
+  std::uint32_t partitions = 1;                 // 1..14: of a new tenant's queue whose spec does not say; one may have more later
+  std::uint32_t partitions_max = 14;            // 1..14: of a tenant's queue
+  milliseconds pass_on{1'000};                  // 10 ms..1 min: tasks that wait for a capability are offered to other partitions so often
   std::uint32_t retry_burst = 100;              // 0..1,000,000: retries at once after a quiet time; more are put off
   std::uint32_t retries_per_second = 10;        // 1..1,000,000: that a queue earns; and a tenth of its first attempts
   std::uint32_t breaker_failures = 5;           // 1..1,000: in a row, of one agent, keep work away from it for a while
@@ -193,7 +199,41 @@ struct cluster_settings {
   std::uint32_t balance_tolerance = 10;         // 1..50: percent of its share that a node may be off and nothing moves
   milliseconds drain_timeout{60'000};           // 100 ms..24 h: a node that leaves waits this long for its hand-offs
   milliseconds forget_after{24 * 3600 * 1000};  // 1 min..365 d: rows of nodes that ended
+  milliseconds event_poll{1'000};               // 50 ms..1 min: watched tenants are looked at for other nodes' events, should a
+                                                // wake-up have been lost
+  std::uint32_t wakes_per_second = 50;          // 1..1,000: of one tenant, to the other nodes; more events share a wake-up
 };
+
+/// Reads that are made often and never change. Read by `persistence::read_cache`.
+struct cache_settings {
+  std::uint64_t memory_bytes = 64 * 1024 * 1024; // 0..64 GiB: kept in process; 0: nothing is
+  milliseconds memory_ttl{60'000};              // 1 s..24 h
+  std::uint64_t value_bytes = 1024 * 1024;      // 1 KiB..64 MiB: larger ones are not kept
+};
+
+/// A Redis that nodes of one hive share, for wake-ups and cached reads. Read by `persistence::redis`.
+struct redis_settings {
+  std::string address;                          // cache.redis.address: unix:/PATH or HOST:PORT; empty: none
+  std::string user;                             // of its access list; empty: the default one
+  std::string password_file;                    // empty: it wants none
+  bool allow_plaintext = false;                 // another machine's Redis is spoken to without TLS
+  milliseconds ttl{300'000};                    // 1 s..24 h
+  std::uint32_t connections = 2;                // 1..64: for cached reads; a read that finds none free goes to the store
+  milliseconds connect_timeout{500};            // 10 ms..10 s
+  milliseconds command_timeout{50};             // 1 ms..10 s: then Redis counts as away
+  milliseconds backoff{100};                    // 10 ms..10 s: before it is dialled again, doubled each time, with jitter
+  milliseconds backoff_max{5'000};              // 10 ms..1 min
+};
+
+/// Where `redis_settings::address` leads.
+struct redis_place {
+  std::string socket;                           // path; empty: host and port
+  std::string host;
+  std::uint16_t port = 0;
+  bool leaves_machine = false;
+};
+/// Errors name cache.redis.address.
+result<redis_place> place_of(const std::string& redis_address);
 
 /// What steps may touch on this machine. Nothing by default.
 struct file_access {
@@ -237,6 +277,8 @@ struct settings {
   cluster_settings cluster;
   file_access files;
   store_settings store;
+  cache_settings cache;
+  redis_settings redis;
   log_settings log;
 };
 
@@ -244,6 +286,9 @@ struct settings {
 /// @returns the error's field as "entity.mailbox_messages", its message with the value and the allowed range. Unknown
 /// names, wrong types and values out of bounds are errors; nothing is guessed.
 result<settings> load(const std::string& yaml_file, const std::vector<std::string>& overrides);
+
+/// Whether the directories and programs that are named exist on this machine. What is missing now may come later.
+result<void> check_paths(const settings& s);
 
 /// One line a setting, for `hived --help-settings` and the documentation: name, default, bounds, unit.
 std::string describe();

@@ -200,6 +200,9 @@ struct turn_record : mpsc_node {
 
   std::uint64_t bytes = 256;       ///< Rough size, for the bounds of run-ahead and batches; set before `submit`.
   std::uint32_t weight = 1;        ///< Of its tenant, when more has queued than fits in a batch; set before `submit`.
+
+  std::uint64_t last_event = 0;    ///< Filled in by a store that nodes share when it commits: number of the last of `events`. 0:
+                                   ///< there are none, or it had to find out what became of the batch.
 };
 
 } // namespace hive::persistence

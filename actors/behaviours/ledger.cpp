@@ -7,8 +7,7 @@ namespace hive::actors {
 namespace {
 
 constexpr std::size_t op_bytes_max = 4096;
-constexpr std::size_t list_bytes_max = 900 * 1024; ///< Of an answer; below `entity.payload_bytes` as it is by default.
-constexpr std::size_t page = 10'000;
+constexpr std::size_t page = 1'000; ///< Entries in memory at a time: 4 MiB at most.
 
 } // namespace
 
@@ -50,25 +49,29 @@ task<> list(turn& self, message m) {
   const bool all = !fields.has("limit");
   std::uint64_t left = fields.number_or("limit", std::uint64_t{1} << 62U, 1, std::uint64_t{1} << 62U);
   check_message(fields);
-  std::string answer = R"({"ops":[)";
-  bool first = true;
-  while (left > 0) {
+  const std::string head = R"({"ops":[)";
+  const std::string tail = "]}";
+  const std::size_t room = self.payload_bytes_max() - tail.size();
+  std::string answer = head;
+  bool full = false;
+  while (left > 0 && !full) {
     const auto ops = co_await self.read_log("ops", from, std::min<std::uint64_t>(left, page));
     for (const auto& op : ops) {
-      if (!first) answer += ',';
-      first = false;
-      answer += json(op).dump();
+      const std::string entry = (answer.size() == head.size() ? "" : ",") + json(op).dump();
+      full = answer.size() + entry.size() > room;
+      if (full) break;
+      answer += entry;
     }
+    if (ops.size() < std::min<std::uint64_t>(left, page)) break;
     from += ops.size();
     left -= ops.size();
-    const bool full = answer.size() > list_bytes_max;
-    if (full && all) {
-      self.fail("list_too_long", "the list does not fit into one answer; ask with from and limit");
-      co_return;
-    }
-    if (full || ops.size() < page) break;
   }
-  self.reply({answer + "]}", content_type::json});
+  if (full && answer == head)
+    self.fail("entry_too_large", "the entry does not fit into an answer (entity.payload_bytes)");
+  else if (full && all)
+    self.fail("list_too_long", "the list does not fit into an answer (entity.payload_bytes); ask with from and limit");
+  else
+    self.reply({answer + tail, content_type::json});
 }
 
 } // namespace ledger_ops

@@ -4,7 +4,8 @@
 /// | ask      | payload                    | answer |
 /// |----------|----------------------------|--------|
 /// | `append` | `{"op":"ID"}`              | `{"count":N}`: how many there are with this one |
-/// | `list`   | `{}`, or `{"from":0,"limit":100}` | `{"ops":[...]}` in the order in which they were committed |
+/// | `list`   | `{}`, or `{"from":0,"limit":100}` | `{"ops":[...]}` in the order in which they were committed. With a limit there may be
+/// fewer than that, as many as `entity.payload_bytes` holds: go on behind them until none comes |
 /// | `crash`  |                            | none: the behaviour throws |
 #pragma once
 

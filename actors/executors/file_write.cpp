@@ -85,6 +85,12 @@ result<void> write_part(const target& t, std::string_view content, std::uint64_t
   return {};
 }
 
+result<void> discard_parts(const target& t) {
+  if (::unlinkat(t.folder.fd.get(), t.beside.c_str(), 0) != 0 && errno != ENOENT) return failed(errno, "remove");
+  if (::fsync(t.folder.fd.get()) != 0) return failed(errno, "sync");
+  return {};
+}
+
 result<void> commit_parts(const target& t, std::uint64_t bytes) {
   struct stat facts {};
   if (::fstatat(t.folder.fd.get(), t.beside.c_str(), &facts, AT_SYMLINK_NOFOLLOW) != 0) {
@@ -120,12 +126,13 @@ result<payload> file_write::run(const call& c) {
   const bool commit = fields.has("commit");
   const std::uint64_t bytes = fields.number_or("commit", 0, 0, std::uint64_t{1} << 62U);
   const std::uint64_t at = fields.number_or("at", 0, 0, std::uint64_t{1} << 62U);
+  const bool discard = fields.flag_or("discard", false);
   const bool create = fields.flag_or("make_folders", false);
   std::string content =
       framed ? std::string(all.substr(newline + 1)) : fields.text_if("content", std::size_t{1} << 30U).value_or("");
   if (auto wrong = fields.problem()) return *wrong;
-  if (!framed && !commit && !fields.has("content")) return invalid("content", "content is missing");
-  if (part.empty() && (commit || at != 0)) return invalid("part", "part names the file that the parts grow in");
+  if (!framed && !commit && !discard && !fields.has("content")) return invalid("content", "content is missing");
+  if (part.empty() && (commit || discard || at != 0)) return invalid("part", "part names the file that the parts grow in");
   for (const char ch : part)
     if (std::string_view("abcdefghijklmnopqrstuvwxyz0123456789-_").find(ch) == std::string_view::npos)
       return invalid("part", "part is made of a-z, 0-9, - and _");
@@ -135,7 +142,8 @@ result<payload> file_write::run(const call& c) {
   target t{std::move(parent->first), std::move(parent->second), {}};
   // A name of its own for each step, the same when the step is tried again.
   t.beside = "." + t.name + "." + (part.empty() ? std::to_string(hash_of(c.step_key)) : part) + ".part";
-  const result<void> done = commit         ? commit_parts(t, bytes)
+  const result<void> done = discard        ? discard_parts(t)
+                            : commit       ? commit_parts(t, bytes)
                             : part.empty() ? write_whole(t, content)
                                            : write_part(t, content, at);
   if (!done) return done.error();

@@ -7,6 +7,7 @@
 ///   cut off;
 ///     what lies before must be there, else `failed_precondition`.
 ///   - `{"path", "part":"NAME", "commit":BYTES}`: checks the length, renames, syncs the directory.
+///   - `{"path", "part":"NAME", "discard":true}`: removes the part file, if it is there.
 /// Content too large or too odd for a JSON string comes as a binary payload: the JSON, one newline, then the bytes.
 /// Answer: `{"bytes":n}`. Links below a root are refused, and a target that is a link is replaced, not followed.
 #pragma once

@@ -1,37 +1,9 @@
 #include "actors/executors/json_fields.hpp"
 
+#include "config/base/hex.hpp"
+
 namespace hive::actors {
 namespace {
-
-constexpr char hex_digits[] = "0123456789abcdef";
-
-std::string to_hex(std::string_view bytes) {
-  std::string out;
-  out.reserve(bytes.size() * 2);
-  for (const char c : bytes) {
-    const auto u = static_cast<unsigned char>(c);
-    out += hex_digits[u >> 4U];
-    out += hex_digits[u & 15U];
-  }
-  return out;
-}
-
-std::optional<std::string> from_hex(std::string_view text) {
-  if (text.size() % 2 != 0) return std::nullopt;
-  const auto digit = [](char c) -> unsigned {
-    if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0');
-    if (c >= 'a' && c <= 'f') return static_cast<unsigned>(c - 'a' + 10);
-    return 16;
-  };
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); i += 2) {
-    const unsigned high = digit(text[i]);
-    const unsigned low = digit(text[i + 1]);
-    if (high > 15 || low > 15) return std::nullopt;
-    out.push_back(static_cast<char>(high * 16 + low));
-  }
-  return out;
-}
 
 /// Length of the valid UTF-8 sequence at `at`; 0 when there is none.
 std::size_t utf8_length(std::string_view s, std::size_t at) noexcept {
@@ -77,8 +49,7 @@ std::string path_for_people(std::string_view path) {
     const auto first = static_cast<unsigned char>(path[i]);
     if (n == 0 || (n == 1 && (first < 0x20 || first == 0x7F))) {
       out += "\\x";
-      out += hex_digits[first >> 4U];
-      out += hex_digits[first & 15U];
+      append_hex(out, first);
       i += 1;
     } else {
       out += path.substr(i, n);

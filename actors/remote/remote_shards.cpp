@@ -109,6 +109,7 @@ void remote_shards::forward(shard_id shard, std::unique_ptr<shard_op> op) {
 void remote_shards::ask(const std::string& node, std::unique_ptr<envelope> e) {
   auto* l = links_.load(std::memory_order_acquire);
   if (!e->ticket) return;
+  if (!e->ticket->begin()) return e->ticket->expire();
   const auto deadline = e->ticket->deadline();
   const auto tenant = e->to.tenant();
   auto frame = frame_of(subject::ask, encode_op(*e, parts_.clock));
@@ -240,6 +241,11 @@ void remote_shards::tell_all(const std::string& name, tenant_context who, const 
   }
   const auto frame = frame_of(subject::call, encode_call(name, who, body));
   for (const auto& node : nodes) (void)l->tell(node, links::lane::data, {who.tenant(), frame});
+}
+
+std::size_t remote_shards::peer_count() const {
+  std::lock_guard lock(guard_);
+  return names_.size() - names_.count(self_);
 }
 
 void remote_shards::answer_call(const links::received_frame& frame, std::string_view body) {

@@ -52,6 +52,7 @@ public:
   void call(const std::string& node, const std::string& name, tenant_context who, std::string body, std::chrono::milliseconds deadline, answer_to done);
   /// Best effort, to all peers that are linked.
   void tell_all(const std::string& name, tenant_context who, const std::string& body);
+  std::size_t peer_count() const;
 
   /// The node that owns the shard; empty: nobody that is known, or this one.
   std::string owner_of(shard_id shard) const;

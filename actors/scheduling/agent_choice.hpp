@@ -5,7 +5,7 @@
 #pragma once
 
 #include "actors/scheduling/circuit_breaker.hpp"
-#include "config/base/ids.hpp"
+#include "actors/scheduling/partitions.hpp"
 
 #include <array>
 #include <optional>
@@ -15,8 +15,6 @@
 #include <vector>
 
 namespace hive::actors::scheduling {
-
-using task_id = strong_id<struct task_id_tag>;
 
 inline constexpr std::uint8_t complexity_max = 9;
 
@@ -50,6 +48,8 @@ struct agent_entry {
   std::uint32_t weight = 1;
   std::uint32_t concurrency = 1;
   std::uint32_t in_flight = 0;
+  std::uint32_t elsewhere = 0;               ///< Of these: begun by the partition that it belonged to before.
+  std::uint32_t partition = 0;               ///< That it belongs to. Another one's takes no task here.
   bool paused = false;
   bool listed = false;                       ///< In the pools, as one that could take a task.
   circuit_breaker breaker;
@@ -68,6 +68,7 @@ struct agent_entry {
 class agent_choice {
 public:
   capability_pool& pool(const std::string& name) { return pools_[name]; }
+  std::unordered_map<std::string, capability_pool>& pools() noexcept { return pools_; }
   capability_pool* find(const std::string& name) {
     const auto found = pools_.find(name);
     return found == pools_.end() ? nullptr : &found->second;

@@ -17,7 +17,14 @@ struct retry_limits {
 
 class retry_budget {
 public:
-  retry_budget(retry_limits limits, wall_time now) noexcept : limits_(limits), tokens_(limits.burst), at_(now) {}
+  retry_budget(retry_limits limits, wall_time now) noexcept : whole_(limits), limits_(limits), tokens_(limits.burst), at_(now) {}
+
+  /// It is one of `parts` that share the limits.
+  void share(std::uint32_t parts) noexcept {
+    limits_.burst = whole_.burst / parts;
+    limits_.per_second = whole_.per_second / parts;
+    tokens_ = std::min(tokens_, limits_.burst);
+  }
 
   void first_attempt() noexcept { tokens_ = std::min(limits_.burst, tokens_ + limits_.per_attempt); }
   /// Takes a token, from the future if need be. @returns how long the retry must wait for it.
@@ -32,6 +39,7 @@ public:
   }
 
 private:
+  retry_limits whole_;
   retry_limits limits_;
   double tokens_;
   wall_time at_;

@@ -1,10 +1,14 @@
 #include "actors/scheduling/task_queue.hpp"
 
+#include <utility>
+
 namespace hive::actors::scheduling {
 namespace {
 
 /// A waiting task gains on one of the next higher priority by this: after four of these it goes before any new one.
 constexpr std::int64_t ageing_millis = 10'000;
+/// Lent at a time: the rest follows in the next turns.
+constexpr std::size_t lent_at_once = 256;
 
 std::chrono::milliseconds backoff_of(const retry_policy& p, std::uint32_t attempt, random_source& chance) {
   auto wait = p.backoff * (std::int64_t{1} << std::min(attempt - 1, 20U));
@@ -32,7 +36,7 @@ const char* to_string(task_state s) noexcept {
 std::int64_t task_entry::rank() const noexcept { return submitted.time_since_epoch().count() + priority * ageing_millis; }
 
 task_id task_queue::next_id(wall_time now) noexcept {
-  last_id_ = std::max(last_id_ + 1, static_cast<std::uint64_t>(now.time_since_epoch().count()) << 20U);
+  last_id_ = next_task_id(last_id_, self_, now);
   return task_id{last_id_};
 }
 
@@ -53,8 +57,12 @@ agent_entry& task_queue::agent(entity_id id, std::string_view name) {
   if (made) {
     at->second.id = id;
     at->second.concurrency = limits_.concurrency;
+    at->second.partition = self_; // until its name is known
   }
-  if (at->second.name.empty()) at->second.name = name;
+  if (at->second.name.empty() && !name.empty()) {
+    at->second.name = name;
+    place(at->second);
+  }
   return at->second;
 }
 
@@ -68,12 +76,18 @@ void task_queue::describe_agent(entity_id id, std::string_view name, std::vector
   a.weight = std::max(1U, weight);
   std::sort(can.begin(), can.end(), [](const auto& x, const auto& y) { return std::pair(x.name, -x.up_to) < std::pair(y.name, -y.up_to); });
   can.erase(std::unique(can.begin(), can.end(), [](const auto& x, const auto& y) { return x.name == y.name; }), can.end());
-  if (a.can != can) choice_.describe(a, std::move(can));
+  if (a.can != can) {
+    count_able(a, -1);
+    if (a.partition == self_) choice_.describe(a, std::move(can));
+    else a.can = std::move(can);
+    count_able(a, 1);
+    if (a.partition != self_) offer_at_ = std::min(offer_at_, now); // tasks that wait here may be for it
+  }
   pump(a, now, chance);
 }
 
 bool task_queue::can_take(const agent_entry& a, wall_time now) const noexcept {
-  return !paused_ && !a.paused && a.in_flight < a.concurrency && a.breaker.allows(now);
+  return !paused_ && !arriving_ && a.partition == self_ && !a.paused && a.in_flight < a.concurrency && a.breaker.allows(now);
 }
 
 /// Gives the agent work while it can take some: the best of what names it and of what it is able to do.
@@ -112,6 +126,7 @@ void task_queue::assign(agent_entry& a, task_entry& t, wall_time now) {
 }
 
 ready_set& task_queue::line_of(const task_entry& t) {
+  if (t.leaving) return leaving_;
   if (t.task_spec::agent) return agents_.at(t.task_spec::agent).ready;
   return choice_.pool(t.capability).ready[t.complexity];
 }
@@ -120,19 +135,28 @@ void task_queue::leave_line(task_entry& t) {
   if (t.state == task_state::waiting) delayed_.erase({t.not_before, t.id});
   if (t.state != task_state::queued) return;
   const auto gone = line_of(t).erase({t.rank(), t.id});
-  if (!t.task_spec::agent) choice_.pool(t.capability).waiting -= gone;
+  if (!t.task_spec::agent && !t.leaving) choice_.pool(t.capability).waiting -= gone;
+  t.leaving = false;
 }
 
 /// Nothing is in its way any more but that an agent be free.
 void task_queue::make_ready(task_entry& t, wall_time now, random_source& chance) {
   t.state = task_state::queued;
   changed(t);
+  if (borrower(t) != self_) {
+    t.leaving = true;
+    leaving_.emplace(t.rank(), t.id);
+    return;
+  }
   line_of(t).emplace(t.rank(), t.id);
   if (t.task_spec::agent) return pump(agents_.at(t.task_spec::agent), now, chance);
   choice_.pool(t.capability).waiting += 1;
   while (t.state == task_state::queued) {
     auto* a = choice_.choose(t.capability, t.complexity, chance);
-    if (!a) return;
+    if (!a) {
+      if (parts_ > 1) offer_at_ = std::min(offer_at_, now + limits_.pass_on);
+      return;
+    }
     pump(*a, now, chance);
     if (t.state == task_state::queued && a->listed) return;
   }
@@ -172,16 +196,21 @@ void task_queue::submit(task_spec spec, wall_time now, random_source& chance) {
 bool task_queue::answer(task_id id, std::uint32_t attempt, const verdict& v, wall_time now, random_source& chance) {
   auto* t = live(id);
   if (!t || t->state != task_state::running || t->attempt != attempt || t->group != fan_in::none) return false;
-  auto& a = agents_.at(t->task_status::agent);
-  a.in_flight -= 1;
-  switch (v.what) {
-  case verdict::kind::succeeded: a.breaker.succeeded(); break;
-  case verdict::kind::failed:
-    if (v.final) a.breaker.dropped(now); // the task's fault, not the agent's
-    else a.breaker.failed(limits_.breaker, now, chance);
-    break;
-  case verdict::kind::cancelled: a.breaker.dropped(now); break;
+  agent_entry* a = t->lent == 0 ? &agents_.at(t->task_status::agent) : nullptr;
+  if (a) {
+    a->in_flight -= 1;
+    switch (v.what) {
+    case verdict::kind::succeeded: a->breaker.succeeded(); break;
+    case verdict::kind::failed:
+      if (v.final) a->breaker.dropped(now); // the task's fault, not the agent's
+      else a->breaker.failed(limits_.breaker, now, chance);
+      break;
+    case verdict::kind::cancelled: a->breaker.dropped(now); break;
+    }
+    if (a->partition != self_) out_.freed.push_back(a->id);
   }
+  t->lent = 0;
+  t->held_up = false;
   t->state = task_state::waiting;
   changed(*t);
   if (v.what == verdict::kind::succeeded) {
@@ -198,7 +227,7 @@ bool task_queue::answer(task_id id, std::uint32_t attempt, const verdict& v, wal
     } else end(*t, t->retry.attempts > 1 && !v.final ? task_state::dead : task_state::failed, now);
   }
   settle(now, chance);
-  pump(a, now, chance);
+  if (a) pump(*a, now, chance);
   return true;
 }
 
@@ -214,7 +243,7 @@ void task_queue::begin_ending(task_entry& t, task_state as, task_error why, wall
     for (const auto child : one.children)
       if (auto* c = live(child)) all.push_back(c);
     if (one.state == task_state::running && one.group == fan_in::none) {
-      out_.messages.push_back({one.id, one.task_status::agent, one.attempt, true});
+      out_.messages.push_back({one.id, one.task_status::agent, one.attempt, true, one.lent});
       continue;
     }
     leave_line(one);
@@ -256,7 +285,7 @@ void task_queue::settle(wall_time now, random_source& chance) {
           begin_ending(*d, task_state::failed, {"dependency_failed", "a task that it depends on did not succeed", {}}, now);
       } else if (--d->unmet == 0 && d->ending == task_state::queued) make_ready(*d, now, chance);
     }
-    out_.ended.emplace_back(t.id, static_cast<const task_status&>(t));
+    if (!t.foreign) out_.ended.emplace_back(t.id, static_cast<const task_status&>(t));
     if (auto* parent = t.parent != task_id{} ? live(t.parent) : nullptr) child_ended(*parent, t, now);
     if (t.group != fan_in::none)
       for (const auto child : t.children) { // kept for its sake
@@ -357,6 +386,191 @@ void task_queue::finish_group(task_entry& group, wall_time now) {
   }
 }
 
+// -- partitions
+
+/// Its partition, by its name. Only the own ones are in the pools.
+void task_queue::place(agent_entry& a) {
+  count_able(a, -1);
+  const auto to = partition_for(a.name, parts_);
+  const auto from = std::exchange(a.partition, to);
+  if (from != to && (from == self_ || to == self_)) {
+    auto can = a.can;
+    choice_.describe(a, to == self_ ? std::move(can) : std::vector<capability>{});
+    if (to != self_) a.can = std::move(can);
+  }
+  count_able(a, 1);
+}
+
+void task_queue::count_able(const agent_entry& a, int by) {
+  if (parts_ == 1) return;
+  for (const auto& c : a.can) able_[c.name][a.partition][c.up_to] += static_cast<std::uint32_t>(by);
+}
+
+bool task_queue::able_at(std::uint32_t partition, const std::string& name, std::uint8_t complexity) const {
+  const auto found = able_.find(name);
+  if (found == able_.end()) return false;
+  const auto& levels = found->second[partition];
+  return std::any_of(levels.begin() + complexity, levels.end(), [](std::uint32_t n) { return n != 0; });
+}
+
+bool task_queue::able_elsewhere(const std::string& name, std::uint8_t complexity) const {
+  for (std::uint32_t p = 0; p < parts_; ++p)
+    if (p != self_ && able_at(p, name, complexity)) return true;
+  return false;
+}
+
+/// The partition whose agents are to do it: this one, when one of its own can.
+std::uint32_t task_queue::borrower(const task_entry& t) const {
+  if (parts_ == 1) return self_;
+  if (t.task_spec::agent) return agents_.at(t.task_spec::agent).partition;
+  if (able_at(self_, t.capability, t.complexity)) return self_;
+  std::vector<std::uint32_t> able;
+  for (std::uint32_t p = 0; p < parts_; ++p)
+    if (able_at(p, t.capability, t.complexity)) able.push_back(p);
+  return able.empty() ? self_ : able[t.id.value() % able.size()];
+}
+
+/// Queued as it is, it waits to be lent.
+void task_queue::leave(task_entry& t) {
+  leave_line(t);
+  t.leaving = true;
+  leaving_.emplace(t.rank(), t.id);
+}
+
+void task_queue::lend_one(task_entry& t, std::uint32_t to, wall_time now) {
+  leave_line(t);
+  t.state = task_state::running;
+  t.attempt += 1;
+  t.task_status::agent = t.task_spec::agent;
+  t.lent = static_cast<std::uint8_t>(to + 1);
+  t.not_before = {};
+  if (t.started == wall_time{}) t.started = now;
+  if (t.attempt == 1) budget_.first_attempt();
+  out_.messages.push_back({t.id, t.task_status::agent, t.attempt, false, t.lent});
+  changed(t);
+}
+
+void task_queue::divide(std::uint32_t self, std::uint32_t parts, wall_time now, random_source& chance) {
+  if (self == self_ && parts == parts_) return;
+  self_ = self;
+  parts_ = std::max(parts_, parts);
+  budget_.share(parts_);
+  able_.clear();
+  for (auto& [id, a] : agents_) count_able(a, 1);
+  std::vector<task_id> moved;
+  for (auto& [id, a] : agents_) {
+    if (!a.name.empty()) place(a);
+    if (a.partition != self_)
+      for (const auto& [rank, task] : a.ready) moved.push_back(task);
+  }
+  for (auto& [name, pool] : choice_.pools())
+    for (std::uint8_t level = 0; level <= complexity_max; ++level)
+      if (!pool.ready[level].empty() && !able_at(self_, name, level) && able_elsewhere(name, level))
+        for (const auto& [rank, task] : pool.ready[level]) moved.push_back(task);
+  for (const auto id : moved) leave(tasks_.at(id));
+  if (parts_ > 1) offer_at_ = std::min(offer_at_, now + limits_.pass_on);
+  pump_all(now, chance);
+}
+
+void task_queue::arriving(bool still, wall_time now, random_source& chance) {
+  arriving_ = still;
+  pump_all(now, chance);
+}
+
+void task_queue::began_elsewhere(entity_id id, std::uint32_t n) {
+  auto& a = agent(id, {});
+  a.in_flight += n;
+  a.elsewhere += n;
+}
+
+void task_queue::ended_elsewhere(entity_id id, std::uint32_t n, wall_time now, random_source& chance) {
+  auto* a = find_agent(id);
+  if (!a) return;
+  n = std::min(n, a->elsewhere);
+  a->elsewhere -= n;
+  a->in_flight -= n;
+  pump(*a, now, chance);
+}
+
+by_complexity task_queue::spare(const std::string& name, by_complexity waiting) {
+  by_complexity taken{};
+  auto* pool = choice_.find(name);
+  if (!pool) return taken;
+  by_complexity places{};
+  for (std::uint8_t level = 0; level <= complexity_max; ++level)
+    for (const auto* a : pool->free[level]) places[level] += a->concurrency - a->in_flight;
+  for (std::uint8_t level = complexity_max + 1; level-- > 0;)
+    for (std::uint8_t able = level; able <= complexity_max; ++able) { // the least able that are able enough
+      const auto n = std::min(waiting[level] - taken[level], places[able]);
+      taken[level] += n;
+      places[able] -= n;
+    }
+  return taken;
+}
+
+void task_queue::lend(const std::string& name, const by_complexity& places, std::uint32_t to, wall_time now) {
+  auto* pool = choice_.find(name);
+  if (!pool) return;
+  for (std::uint8_t level = 0; level <= complexity_max; ++level)
+    for (std::uint32_t n = 0; n < places[level] && !pool->ready[level].empty(); ++n)
+      lend_one(tasks_.at(pool->ready[level].begin()->second), to, now);
+}
+
+/// Of what waits for a capability: to those who could do it. What nobody here is able to do goes where somebody is.
+void task_queue::offer_waiting(wall_time now) {
+  offer_at_ = wall_time::max();
+  if (paused_) return; // looked at again when it goes on
+  std::vector<task_id> moved;
+  for (auto& [name, pool] : choice_.pools()) {
+    if (pool.waiting == 0) continue;
+    by_complexity waiting{};
+    for (std::uint8_t level = 0; level <= complexity_max; ++level) {
+      const auto& line = pool.ready[level];
+      if (line.empty() || !able_elsewhere(name, level)) continue;
+      waiting[level] = static_cast<std::uint32_t>(line.size());
+      if (able_at(self_, name, level)) continue;
+      for (const auto& [rank, task] : line) moved.push_back(task);
+      waiting[level] = 0;
+    }
+    for (std::uint32_t p = 0; p < parts_; ++p) {
+      if (p == self_) continue;
+      auto theirs = waiting;
+      for (std::uint8_t level = 0; level <= complexity_max; ++level)
+        if (!able_at(p, name, level)) theirs[level] = 0;
+      if (theirs == by_complexity{}) continue;
+      out_.offers.push_back({p, name, theirs});
+      offer_at_ = now + limits_.pass_on;
+    }
+  }
+  for (const auto id : moved) leave(tasks_.at(id));
+}
+
+bool task_queue::placed(task_id id, std::uint32_t attempt, entity_id agent, bool held_up, wall_time now) {
+  auto* t = live(id);
+  if (!t || t->state != task_state::running || t->attempt != attempt || t->lent == 0) return false;
+  if (agent) t->task_status::agent = agent;
+  if (t->held_up && !held_up) t->started = now;
+  t->held_up = held_up;
+  changed(*t);
+  return true;
+}
+
+void task_queue::foreign(task_id id) {
+  auto& t = tasks_[id];
+  if (t.foreign) return;
+  t.id = id;
+  t.foreign = true;
+  t.state = task_state::running;
+}
+
+void task_queue::foreign_ended(task_id id, bool succeeded, wall_time now, random_source& chance) {
+  auto* t = live(id);
+  if (!t || !t->foreign) return;
+  t->state = succeeded ? task_state::succeeded : task_state::failed;
+  ends_.push_back(id);
+  settle(now, chance);
+}
+
 void task_queue::pause_agent(entity_id id, bool paused, wall_time now, random_source& chance) {
   auto& a = agent(id, {});
   a.paused = paused;
@@ -365,6 +579,7 @@ void task_queue::pause_agent(entity_id id, bool paused, wall_time now, random_so
 
 void task_queue::pause(bool paused, wall_time now, random_source& chance) {
   paused_ = paused;
+  if (!paused && parts_ > 1) offer_at_ = std::min(offer_at_, now + limits_.pass_on);
   pump_all(now, chance);
 }
 
@@ -390,10 +605,20 @@ void task_queue::wake(wall_time now, random_source& chance) {
     breakers_.erase(breakers_.begin());
     if (auto* a = find_agent(id)) pump(*a, now, chance);
   }
+  for (std::size_t i = 0; i < lent_at_once && !leaving_.empty(); ++i) {
+    auto& t = tasks_.at(leaving_.begin()->second);
+    if (const auto to = borrower(t); to != self_) lend_one(t, to, now);
+    else { // whoever was able elsewhere is no more
+      leave_line(t);
+      make_ready(t, now, chance);
+    }
+  }
+  if (offer_at_ <= now) offer_waiting(now);
 }
 
 wall_time task_queue::next_wake() const noexcept {
-  auto at = wall_time::max();
+  if (!leaving_.empty()) return {};
+  auto at = offer_at_;
   if (!deadlines_.empty()) at = std::min(at, deadlines_.begin()->first);
   if (!delayed_.empty()) at = std::min(at, delayed_.begin()->first);
   if (!breakers_.empty()) at = std::min(at, breakers_.begin()->first);
@@ -444,7 +669,7 @@ void task_queue::restored(const std::unordered_map<task_id, task_state>& outcome
                                               : other != outcome.end() && other->second == task_state::succeeded;
       lost = lost || (!good && !d.any_end);
     }
-    if (t.state == task_state::running && t.group == fan_in::none) agent(t.task_status::agent, {}).in_flight += 1;
+    if (t.state == task_state::running && t.group == fan_in::none && t.lent == 0) agent(t.task_status::agent, {}).in_flight += 1;
     if (lost && t.state == task_state::waiting) hopeless.push_back(id);
   }
   for (const auto id : hopeless)

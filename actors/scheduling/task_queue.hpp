@@ -11,6 +11,10 @@
 ///                                                   └────────────┴────> cancelled (the agent has acknowledged)
 /// ```
 /// An attempt ends by its agent's word only: an answer, a failure, or the acknowledgement of its recall.
+///
+/// One of `parts` partitions of a tenant's queue. It gives work to its own agents only. An attempt by an agent of another
+/// partition is lent to that one, which does it as a task of its own, with one attempt, and answers as an agent would.
+/// Tasks that wait for a capability while agents of other partitions are free are offered to those now and then.
 #pragma once
 
 #include "actors/scheduling/agent_choice.hpp"
@@ -73,7 +77,11 @@ struct task_status {
   wall_time ended{};
   /// When not `queued`: it is being ended as this; what of it is under way must end first.
   task_state ending = task_state::queued;
+  std::uint8_t lent = 0;                         ///< The attempt is at the partition `lent - 1`; 0: here.
+  bool held_up = false;                          ///< Lent, and there it still waits for its agent.
   task_error error;
+  /// As people see it.
+  task_state shown() const noexcept { return held_up && state == task_state::running ? task_state::queued : state; }
 };
 
 struct task_entry : task_spec, task_status {
@@ -84,6 +92,8 @@ struct task_entry : task_spec, task_status {
   std::uint32_t good = 0;                        ///< Children that succeeded.
   std::uint32_t bad = 0;                         ///< Children that ended otherwise; undo steps not counted.
   bool undoing = false;
+  bool leaving = false;                          ///< Queued, to be lent.
+  bool foreign = false;                          ///< A live task of another partition, which tasks here depend on.
   std::int64_t rank() const noexcept;
   entity_id agent_of() const noexcept { return task_status::agent; } ///< Who has, or had last, an attempt.
 };
@@ -101,7 +111,11 @@ struct queue_limits {
   retry_limits retry;
   std::size_t tasks = 1'000'000;                 ///< Live ones.
   std::uint32_t concurrency = 1;                 ///< Tasks of this queue at an agent at a time.
+  std::chrono::milliseconds pass_on{1'000};      ///< Between offers of waiting tasks to other partitions.
 };
+
+/// Tasks, or places for some, by complexity.
+using by_complexity = std::array<std::uint32_t, complexity_max + 1>;
 
 /// What has to happen outside, in order. `changed` names each task whose status is another one, once; the ended ones of
 /// them are gone from the queue, so their last status is here.
@@ -111,8 +125,16 @@ struct queue_effects {
     entity_id agent;
     std::uint32_t attempt;
     bool recall;                                 ///< Not to begin it but to cancel it.
+    std::uint8_t lent = 0;                       ///< To the partition `lent - 1`, not to an agent here.
+  };
+  struct offer {
+    std::uint32_t partition;
+    std::string capability;
+    by_complexity waiting;
   };
   std::vector<assignment> messages;
+  std::vector<offer> offers;                     ///< Tasks that wait here, and that agents of that partition are able to do.
+  std::vector<entity_id> freed;                  ///< Another partition's agents that ended an attempt of this one.
   std::vector<std::pair<task_id, task_status>> ended;
   std::vector<task_id> changed;
   std::vector<task_spec> created;                ///< Undo steps.
@@ -129,6 +151,27 @@ public:
   task_id next_id(wall_time now) noexcept;
   /// That id has been given out before.
   void saw(task_id id) noexcept { last_id_ = std::max(last_id_, id.value()); }
+
+  // -- partitions
+  /// It is partition `self` of `parts`. Work of agents that are another's from now on is lent to those. @pre never fewer
+  void divide(std::uint32_t self, std::uint32_t parts, wall_time now, random_source& chance);
+  std::uint32_t self() const noexcept { return self_; }
+  std::uint32_t parts() const noexcept { return parts_; }
+  /// Nobody here is given work before the partitions that had its agents have said what they still do.
+  void arriving(bool still, wall_time now, random_source& chance);
+  bool is_arriving() const noexcept { return arriving_; }
+  /// An agent of this partition does `n` tasks that another one gave it when it was that one's.
+  void began_elsewhere(entity_id id, std::uint32_t n);
+  void ended_elsewhere(entity_id id, std::uint32_t n, wall_time now, random_source& chance);
+  /// How many of those waiting elsewhere its agents could begin now.
+  by_complexity spare(const std::string& name, by_complexity waiting);
+  /// Lends as many, the first in line first.
+  void lend(const std::string& name, const by_complexity& places, std::uint32_t to, wall_time now);
+  /// What the partition that an attempt is lent to says of it. @returns false: about an attempt that is over.
+  bool placed(task_id id, std::uint32_t attempt, entity_id agent, bool held_up, wall_time now);
+  /// A live task of another partition: `submit` and `restore` may be given tasks that need it.
+  void foreign(task_id id);
+  void foreign_ended(task_id id, bool succeeded, wall_time now, random_source& chance);
 
   // -- agents
   /// Makes it known, or changes it.
@@ -175,6 +218,14 @@ private:
   task_entry* live(task_id id);
   void changed(const task_entry& t) { changed_.insert(t.id); }
   bool can_take(const agent_entry& a, wall_time now) const noexcept;
+  void place(agent_entry& a);
+  void count_able(const agent_entry& a, int by);
+  bool able_at(std::uint32_t partition, const std::string& name, std::uint8_t complexity) const;
+  bool able_elsewhere(const std::string& name, std::uint8_t complexity) const;
+  std::uint32_t borrower(const task_entry& t) const;
+  void leave(task_entry& t);
+  void lend_one(task_entry& t, std::uint32_t to, wall_time now);
+  void offer_waiting(wall_time now);
   void relist(agent_entry& a, wall_time now) { choice_.list(a, can_take(a, now)); }
   void pump(agent_entry& a, wall_time now, random_source& chance);
   void pump_all(wall_time now, random_source& chance);
@@ -202,6 +253,14 @@ private:
   queue_effects out_;
   std::uint64_t last_id_ = 0;
   bool paused_ = false;
+
+  std::uint32_t self_ = 0;
+  std::uint32_t parts_ = 1;
+  bool arriving_ = false;
+  ready_set leaving_;                              ///< To be lent.
+  wall_time offer_at_ = wall_time::max();
+  /// By capability and partition: agents by what they are able to. Empty while there is one partition.
+  std::unordered_map<std::string, std::array<by_complexity, queue_partitions_max>> able_;
 };
 
 /// A member of a cycle in a graph of "needs" by index, if there is one.

@@ -27,11 +27,12 @@ void write(byte_writer& out, const task_status& s) {
   const bool timed = s.not_before != wall_time{};
   const bool failed = !s.error.reason.empty();
   const bool over = s.ended != wall_time{};
-  out.varint(static_cast<std::uint64_t>(s.state)).varint((timed ? 1U : 0U) | (failed ? 2U : 0U) | (over ? 4U : 0U));
+  out.varint(static_cast<std::uint64_t>(s.state)).varint((timed ? 1U : 0U) | (failed ? 2U : 0U) | (over ? 4U : 0U) | (s.lent != 0 ? 8U : 0U));
   out.varint(static_cast<std::uint64_t>(s.ending)).varint(s.attempt).varint(s.agent.serial()).varint(millis(s.started));
   if (timed) out.varint(millis(s.not_before));
   if (failed) out.text(s.error.reason).text(s.error.message).text(s.error.field);
   if (over) out.varint(millis(s.ended));
+  if (s.lent != 0) out.varint(s.lent | (s.held_up ? 16U : 0U));
 }
 task_status read_status(byte_reader& in, tenant_id tenant) {
   task_status s;
@@ -48,11 +49,16 @@ task_status read_status(byte_reader& in, tenant_id tenant) {
     s.error.field = std::string(in.text());
   }
   if ((has & 4U) != 0) s.ended = time_from(in.varint());
+  if ((has & 8U) != 0) {
+    const auto lent = in.varint();
+    s.lent = lent & 15U;
+    s.held_up = (lent & 16U) != 0;
+  }
   return s;
 }
 
 /// Optional members follow as (tag, value); an unknown tag ends the reading.
-enum class tag : std::uint8_t { end, parent, undo_of, capability, priority, deadline, retry, needs, undo, group, name, label, begun, parent_text, need_text, deadline_after, waiter, chain };
+enum class tag : std::uint8_t { end, parent, undo_of, capability, priority, deadline, retry, needs, undo, group, name, label, begun, parent_text, need_text, deadline_after, waiter, chain, lent_by, shown_parent };
 
 void write_record(byte_writer& out, const task_record& r) {
   const auto& s = r.spec;
@@ -76,6 +82,8 @@ void write_record(byte_writer& out, const task_record& r) {
   for (const auto& [name, value] : r.labels) put(tag::label).text(name).text(value);
   if (!r.waiter.empty()) put(tag::waiter).text(r.waiter);
   for (const auto id : r.chain) put(tag::chain).varint(id.bits());
+  if (r.lent_by != task_id{}) put(tag::lent_by).varint(r.lent_by.value());
+  if (r.shown_parent != task_id{}) put(tag::shown_parent).varint(r.shown_parent.value());
   if (r.begun.state != task_state::queued) write(put(tag::begun).varint(r.begun.agent.tenant().value()), r.begun);
 }
 
@@ -134,6 +142,8 @@ bool read_record(byte_reader& in, task_record& r, task_request* asked) {
     }
     case tag::waiter: r.waiter = std::string(in.text()); break;
     case tag::chain: r.chain.emplace_back(in.varint()); break;
+    case tag::lent_by: r.lent_by = task_id{in.varint()}; break;
+    case tag::shown_parent: r.shown_parent = task_id{in.varint()}; break;
     case tag::parent_text: asked->parent = std::string(in.text()); break;
     case tag::need_text: asked->needs.emplace_back(in.text()); break;
     case tag::deadline_after: asked->deadline_millis = in.varint(); break;
@@ -240,6 +250,17 @@ task_report report_of(const task_record& r) {
 }
 } // namespace
 
+std::string route_of(const submit_request& r) {
+  for (const auto& t : r.tasks)
+    if (const auto parent = task_id_from(t.parent)) return "task/" + to_text(*parent);
+  for (const auto& t : r.tasks)
+    for (const auto& n : t.needs)
+      if (const auto id = task_id_from(n)) return "task/" + to_text(*id);
+  const auto& first = r.tasks.front().what;
+  if (r.tasks.size() == 1 && r.group == fan_in::none && !first.agent.empty()) return "agent/" + first.agent;
+  return {};
+}
+
 result<std::optional<stored_task>> read_task(persistence::store_reader& store, tenant_context who, entity_id queue, task_id id) {
   auto row = store.item(who, queue, spec_key(id));
   if (!row) return row.error();
@@ -280,7 +301,7 @@ result<std::vector<stored_task>> list_tasks(persistence::store_reader& store, te
 json to_json(const stored_task& t) {
   const auto& r = t.record;
   const auto& s = t.report.status;
-  json j{{"id", to_text(r.spec.id)}, {"agent", t.report.agent.empty() ? r.agent : t.report.agent}, {"type", r.type}, {"state", to_string(s.state)},
+  json j{{"id", to_text(r.spec.id)}, {"agent", t.report.agent.empty() ? r.agent : t.report.agent}, {"type", r.type}, {"state", to_string(s.shown())},
          {"attempts", s.attempt}, {"priority", r.spec.priority}, {"payload", value_of(r.body)}, {"payload_type", type_word(r.body.type)},
          {"submitted_at", millis(r.spec.submitted)}, {"principal", r.principal}};
   if (s.started != wall_time{}) j["started_at"] = millis(s.started);
@@ -288,7 +309,7 @@ json to_json(const stored_task& t) {
   if (!s.error.reason.empty()) j["error"] = {{"reason", s.error.reason}, {"message", s.error.message}, {"field", s.error.field}};
   if (t.report.progress) j["progress"] = {{"done", t.report.progress->done}, {"total", t.report.progress->total}, {"note", t.report.progress->note}};
   if (t.report.result) j["result"] = value_of(*t.report.result), j["result_type"] = type_word(t.report.result->type);
-  if (r.spec.parent != task_id{}) j["parent"] = to_text(r.spec.parent);
+  if (r.parent() != task_id{}) j["parent"] = to_text(r.parent());
   if (r.spec.undo_of != task_id{}) j["undo_of"] = to_text(r.spec.undo_of);
   if (!r.name.empty()) j["name"] = r.name;
   return j;

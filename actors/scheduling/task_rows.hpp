@@ -42,6 +42,9 @@ struct task_record {
   payload undo_body;
   std::string waiter;                            ///< Token of the step that waits for its end (`turn::task`); empty: none.
   std::vector<entity_id> chain;                  ///< Entities that wait for its end, outermost first.
+  task_id lent_by;                               ///< An attempt of that task of another partition, and no task of its own to people.
+  task_id shown_parent;                          ///< The task that people know of, when `spec.parent` is such an attempt.
+  task_id parent() const noexcept { return shown_parent != task_id{} ? shown_parent : spec.parent; }
 };
 
 /// How far it is, as its second row says.
@@ -88,6 +91,9 @@ struct submit_request {
   std::uint32_t quorum = 0;
   std::string principal_note;
 };
+/// What decides which partition of the queue takes it: "task/ID" (the one that has that task), "agent/NAME" (the one that
+/// the agent belongs to), or nothing (any; its idempotency key decides).
+std::string route_of(const submit_request& r);
 std::string encode(const submit_request& r);
 std::optional<submit_request> decode_submit(std::string_view bytes);
 /// From JSON: one task (an object with "agent" or "capability"), or {"tasks":[...],"policy":"all|first|quorum|best_effort",

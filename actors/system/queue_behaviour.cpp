@@ -44,6 +44,8 @@ bool is_final(errc code) noexcept {
 
 using records = std::unordered_map<task_id, task_record>;
 
+std::uint32_t own_partition(turn& self) { return partition_of(system_turn::id(self)); }
+
 } // namespace
 
 task<> queue_behaviour::handle(turn& self, message m) const {
@@ -52,6 +54,7 @@ task<> queue_behaviour::handle(turn& self, message m) const {
   mem.born.clear();
   mem.told.clear();
   mem.result.reset();
+  mem.failure.reset();
   if (m.type == "hive.task.done") done(self, std::move(m.body));
   else if (m.type == "hive.task.progress") progress(self, m.parse());
   else if (m.type == "task.submit") co_await submit(self, std::move(m.body));
@@ -71,7 +74,10 @@ task<> queue_behaviour::handle(turn& self, message m) const {
   else if (m.type == "hive.task.sweep") {
     auto after = m.parse().value("after", "");
     co_await sweep(self, std::move(after));
-  } else throw bad_message("type", "a queue does not take \"" + m.type + "\"");
+  } else {
+    const bool known = co_await handle_partition(self, m);
+    if (!known) throw bad_message("type", "a queue does not take \"" + m.type + "\"");
+  }
   co_await flush(self);
 }
 
@@ -86,6 +92,21 @@ task<> queue_behaviour::load(turn& self) const {
   auto mem = std::make_unique<queue_memory>(settings_, self.now());
   auto& chance = self.random();
   const auto now = self.now();
+  const auto part = partition_of(id);
+  mem->core.divide(part, std::max(rows.partitions, part + 1), now, chance);
+  if (rows.owners) mem->owners = std::move(*rows.owners);
+  else if (part != 0) { // its first turn
+    for (std::uint32_t p = 0; p < part; ++p) mem->owners.awaited.insert(p);
+    mem->claims = true;
+  }
+  if (!mem->owners.awaited.empty()) mem->core.arriving(true, now, chance);
+  for (const auto& e : rows.begun_elsewhere) {
+    mem->core.agent(e.agent, e.name);
+    mem->core.began_elsewhere(e.agent, e.tasks);
+  }
+  for (const auto& [task, by] : rows.watched) mem->watched[task].insert(by);
+  for (const auto task : rows.foreign) mem->core.foreign(task);
+  mem->watches = std::move(rows.foreign);
   mem->control = rows.control;
   for (const auto& [bits, a] : rows.control.agents) {
     auto& known = mem->core.agent(entity_id{bits}, a.name);
@@ -98,6 +119,7 @@ task<> queue_behaviour::load(turn& self) const {
     if (t.record.spec.undo_agent) mem->core.agent(t.record.spec.undo_agent, t.record.undo_agent.empty() ? t.record.agent : t.record.undo_agent);
     if (t.report.status.agent) mem->core.agent(t.report.status.agent, t.report.agent);
     if (!t.record.waiter.empty() && !ended(t.report.status.state)) mem->wait_for(t.record.spec.id, {t.record.waiter, t.record.spec.group != fan_in::none});
+    if (t.record.lent_by != task_id{} && !ended(t.report.status.state)) mem->lent[t.record.spec.id] = t.record.lent_by;
     if (t.report.progress) mem->progress[t.record.spec.id] = *t.report.progress;
     mem->core.restore(std::move(t.record.spec), std::move(t.report.status));
   }
@@ -121,6 +143,9 @@ task<> queue_behaviour::know_able(turn& self) const {
 
 void queue_behaviour::agents_changed(turn& self, const json& body) const {
   auto& mem = memory_of(self);
+  if (mem.core.self() == 0) // the tenant's entity tells the first partition
+    for (std::uint32_t p = 1; p < mem.core.parts(); ++p)
+      system_turn::send_to(self, queue_of(system_turn::id(self).tenant(), p), "hive.agents_changed", json_payload(body));
   if (!mem.able_known) return; // read whole when a task first asks for a capability
   for (const auto& entry : body) {
     std::vector<capability> can;
@@ -148,6 +173,10 @@ submit_request request_from(const payload& body) {
 
 task<> queue_behaviour::submit(turn& self, payload body) const {
   auto request = request_from(body);
+  if (met_elsewhere(self, request)) {
+    self.reply(json_payload({{"moved", memory_of(self).core.parts()}}));
+    co_return;
+  }
   const auto count = request.tasks.size();
   const bool many = count > 1 || request.group != fan_in::none;
   const auto ids = co_await add(self, std::move(request));
@@ -159,9 +188,23 @@ task<> queue_behaviour::submit(turn& self, payload body) const {
     answer += "]";
   }
   self.reply({answer + "}", content_type::json});
-  // Now and then, what ended long ago is forgotten.
+  sweep_now_and_then(self, count);
+}
+
+void queue_behaviour::sweep_now_and_then(turn& self, std::size_t count) const {
   if (self.random().below(64) < count)
     system_turn::send_to(self, system_turn::id(self), "hive.task.sweep", json_payload(json::object()));
+}
+
+/// A key must meet what it was used for before, so one partition takes a submission with it. This one may be asked first
+/// because it took the key before there were more: then its answer is known, and no turn comes this far.
+bool queue_behaviour::met_elsewhere(turn& self, const submit_request& request) const {
+  const auto& in = system_turn::incoming(self);
+  const auto parts = memory_of(self).core.parts();
+  if (parts == 1 || in.from_where != envelope::origin::ask || in.generated_key) return false;
+  const auto route = route_of(request);
+  if (route.starts_with("task/")) return false;
+  return scheduling::partition_for(route.empty() ? std::string_view(in.key) : std::string_view(route).substr(6), parts) != own_partition(self);
 }
 
 /// `turn::task`: the answer is the end of what it submits.
@@ -292,7 +335,7 @@ task<std::vector<task_id>> queue_behaviour::add(turn& self, submit_request reque
     auto states_read = system_turn::read<states>(self, [who, queue, others](auto& store) -> result<states> {
       states found;
       for (const auto id : others) {
-        auto t = read_task(store, who, queue, id);
+        auto t = read_task(store, who, queue_of(queue.tenant(), id), id);
         if (!t) return t.error();
         if (*t) found[id] = (*t)->report.status.state;
       }
@@ -303,6 +346,9 @@ task<std::vector<task_id>> queue_behaviour::add(turn& self, submit_request reque
   for (std::size_t i = 0; i < request.tasks.size(); ++i)
     if (const auto parent = task_id_from(request.tasks[i].parent); parent && !memory_of(self).core.find(*parent) && !outcome.contains(*parent))
       refuse({errc::not_found, "not_found", "no task " + request.tasks[i].parent, path(i, "parent")});
+    else if (parent && queue_of(queue.tenant(), *parent) != queue)
+      refuse({errc::failed_precondition, "parents_apart", "the parents of one request's tasks are in several partitions of the queue: submit them apart", path(i, "parent")});
+  std::vector<task_id> foreign;
   for (std::size_t i = 0; i < request.tasks.size(); ++i)
     for (const auto& n : request.tasks[i].needs) {
       if (by_name.contains(n)) continue;
@@ -311,6 +357,10 @@ task<std::vector<task_id>> queue_behaviour::add(turn& self, submit_request reque
       const auto* kept = memory_of(self).core.find(id);
       const auto state = kept ? std::optional(kept->state) : outcome.contains(id) ? std::optional(outcome.at(id)) : std::nullopt;
       if (!state) refuse({errc::not_found, "not_found", "no task " + n, path(i, "depends_on")});
+      if (!ended(*state) && queue_of(queue.tenant(), id) != queue) {
+        foreign.push_back(id);
+        continue;
+      }
       if (*state != task_state::succeeded)
         refuse({errc::failed_precondition, "dependency_failed", "task " + n + " ended as " + to_string(*state), path(i, "depends_on")});
     }
@@ -319,6 +369,10 @@ task<std::vector<task_id>> queue_behaviour::add(turn& self, submit_request reque
   auto& mem = memory_of(self);
   auto& core = mem.core;
   auto& chance = self.random();
+  for (const auto id : foreign) {
+    core.foreign(id);
+    mem.watches.push_back(id);
+  }
   const std::string principal(self.caller().principal());
   std::vector<task_id> ids;
   const bool group = request.group != fan_in::none;
@@ -335,6 +389,7 @@ task<std::vector<task_id>> queue_behaviour::add(turn& self, submit_request reque
     r.spec.group = request.group;
     r.spec.quorum = request.quorum;
     if (const auto parent = task_id_from(request.tasks.front().parent)) r.spec.parent = *parent;
+    if (const auto attempt = mem.lent.find(r.spec.parent); attempt != mem.lent.end()) r.shown_parent = attempt->second;
     r.waiter = waiter;
     if (!waiter.empty()) mem.wait_for(r.spec.id, {waiter, true});
     auto spec = r.spec;
@@ -365,6 +420,7 @@ task<std::vector<task_id>> queue_behaviour::add(turn& self, submit_request reque
     if (t.deadline_millis != 0) r.spec.deadline = now + std::chrono::milliseconds{static_cast<std::int64_t>(t.deadline_millis)};
     if (group) r.spec.parent = ids.front();
     else if (const auto parent = task_id_from(t.parent)) r.spec.parent = *parent;
+    if (const auto attempt = mem.lent.find(r.spec.parent); attempt != mem.lent.end()) r.shown_parent = attempt->second;
     for (const auto& n : t.needs) {
       const auto sibling = by_name.find(n);
       const auto on = sibling != by_name.end() ? ids[first + sibling->second] : *task_id_from(n);
@@ -390,8 +446,10 @@ void queue_behaviour::done(turn& self, payload body) const {
   const auto id = task_id_from(in.reply_to.task);
   if (!id) return;
   verdict v;
+  std::optional<hive::error> failure;
   if (in.failed) {
     auto why = decode_failure(body.bytes);
+    failure = why;
     v.what = why.reason == "cancelled" && why.code == errc::application ? verdict::kind::cancelled : verdict::kind::failed;
     v.final = is_final(why.code);
     v.error = {std::move(why.reason), std::move(why.message), std::move(why.field)};
@@ -400,6 +458,7 @@ void queue_behaviour::done(turn& self, payload body) const {
   // Of an attempt that is over: it changes nothing.
   if (!mem.core.answer(*id, static_cast<std::uint32_t>(in.reply_to.turn), v, self.now(), self.random())) return;
   if (!in.failed) mem.result.emplace(*id, std::move(body));
+  else mem.failure.emplace(*id, std::move(*failure));
 }
 
 void queue_behaviour::progress(turn& self, const json& body) const {
@@ -408,6 +467,8 @@ void queue_behaviour::progress(turn& self, const json& body) const {
   auto& mem = memory_of(self);
   const auto* t = id ? mem.core.find(*id) : nullptr;
   if (!t || t->state != task_state::running || t->attempt != in.reply_to.turn) return;
+  if (mem.lent.contains(*id)) // its task is another partition's
+    return self.progress(body.value("done", std::uint64_t{0}), body.value("total", std::uint64_t{0}), body.value("note", ""), mem.waiters.at(*id).token);
   mem.progress[*id] = {body.value("done", std::uint64_t{0}), body.value("total", std::uint64_t{0}), body.value("note", "")};
   mem.told.push_back(*id);
 }
@@ -449,6 +510,8 @@ task<> queue_behaviour::control(turn& self, json body) const {
     agent = row.id;
   }
   auto& mem = memory_of(self);
+  if (agent && (scheduling::partition_for(name, mem.core.parts()) != mem.core.self() || mem.core.is_arriving()))
+    refuse({errc::unavailable, "queue_growing", "the agent is on its way to another partition of the queue: try again", "agent", std::chrono::milliseconds{200}});
   if (agent) {
     auto& set = mem.control.agents[agent.bits()];
     auto& known = mem.core.agent(agent, name);
@@ -463,10 +526,14 @@ task<> queue_behaviour::control(turn& self, json body) const {
     if (!set.paused && set.concurrency == 0) mem.control.agents.erase(agent.bits());
   } else {
     mem.control.paused = body.value("paused", mem.control.paused);
+    if (!mem.owners.awaited.empty()) {
+      mem.owners.pause_set = true;
+      self.put_row("owners", mem.owners.encode());
+    }
     mem.core.pause(mem.control.paused, self.now(), self.random());
   }
   self.put_row("control", mem.control.encode());
-  const std::string target = name.empty() ? "queue/default" : "agent/" + name;
+  const std::string target = name.empty() ? "queue/" + queue_name(mem.core.self()) : "agent/" + name;
   system_turn::audit(self, body.contains("concurrency") ? "queue.limit" : body.value("paused", false) ? "queue.pause" : "queue.resume", target, body);
   self.reply(json_payload(json::parse(mem.control.encode())));
 }
@@ -601,6 +668,10 @@ task<> queue_behaviour::flush(turn& self) const {
   }
   for (const auto& m : out.messages) {
     reply_address to{queue, m.attempt, 0, to_text(m.task)};
+    if (m.recall && m.lent != 0) {
+      system_turn::send_to(self, queue_of(queue.tenant(), m.lent - 1U), "task.recall", {token_of(to), content_type::text});
+      continue;
+    }
     if (m.recall) {
       system_turn::send_attempt(self, tenant_who, m.agent, true, {}, {}, std::move(to), {});
       continue;
@@ -610,6 +681,10 @@ task<> queue_behaviour::flush(turn& self) const {
       const auto row = read.find(m.task);
       if (row == read.end()) throw std::runtime_error("task " + to_text(m.task) + " has no row");
       work = queue_memory::work{row->second.type, std::move(row->second.body), row->second.principal, row->second.chain};
+    }
+    if (m.lent != 0) {
+      send_lent(self, m, std::move(*work), std::move(to));
+      continue;
     }
     const auto by = work->principal == self.caller().principal() ? self.caller() : system_turn::services(self).context_of(queue.tenant(), work->principal);
     system_turn::send_attempt(self, by, m.agent, false, std::move(work->type), std::move(work->body), std::move(to), std::move(work->chain));
@@ -626,9 +701,11 @@ task<> queue_behaviour::flush(turn& self) const {
   const auto put_born = [&](task_record& r, const task_status& status) {
     r.begun = status;
     self.put_row(spec_key(r.spec.id), encode(r));
-    emit(self, "queued", r.spec.id, event_data(r.spec.id, r.agent, status.state, nullptr, nullptr));
+    if (r.lent_by == task_id{}) emit(self, "queued", r.spec.id, event_data(r.spec.id, r.agent, status.shown(), nullptr, nullptr));
   };
+  tell_partitions(self, out);
   for (const auto& [id, status] : out.ended) {
+    const bool lent = mem.lent.erase(id) != 0;
     if (const auto born = mem.born.find(id); born != mem.born.end()) {
       put_born(born->second, {});
       mem.born.erase(born);
@@ -636,6 +713,10 @@ task<> queue_behaviour::flush(turn& self) const {
     if (const auto waiter = mem.waiter_of(id)) {
       if (waiter->group) { // its tasks' results are read from their rows, once those are on disk
         system_turn::send_to(self, queue, "hive.task.answer", json_payload({{"id", to_text(id)}, {"token", waiter->token}}));
+      } else if (lent && status.state != task_state::succeeded) { // as its agent said it: the other partition decides what follows
+        hive::error why{errc::application, status.error.reason, status.error.message, status.error.field, {}};
+        if (mem.failure && mem.failure->first == id) why = mem.failure->second;
+        system_turn::finish_failed(self, waiter->token, why);
       } else if (status.state != task_state::succeeded) {
         self.finish_failed(waiter->token, status.error.reason, status.error.message);
       } else {
@@ -644,8 +725,9 @@ task<> queue_behaviour::flush(turn& self) const {
         self.finish(waiter->token, std::move(answer));
       }
     }
+    if (lent && mem.result && mem.result->first == id) mem.result.reset(); // kept where the task is
     put_report(id, status);
-    emit(self, to_string(status.state), id, event_data(id, agent_name(mem, status.agent), status.state, &status.error, nullptr));
+    if (!lent) emit(self, to_string(status.state), id, event_data(id, agent_name(mem, status.agent), status.state, &status.error, nullptr));
     mem.release(id);
     mem.progress.erase(id);
     mem.ended_since += 1;
@@ -659,7 +741,7 @@ task<> queue_behaviour::flush(turn& self) const {
       continue;
     }
     put_report(id, *t);
-    if (t->state == task_state::waiting && t->not_before != wall_time{})
+    if (t->state == task_state::waiting && !mem.lent.contains(id) && t->not_before != wall_time{})
       emit(self, "waiting", id, event_data(id, agent_name(mem, t->agent_of()), t->state, &t->error, nullptr));
   }
   for (const auto id : mem.told) {
@@ -725,7 +807,7 @@ task<> queue_behaviour::sweep(turn& self, std::string after) const {
 
 void add_system_behaviours(behaviour_registry& to, const behaviour_registry& agents, const config::settings& settings) {
   to.add("hive.tenant", std::make_unique<tenant_behaviour>(agents, settings));
-  to.add("hive.system", std::make_unique<hive_behaviour>());
+  to.add("hive.system", std::make_unique<hive_behaviour>(agents, settings));
   to.add("hive.queue", std::make_unique<queue_behaviour>(settings));
   to.add("hive.context", std::make_unique<context_behaviour>(settings));
 }
@@ -734,8 +816,7 @@ const char* system_behaviour_of(entity_id id) noexcept {
   switch (id.serial()) {
   case tenant_serial: return id.tenant() == system_tenant ? "hive.system" : "hive.tenant";
   case root_supervisor_serial: return "";
-  case default_queue_serial: return "hive.queue";
-  default: return nullptr;
+  default: return is_queue(id) ? "hive.queue" : nullptr;
   }
 }
 

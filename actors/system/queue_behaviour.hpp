@@ -19,6 +19,7 @@ private:
   task<> submit(turn& self, payload body) const;
   task<> run(turn& self, payload body) const;
   void recall(turn& self, const payload& body) const;
+  bool met_elsewhere(turn& self, const scheduling::submit_request& request) const;
   task<> answer_group(turn& self, json body) const;
   task<std::vector<scheduling::task_id>> add(turn& self, scheduling::submit_request request, std::string waiter = {}) const;
   task<> cancel(turn& self, json body) const;
@@ -30,6 +31,21 @@ private:
   task<> delete_schedule(turn& self, json body) const;
   task<> run_schedules(turn& self) const;
   task<> sweep(turn& self, std::string after) const;
+  /// What ended long ago is forgotten by one in so many of those turns that add `count` tasks.
+  void sweep_now_and_then(turn& self, std::size_t count) const;
+
+  // Among the partitions (queue_partitions.cpp).
+  task<bool> handle_partition(turn& self, const message& m) const;
+  void claim(turn& self) const;
+  void give_up(turn& self, const json& body) const;
+  task<> take_over(turn& self, json body) const;
+  void freed(turn& self, const json& body) const;
+  task<> borrow(turn& self, payload body) const;
+  void placed(turn& self, const json& body) const;
+  task<> watch(turn& self, json body) const;
+  void send_lent(turn& self, const scheduling::queue_effects::assignment& m, queue_memory::work&& work, reply_address to) const;
+  /// What the turn led to that other partitions must hear.
+  void tell_partitions(turn& self, const scheduling::queue_effects& out) const;
   /// Writes and sends what the turn led to. The last thing in each turn.
   task<> flush(turn& self) const;
 

@@ -1,5 +1,7 @@
 #include "actors/system/queue_explain.hpp"
 
+#include "actors/directory.hpp"
+
 namespace hive::actors {
 
 using nlohmann::json;
@@ -74,6 +76,8 @@ json waits_of(const task_queue& queue, const task_entry& t, wall_time now) {
     return wait;
   }
   const auto* a = t.agent_of() && queue.agents().contains(t.agent_of()) ? &queue.agents().at(t.agent_of()) : nullptr;
+  if (t.lent != 0 && t.held_up) return because("its agent, in another partition of the queue: `hivectl explain queue/" + queue_name(t.lent - 1U) + "` tells of that");
+  if (t.leaving) return because("its way to the partition of the queue that its agent belongs to");
   if (t.state == task_state::running) return because(a ? "the answer of agent/" + a->name : std::string("the answer of its agent"));
   if (t.state == task_state::waiting && t.not_before != wall_time{}) {
     auto wait = because("its next attempt, after its backoff and when the queue's budget for retries allows");
@@ -88,6 +92,7 @@ json waits_of(const task_queue& queue, const task_entry& t, wall_time now) {
     wait["tasks"] = name_some(open);
     return wait;
   }
+  if (queue.is_arriving()) return because("the partitions of the queue that had its agents, which have not said yet what those still do");
   if (queue.paused()) return because("the queue, which is paused; `hivectl queue resume` goes on");
   if (!t.task_spec::agent) return wait_for_able(queue, t, now);
   const auto named = queue.agents().find(t.task_spec::agent);
@@ -102,6 +107,7 @@ json explain_queue(const queue_memory& queue, wall_time now) {
   for (const auto& [id, a] : queue.core.agents()) {
     at_agents += a.in_flight;
     queued += a.ready.size();
+    if (a.partition != queue.core.self()) continue;
     if (a.in_flight != 0 || !a.ready.empty() || a.paused || !a.breaker.allows(now)) busiest.push_back(&a);
   }
   const auto shown = std::min(agents_shown, busiest.size());
@@ -116,7 +122,7 @@ json explain_queue(const queue_memory& queue, wall_time now) {
     if (a.breaker.now_is() != circuit_breaker::state::closed) one["breaker"] = breaker_of(a);
     agents.push_back(std::move(one));
   }
-  return {{"paused", queue.core.paused()}, {"tasks", queue.core.size()}, {"tasks_at_agents", at_agents}, {"tasks_queued_for_named_agents", queued},
+  return {{"partition", queue.core.self()}, {"partitions", queue.core.parts()}, {"lent_by_others", queue.lent.size()}, {"paused", queue.core.paused()}, {"tasks", queue.core.size()}, {"tasks_at_agents", at_agents}, {"tasks_queued_for_named_agents", queued},
           {"schedules", queue.schedules.size()}, {"agents", std::move(agents)}};
 }
 

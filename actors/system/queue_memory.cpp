@@ -1,5 +1,6 @@
 #include "actors/system/queue_memory.hpp"
 
+#include "actors/directory.hpp"
 #include "actors/specs.hpp"
 
 namespace hive::actors {
@@ -17,6 +18,7 @@ queue_limits limits_of(const config::settings& s) {
   l.retry = {static_cast<double>(t.retry_burst), 0.1, static_cast<double>(t.retries_per_second)};
   l.tasks = t.live;
   l.concurrency = t.concurrency;
+  l.pass_on = t.pass_on;
   return l;
 }
 } // namespace
@@ -57,6 +59,13 @@ queue_control queue_control::decode(const std::string& text) {
   return c;
 }
 
+std::string queue_owners::encode() const { return nlohmann::json{{"awaited", awaited}, {"told", told}, {"pause_set", pause_set}}.dump(); }
+
+queue_owners queue_owners::decode(const std::string& text) {
+  const auto j = nlohmann::json::parse(text);
+  return {j.at("awaited").get<std::set<std::uint32_t>>(), j.at("told").get<std::set<std::uint32_t>>(), j.at("pause_set").get<bool>()};
+}
+
 result<std::vector<able_agent>> read_able(persistence::store_reader& store, tenant_context who) {
   constexpr std::size_t page = 1000;
   std::vector<able_agent> able;
@@ -76,6 +85,31 @@ result<std::vector<able_agent>> read_able(persistence::store_reader& store, tena
     after = rows->back().name;
   }
 }
+
+namespace {
+
+/// What other partitions and this one owe each other.
+result<void> read_division(persistence::store_reader& store, tenant_context who, entity_id queue, queue_rows& found) {
+  if (auto tenant = store.find_tenant(who.tenant())) found.partitions = queue_division::from_spec(std::string_view(tenant->spec)).partitions;
+  else if (tenant.error().code != errc::not_found) return tenant.error();
+  if (found.partitions == 1 && partition_of(queue) == 0) return {};
+  auto owners = store.item(who, queue, "owners");
+  if (!owners) return owners.error();
+  if (*owners) found.owners = queue_owners::decode(**owners);
+  auto counts = store.items(who, queue, "elsewhere/", "", 1'000'000);
+  if (!counts) return counts.error();
+  for (const auto& [key, text] : *counts) {
+    const auto j = nlohmann::json::parse(text);
+    found.begun_elsewhere.push_back({entity_id{std::stoull(key.substr(10))}, j.at("name"), j.at("tasks")});
+  }
+  auto watched = store.items(who, queue, "watch/", "", 1'000'000);
+  if (!watched) return watched.error();
+  for (const auto& [key, text] : *watched)
+    if (const auto id = task_id_from(std::string_view(key).substr(6, 17))) found.watched.emplace_back(*id, static_cast<std::uint32_t>(std::stoul(key.substr(24))));
+  return {};
+}
+
+} // namespace
 
 result<queue_rows> read_queue(persistence::store_reader& store, tenant_context who, entity_id queue, const queue_state& state) {
   constexpr std::size_t page = 1000;
@@ -110,9 +144,12 @@ result<queue_rows> read_queue(persistence::store_reader& store, tenant_context w
   for (const auto& t : found.tasks)
     for (const auto& n : t.record.spec.needs) {
       if (here.contains(n.on) || found.outcome.contains(n.on)) continue;
-      auto other = read_task(store, who, queue, n.on);
+      auto other = read_task(store, who, queue_of(queue.tenant(), n.on), n.on);
       if (!other) return other.error();
-      if (*other) found.outcome[n.on] = (*other)->report.status.state;
+      if (!*other) continue;
+      const auto there = (*other)->report.status.state;
+      found.outcome[n.on] = there;
+      if (!ended(there) && queue_of(queue.tenant(), n.on) != queue) found.foreign.push_back(n.on);
     }
   if (choosing) {
     auto able = read_able(store, who);
@@ -120,6 +157,11 @@ result<queue_rows> read_queue(persistence::store_reader& store, tenant_context w
     found.able = std::move(*able);
     found.able_read = true;
   }
+  // Whoever has an attempt that a capability chose is not named in the task's first row.
+  for (auto& t : found.tasks)
+    if (t.report.status.agent && t.report.agent.empty())
+      if (auto row = store.find(who, t.report.status.agent)) t.report.agent = row->name;
+  if (auto ok = read_division(store, who, queue, found); !ok) return ok.error();
   auto control = store.item(who, queue, "control");
   if (!control) return control.error();
   if (*control) found.control = queue_control::decode(**control);

@@ -8,6 +8,7 @@
 #include "config/settings.hpp"
 
 #include <map>
+#include <set>
 #include <unordered_map>
 
 namespace hive::actors {
@@ -35,6 +36,16 @@ struct queue_control {
   static queue_control decode(const std::string& text);
 };
 
+/// What a partition still has to hear from others, and they from it: how agents change hands when partitions are added.
+/// Row "owners"; the counts are rows "elsewhere/ID" of their own. Neither is there while nothing moved.
+struct queue_owners {
+  std::set<std::uint32_t> awaited;               ///< Partitions that have not said yet what they do for agents that are this one's.
+  std::set<std::uint32_t> told;                  ///< Partitions that this one has told.
+  bool pause_set = false;                        ///< Somebody paused it or let it go on since it began: what others say of that is older.
+  std::string encode() const;
+  static queue_owners decode(const std::string& text);
+};
+
 /// An agent that capabilities may choose.
 struct able_agent {
   entity_id id;
@@ -52,6 +63,17 @@ struct queue_rows {
   queue_control control;
   std::vector<std::pair<std::string, std::string>> schedules;
   scheduling::task_id newest;
+
+  std::uint32_t partitions = 1;                  ///< As the tenant's spec says.
+  std::optional<queue_owners> owners;
+  struct elsewhere {
+    entity_id agent;
+    std::string name;
+    std::uint32_t tasks = 0;
+  };
+  std::vector<elsewhere> begun_elsewhere;
+  std::vector<scheduling::task_id> foreign;      ///< Live tasks of other partitions, which tasks here need.
+  std::vector<std::pair<scheduling::task_id, std::uint32_t>> watched; ///< Tasks here, and partitions that want to hear their end.
 };
 result<queue_rows> read_queue(persistence::store_reader& store, tenant_context who, entity_id queue, const queue_state& state);
 result<std::vector<able_agent>> read_able(persistence::store_reader& store, tenant_context who);
@@ -76,17 +98,25 @@ struct queue_memory final : entity_memory {
   std::unordered_map<scheduling::task_id, scheduling::task_progress> progress;
   /// Steps that wait for the end of a task or group, both ways.
   struct waiter {
-    std::string token;
+    std::string token;                           ///< Of a lent attempt: the task and attempt of the partition that lent it.
     bool group = false;
   };
   std::unordered_map<scheduling::task_id, waiter> waiters;
   std::unordered_map<std::string, scheduling::task_id> waited;
   std::uint32_t ended_since = 0;                 ///< Since the floor was written.
 
+  // Among other partitions.
+  queue_owners owners;
+  bool claims = false;                           ///< It has not asked the others yet for what is its own.
+  std::unordered_map<scheduling::task_id, scheduling::task_id> lent; ///< Attempts done for other partitions, and their tasks there.
+  std::map<scheduling::task_id, std::set<std::uint32_t>> watched;
+  std::vector<scheduling::task_id> watches;      ///< Foreign tasks whose partitions have not been asked for their end.
+
   // Of the turn that runs.
   std::unordered_map<scheduling::task_id, scheduling::task_record> born;
   std::vector<scheduling::task_id> told;         ///< Progress came.
   std::optional<std::pair<scheduling::task_id, payload>> result;
+  std::optional<std::pair<scheduling::task_id, error>> failure;
 
   void hold(scheduling::task_id id, work w);
   std::optional<work> release(scheduling::task_id id);

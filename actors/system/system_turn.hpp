@@ -60,6 +60,10 @@ struct system_turn {
     e->trace = t.host_->in->trace;
     t.host_->out.push_back({true, {}, to, std::move(e)});
   }
+  /// `turn::finish_failed`, with the whole error.
+  static void finish_failed(turn& t, std::string_view token, const error& why);
+  /// What a token of `turn::defer_reply` stands for.
+  static reply_address address_of(std::string_view token);
   static void audit(turn& t, std::string action, std::string target, const json& detail) {
     effects(t).audit.push_back({std::move(action), std::move(target), detail.dump()});
   }

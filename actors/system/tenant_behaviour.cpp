@@ -40,26 +40,6 @@ void must(result<void> r) {
   throw read_failed({code, std::move(reason), std::move(text), std::move(field)});
 }
 
-/// One entry of a manifest.
-struct wanted {
-  entity_kind kind;
-  std::string name;
-  std::string path;        // "agents[3]"
-  std::string behaviour;
-  std::string supervisor;
-  std::string spec;
-  bool significant = false;
-};
-
-/// What a supervisor asks of its children. @throws bad_message at the child's path.
-void check_child(const wanted& child, const supervisor_spec& above) {
-  if (child.significant && above.ends_with == auto_shutdown::never)
-    throw bad_message(child.path + ".spec.significant", "the supervisor's auto_shutdown is never: no child of it is significant");
-  if (above.strategy != restart_strategy::simple_one_for_one) return;
-  if (child.kind != entity_kind::agent || child.behaviour != above.behaviour)
-    throw bad_message(child.path + ".spec.behaviour", "all children of a simple_one_for_one supervisor are agents with its behaviour, \"" + above.behaviour + "\"");
-}
-
 task<> create_key(turn& self, const json& body) {
   persistence::api_key_row key;
   key.id = text_member(body, "id");
@@ -133,104 +113,21 @@ task<> tenant_behaviour::handle(turn& self, message m) const {
   else throw bad_message("type", "a tenant does not take \"" + m.type + "\"");
 }
 
-result<void> tenant_behaviour::check(const agent_spec& spec, const std::string& path) const {
-  const auto* code = agents_.find(spec.behaviour);
-  if (!code || spec.behaviour.starts_with("hive.")) {
-    std::string known;
-    for (const auto& n : agents_.names()) known += (known.empty() ? "" : ", ") + n;
-    return invalid(path + ".behaviour", "no behaviour named \"" + spec.behaviour + "\"; this node has: " + known);
-  }
-  if (auto ok = code->check(spec.config); !ok) {
-    auto e = ok.error();
-    e.field = path + ".config" + (e.field.empty() ? "" : "." + e.field);
-    return e;
-  }
-  return {};
-}
-
+/// With "check": true it only says whether it would be taken.
 task<> tenant_behaviour::apply(turn& self, json body) const {
-  std::vector<wanted> all;
-  const auto read_list = [&](const char* list, entity_kind kind) {
-    const auto found = body.find(list);
-    if (found == body.end()) return;
-    if (!found->is_array()) throw bad_message(list, std::string(list) + " must be a list");
-    std::size_t i = 0;
-    for (const auto& entry : *found) {
-      wanted w{kind, {}, std::string(list) + "[" + std::to_string(i++) + "]", {}, {}, {}};
-      if (!entry.is_object()) throw bad_message(w.path, w.path + " must be an object");
-      const auto name = entry.find("name");
-      w.name = name != entry.end() && name->is_string() ? name->get<std::string>() : "";
-      must(check_name(w.name, w.path + ".name"));
-      const auto spec = entry.find("spec");
-      const json given = spec == entry.end() ? json::object() : *spec;
-      const auto prefixed = [&](const error& e) { throw bad_message(e.field.empty() ? w.path + ".spec" : w.path + ".spec." + e.field, e.message); };
-      if (kind == entity_kind::agent) {
-        auto s = agent_spec_from(given);
-        if (!s) prefixed(s.error());
-        must(check(*s, w.path + ".spec"));
-        w.behaviour = s->behaviour;
-        w.supervisor = s->supervisor;
-        w.significant = s->significant;
-        w.spec = to_json(*s).dump();
-      } else if (kind == entity_kind::context) {
-        auto s = collection_spec_from(given);
-        if (!s) prefixed(s.error());
-        w.behaviour = "hive.context";
-        w.spec = to_json(*s).dump();
-      } else {
-        auto s = supervisor_spec_from(given);
-        if (!s) prefixed(s.error());
-        w.supervisor = s->supervisor;
-        w.significant = s->significant;
-        w.spec = to_json(*s).dump();
-      }
-      all.push_back(std::move(w));
-    }
-  };
-  read_list("supervisors", entity_kind::supervisor);
-  read_list("agents", entity_kind::agent);
-  read_list("collections", entity_kind::context);
-  if (all.size() > settings_.api.manifest_entities)
-    throw bad_message("agents", "a manifest has at most api.manifest_entities (" + std::to_string(settings_.api.manifest_entities) + ") entities");
-
-  // Names may come once only, and the supervisors they mention must be there or in this manifest.
-  std::map<std::pair<entity_kind, std::string>, std::size_t> given;
-  std::vector<std::pair<entity_kind, std::string>> asked;
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    if (!given.emplace(std::pair{all[i].kind, all[i].name}, i).second) throw bad_message(all[i].path + ".name", "\"" + all[i].name + "\" comes twice");
-    asked.emplace_back(all[i].kind, all[i].name);
-  }
-  const std::size_t own = asked.size();
-  std::map<std::string, std::size_t> others;
-  for (const auto& w : all)
-    if (!w.supervisor.empty() && !given.contains({entity_kind::supervisor, w.supervisor}) && others.emplace(w.supervisor, asked.size()).second)
-      asked.emplace_back(entity_kind::supervisor, w.supervisor);
-
-  using rows = std::vector<std::optional<directory_row>>;
+  const bool only_check = body.value("check", false);
+  const auto given = std::make_shared<const manifest>(read_manifest(body, agents_, settings_)); // the read may outlive the turn
+  const auto& all = given->all;
   const auto who = system_turn::host(self).of->who;
-  struct place {
-    std::string name, above, path;
-  };
-  std::map<std::string, std::string> above_here; // of the supervisors in this manifest
-  std::vector<place> placed;
-  for (const auto& w : all)
-    if (w.kind == entity_kind::supervisor) {
-      above_here[w.name] = w.supervisor;
-      placed.push_back({w.name, w.supervisor, w.path});
-    }
-  auto found_read = system_turn::read<rows>(self, [who, asked, above_here, placed](auto& r) -> result<rows> {
-    for (const auto& p : placed) { // a supervisor may not stand above itself, also not by way of those that are there
-      std::string above = p.above;
-      for (std::size_t depth = 0; !above.empty(); ++depth) {
-        if (above == p.name || depth > 256)
-          return invalid(p.path + ".spec.supervisor", "\"" + p.name + "\" would " + (above == p.name ? "supervise itself" : "stand below more than 256 supervisors"));
-        if (const auto here = above_here.find(above); here != above_here.end()) above = here->second;
-        else if (auto row = r.find(who, entity_kind::supervisor, above)) above = row->supervisor;
-        else break;
-      }
-    }
+  using rows = std::vector<std::optional<directory_row>>;
+  auto found_read = system_turn::read<rows>(self, [who, given](auto& r) -> result<rows> {
+    const auto above_of = [&](const std::string& supervisor) -> std::optional<std::string> {
+      auto row = r.find(who, entity_kind::supervisor, supervisor);
+      return row ? std::optional(row->supervisor) : std::nullopt;
+    };
+    if (auto ok = check_cycles(*given, above_of); !ok) return ok.error();
     rows got;
-    for (const auto& [kind, name] : asked) {
+    for (const auto& [kind, name] : given->asked) {
       auto row = r.find(who, kind, name);
       if (row) got.emplace_back(std::move(*row));
       else if (row.error().code == errc::not_found) got.emplace_back();
@@ -239,29 +136,18 @@ task<> tenant_behaviour::apply(turn& self, json body) const {
     return got;
   });
   const auto found = co_await found_read;
-  for (const auto& w : all)
-    if (const auto other = others.find(w.supervisor); other != others.end() && !found[other->second])
-      throw bad_message(w.path + ".spec.supervisor", "no supervisor named \"" + w.supervisor + "\"");
-  std::map<std::string, supervisor_spec> above_of; // each is read once, however many children the manifest has
-  for (const auto& w : all) {
-    auto known = above_of.find(w.supervisor);
-    if (known == above_of.end()) {
-      supervisor_spec above;
-      if (!w.supervisor.empty()) {
-        const auto here = given.find({entity_kind::supervisor, w.supervisor});
-        const std::string& text = here != given.end() ? all[here->second].spec : found[others.at(w.supervisor)]->spec;
-        if (auto parsed = supervisor_spec_from(json::parse(text, nullptr, false))) above = std::move(*parsed);
-      }
-      known = above_of.emplace(w.supervisor, std::move(above)).first;
-    }
-    check_child(w, known->second);
-  }
+  check_supervisors(*given, found);
 
-  for (std::size_t i = 0; i < own; ++i)
+  for (std::size_t i = 0; i < all.size(); ++i)
     if (all[i].kind == entity_kind::context && found[i] && found[i]->spec != all[i].spec)
       refuse(errc::failed_precondition, "space_fixed",
              "collection \"" + all[i].name + "\" is there with " + found[i]->spec + "; what it measures with cannot change: make another one",
              all[i].path + ".spec");
+
+  if (only_check) {
+    self.reply(json_payload({{"good", true}}));
+    co_return;
+  }
 
   auto state = self.state<tenant_state>();
   auto& effects = system_turn::effects(self);
@@ -270,7 +156,7 @@ task<> tenant_behaviour::apply(turn& self, json body) const {
   std::size_t unchanged = 0;
   json entities = json::array();
   json able = json::array(); // agents that the queue may choose, or may no more
-  for (std::size_t i = 0; i < own; ++i) {
+  for (std::size_t i = 0; i < all.size(); ++i) {
     const auto& w = all[i];
     const auto& old = found[i];
     const char* change = "unchanged";
@@ -293,7 +179,7 @@ task<> tenant_behaviour::apply(turn& self, json body) const {
     }
     if (all.size() <= 1000) entities.push_back({{"kind", to_string(w.kind)}, {"name", w.name}, {"revision", revision}, {"change", change}});
   }
-  if (!able.empty()) system_turn::send_to(self, {system_turn::id(self).tenant(), default_queue_serial}, "hive.agents_changed", json_payload(able));
+  if (!able.empty()) system_turn::send_to(self, queue_of(system_turn::id(self).tenant(), 0U), "hive.agents_changed", json_payload(able));
   self.set_state(state);
   self.reply(json_payload({{"created", created}, {"updated", updated}, {"unchanged", unchanged}, {"entities", std::move(entities)}}));
 }
@@ -321,7 +207,7 @@ task<> tenant_behaviour::remove(turn& self, json body) const {
   system_turn::effects(self).directory.push_back({row, true});
   system_turn::command(self, row.id, "hive.deleted", {{"address", std::string(to_string(row.kind)) + "/" + row.name}});
   if (row.spec.find("\"capabilities\"") != std::string::npos)
-    system_turn::send_to(self, {system_turn::id(self).tenant(), default_queue_serial}, "hive.agents_changed",
+    system_turn::send_to(self, queue_of(system_turn::id(self).tenant(), 0U), "hive.agents_changed",
                          json_payload(json::array({{{"id", row.id.bits()}, {"name", name}, {"capabilities", json::array()}, {"weight", 1}}})));
   system_turn::audit(self, kind_name + ".delete", kind_name + "/" + name, {{"id", to_string(row.id)}});
   self.reply(json_payload({{"deleted", true}}));
@@ -398,8 +284,17 @@ task<> hive_behaviour::handle(turn& self, message m) const {
 task<> hive_behaviour::put(turn& self, json body) const {
   const auto name = text_member(body, "name");
   must(check_name(name, "name"));
-  const json spec = body.value("spec", json::object());
+  json spec = body.value("spec", json::object());
   if (!spec.is_object()) throw bad_message("spec", "spec must be an object");
+  const auto asked = spec.value("queue_partitions", 0U);
+  const auto most = settings_.tasks.partitions_max;
+  if (asked > most) throw bad_message("spec.queue_partitions", "queue_partitions is at most tasks.partitions_max (" + std::to_string(most) + ")");
+  if (const auto with = body.find("manifest"); with != body.end()) { // what is applied to the tenant next
+    const auto given = read_manifest(*with, agents_, settings_);
+    const auto none = [](const std::string&) -> std::optional<std::string> { return std::nullopt; };
+    if (auto ok = check_cycles(given, none); !ok) throw bad_message(ok.error().field, ok.error().message);
+    check_supervisors(given, std::vector<std::optional<directory_row>>(given.asked.size()));
+  }
   using maybe = std::optional<persistence::tenant_row>;
   auto found_read = system_turn::read<maybe>(self, [name](auto& r) -> result<maybe> {
     auto row = r.find_tenant(name);
@@ -409,6 +304,16 @@ task<> hive_behaviour::put(turn& self, json body) const {
   });
   auto found = co_await found_read;
   const bool created = !found;
+  // What its queue has stays as it is when the spec does not say; the hive remembers when it grew.
+  auto division = created ? scheduling::queue_division{} : scheduling::queue_division::from_spec(std::string_view(found->spec));
+  const auto had = division.partitions;
+  if (asked != 0 && asked < had)
+    refuse(errc::failed_precondition, "partitions_shrink", "the queue has " + std::to_string(had) + " partitions; some can be added, none taken away",
+           "spec.queue_partitions");
+  if (created) {
+    division.partitions = division.before = asked != 0 ? asked : std::min(settings_.tasks.partitions, most);
+  } else division.grow(asked, self.now(), settings_.keep.keys);
+  division.write_to(spec);
   if (created) {
     auto state = self.state<hive_state>();
     if (state.next_tenant >= (std::uint64_t{1} << 24U)) refuse(errc::resource_exhausted, "tenant_ids", "all tenant ids have been used");
@@ -418,6 +323,9 @@ task<> hive_behaviour::put(turn& self, json body) const {
   if (created || found->spec != spec.dump()) {
     found->spec = spec.dump();
     system_turn::effects(self).tenants.push_back(*found);
+    if (!created && division.partitions != had)
+      for (std::uint32_t p = 0; p < had; ++p)
+        system_turn::send_to(self, queue_of(found->id, p), "hive.queue.grow", json_payload({{"partitions", division.partitions}}));
     system_turn::audit(self, created ? "tenant.create" : "tenant.update", "tenant/" + name, {{"id", found->id.value()}});
   }
   self.reply(json_payload({{"id", found->id.value()}, {"name", name}, {"created", created}, {"spec", spec}}));

@@ -71,6 +71,8 @@ void testkit::begin() {
   settler_ = std::make_unique<settler>(*views_);
   const auto claimed = store_->claim_all();
   if (!claimed) give_up(to_string(claimed.error()));
+  metrics_.clear();
+  if (const auto row = reader_->find_tenant(who_.tenant())) metrics(who_.tenant()).set_division(scheduling::queue_division::from_spec(std::string_view(row->spec)));
   for (const auto& row : *claimed) shards_.push_back(std::make_unique<shard_core>(row.shard, row.fence, *this));
   const auto work = reader_->shards_with_work();
   if (!work) give_up(to_string(work.error()));
@@ -214,6 +216,7 @@ void testkit::commit_batch() {
     for (const auto& d : record->directory) {
       if (d.removed) names_->forget(record->entity.tenant(), d.row.kind, d.row.name);
     }
+    for (const auto& t : record->tenants) metrics(t.id).set_division(scheduling::queue_division::from_spec(std::string_view(t.spec)));
     const auto to = record->entity;
     post(to, std::make_unique<settled_op>(s.what, std::move(record), std::move(s.why)));
   }
@@ -338,21 +341,52 @@ void testkit::tell(const std::string& agent, const std::string& type, const json
 }
 
 result<json> testkit::task(const std::string& agent, const std::string& type, const json& body) {
-  const entity_id queue{who_.tenant(), default_queue_serial};
-  auto made = ask_entity(who_, queue, "task.submit", {{"agent", agent}, {"type", type}, {"payload", body}}, "");
+  auto made = submit_task({{"agent", agent}, {"type", type}, {"payload", body}});
   if (!made) return made;
   settle();
   return read_task(made->at("id").get<std::string>());
 }
 
-result<json> testkit::submit_task(const json& body) { return ask_entity(who_, {who_.tenant(), default_queue_serial}, "task.submit", body, ""); }
+/// As `node_host` does (queue_routing.cpp).
+result<json> testkit::submit_task(const json& body, const std::string& key) {
+  const auto division = metrics(who_.tenant()).division();
+  const auto request = scheduling::submit_from_json(body);
+  const auto route = request ? scheduling::route_of(*request) : std::string();
+  std::vector<std::uint32_t> points;
+  if (route.starts_with("task/")) points = {scheduling::partition_of(*scheduling::task_id_from(std::string_view(route).substr(5)))};
+  else {
+    const auto what = route.starts_with("agent/") ? route.substr(6) : key.empty() ? make_key() : key;
+    if (key.empty()) points = {scheduling::partition_for(what, division.partitions)};
+    else points = division.meeting_points(what, now(), settings_.keep.keys);
+  }
+  result<json> answer = error{errc::unavailable, "queue_growing", "there are more partitions"};
+  for (const auto p : points) {
+    answer = ask_entity(who_, queue_of(who_.tenant(), p), "task.submit", body, key);
+    if (!answer || !answer->contains("moved")) break;
+  }
+  return answer;
+}
 
-result<json> testkit::queue(const std::string& type, const json& body) { return ask_entity(who_, {who_.tenant(), default_queue_serial}, type, body, ""); }
+result<json> testkit::queue(const std::string& type, const json& body) {
+  std::uint32_t p = 0;
+  if (const auto id = scheduling::task_id_from(body.value("id", ""))) p = scheduling::partition_of(*id);
+  else if (const auto agent = body.value("agent", ""); !agent.empty()) p = scheduling::partition_for(agent, partitions());
+  return ask_queue(p, type, body);
+}
+
+result<json> testkit::ask_queue(std::uint32_t partition, const std::string& type, const json& body) {
+  return ask_entity(who_, queue_of(who_.tenant(), partition), type, body, "");
+}
+
+result<json> testkit::divide_queue(std::uint32_t partitions) {
+  return ask_entity(contexts_.restore(system_tenant, "system"), entity_id::of_tenant(system_tenant), "tenant.put",
+                    {{"name", "test"}, {"spec", {{"queue_partitions", partitions}}}}, "");
+}
 
 result<json> testkit::read_task(const std::string& id) {
   const auto number = scheduling::task_id_from(id);
   if (!number) return error{errc::internal, "no_id", "\"" + id + "\" is not the id of a task"};
-  auto found = scheduling::read_task(*reader_, who_, {who_.tenant(), default_queue_serial}, *number);
+  auto found = scheduling::read_task(*reader_, who_, queue_of(who_.tenant(), *number), *number);
   if (!found) return found.error();
   if (!*found) return error{errc::internal, "no_row", "the task has no row"};
   return scheduling::to_json(**found);

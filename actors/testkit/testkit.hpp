@@ -63,10 +63,15 @@ public:
   /// Submits it, lets the hive settle, and reads the task as it is then.
   result<json> task(const std::string& agent, const std::string& type, const json& body);
   /// Without waiting for its end: the queue's answer.
-  result<json> submit_task(const json& body);
+  result<json> submit_task(const json& body, const std::string& key = "");
   result<json> read_task(const std::string& id);
-  /// Asks the queue (actors/directory.hpp).
+  /// Asks the queue (actors/directory.hpp): the task's partition, the agent's, or the first.
   result<json> queue(const std::string& type, const json& body);
+  /// The same of one partition.
+  result<json> ask_queue(std::uint32_t partition, const std::string& type, const json& body);
+  /// From now on the tenant's queue has as many partitions.
+  result<json> divide_queue(std::uint32_t partitions);
+  std::uint32_t partitions() { return metrics(who_.tenant()).division().partitions; }
 
   /// Runs until nothing is left to do at this time.
   void run();

@@ -34,8 +34,8 @@ public:
   actors::node_host& host() { return *host_; }
 
   /// Makes the tenant if it is not there.
-  tenant_context tenant(const std::string& name) {
-    const auto made = ask_now(authenticator_.system(), {entity_kind::tenant, ""}, "tenant.put", nlohmann::json{{"name", name}}.dump());
+  tenant_context tenant(const std::string& name, nlohmann::json spec = nlohmann::json::object()) {
+    const auto made = ask_now(authenticator_.system(), {entity_kind::tenant, ""}, "tenant.put", nlohmann::json{{"name", name}, {"spec", std::move(spec)}}.dump());
     return authenticator_.restore(tenant_id{nlohmann::json::parse(made)["id"].get<std::uint32_t>()}, "key:bench");
   }
 

@@ -7,8 +7,8 @@
 namespace hive::persistence::postgres {
 namespace {
 
-constexpr std::uint64_t events_max = std::uint64_t{1}
-                                     << 20U; // the room that an event's number has beside its transaction
+constexpr unsigned event_bits = 20; // the room that an event's number has beside its transaction
+constexpr std::uint64_t events_max = std::uint64_t{1} << event_bits;
 
 std::int64_t ms(wall_time at) noexcept { return at.time_since_epoch().count(); }
 
@@ -93,7 +93,8 @@ rows as (
 mark as (
   update hive.writer set batch = $3, entities = entities + (select count(*) from fresh)
   where generation = $1 and exists (select from w) returning batch)
-select set_config('hive.accepted', (select ok from a)::text, true), (select ids from fm)::text, (select count(*) from mark))sql"},
+select set_config('hive.accepted', (select ok from a)::text, true), (select ids from fm)::text, (select count(*) from mark),
+  pg_current_xact_id()::text::bigint)sql"},
     {"log", "insert into hive.log(tenant_id, position, entity, previous, entries) select u.tenant, u.position, "
             "u.entity, u.previous, u.entries"
             " from unnest($1::integer[], $2::integer[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[])"
@@ -287,6 +288,7 @@ void batch_writer::gather(std::span<turn_record* const> batch) {
   batch_ = batch;
   writes_ = false;
   events_ = 0;
+  last_events_.assign(batch.size(), 0);
   for (auto* t :
        {&insert_, &update_, &delivery_, &journal_, &log_, &item_put_, &item_gone_, &outbox_, &delivered_, &inbox_,
         &waiting_, &ended_, &step_, &timer_put_, &timer_gone_, &audit_, &event_, &letter_, &letter_gone_})
@@ -302,6 +304,7 @@ void batch_writer::gather(std::span<turn_record* const> batch) {
     if (!in_chain) continue;
     const std::uint32_t number = chains_[placed_[i].chain].number;
     if (r.writes) gather_turn(r, number);
+    if (!r.events.empty()) last_events_[i] = events_ - 1;
     for (const std::uint64_t sequence : r.delivered)
       delivered_.row(number, r.entity.tenant(), r.entity.serial())[0].number(sequence);
   }
@@ -709,12 +712,14 @@ void batch_writer::send(connection& on, const writer_name& as) {
 bool batch_writer::read(const std::vector<rows>& answers, std::vector<turn_outcome>& outcomes) const {
   std::vector<bool> owned(std::size_t{1} << 16U);
   std::vector<std::uint32_t> accepted;
+  std::uint64_t first_event = 0;
   if (!writes_) {
     const rows& found = answers.at(0);
     for (std::size_t i = 0; i < found.size(); ++i) owned[static_cast<std::size_t>(found.number(i, 0))] = true;
   } else {
     const rows& turns = answers.at(1);
     if (turns.number(0, 2) == 0) return false;
+    first_event = static_cast<std::uint64_t>(turns.number(0, 3)) << event_bits;
     accepted = numbers_of(turns.bytes(0, 0));
     for (const std::uint32_t shard : numbers_of(turns.bytes(0, 1))) owned[shard] = true;
   }
@@ -729,6 +734,7 @@ bool batch_writer::read(const std::vector<rows>& answers, std::vector<turn_outco
       const bool there = how == fate::chain && accepted.at(chains_[of].number - 1) == 1;
       outcomes[i] = there ? turn_outcome::committed : turn_outcome::stale;
     }
+    if (outcomes[i] == turn_outcome::committed && !batch_[i]->events.empty()) batch_[i]->last_event = first_event + last_events_[i];
   }
   return true;
 }

@@ -43,7 +43,8 @@ public:
   bool writes() const noexcept { return writes_; }
   /// Sends the gathered batch up to, but not including, its end: `connection::finish`.
   void send(connection& on, const writer_name& as);
-  /// What the answers say. False: the writer's row is not as `as` named it, and nothing was written.
+  /// What the answers say; turns that are committed learn the number of their last event. False: the writer's row is not
+  /// as `as` named it, and nothing was written.
   bool read(const std::vector<rows>& answers, std::vector<turn_outcome>& outcomes) const;
 
   /// What became of the gathered batch, when it is known to be committed: asks which journal rows are there.
@@ -109,6 +110,7 @@ private:
   std::set<std::uint32_t> tenants_;                           ///< Of the batch.
   std::string scope_;                                         ///< The same, as an array of SQL.
   std::uint64_t events_ = 0;
+  std::vector<std::uint64_t> last_events_; ///< By turn: number of its last event within the batch.
 
   column shard_ids_, shard_epochs_, positions_;
   table insert_, update_, delivery_, journal_, log_, item_put_, item_gone_, outbox_, delivered_, inbox_, waiting_,

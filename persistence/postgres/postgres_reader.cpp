@@ -513,6 +513,8 @@ private:
     if (!found) return found.error();
     try {
       return work(*found);
+    } catch (const std::bad_alloc&) {
+      return error{errc::unavailable, "no_memory", "no memory is left", {}, std::chrono::seconds{1}};
     } catch (const std::exception& e) { // the codec's
       return error{
           errc::internal, "payload_unreadable", std::string("a stored payload cannot be opened: ") + e.what(), {}, {}};

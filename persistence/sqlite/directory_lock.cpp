@@ -1,5 +1,7 @@
 #include "persistence/sqlite/directory_lock.hpp"
 
+#include "config/base/files.hpp"
+
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -51,14 +53,6 @@ result<directory_lock> directory_lock::take(const std::filesystem::path& directo
 
 directory_lock::~directory_lock() {
   if (fd_ >= 0) ::close(fd_);
-}
-
-int sync_directory(const std::filesystem::path& directory) noexcept {
-  const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return errno;
-  const int rc = ::fsync(fd) == 0 ? 0 : errno;
-  ::close(fd);
-  return rc;
 }
 
 } // namespace hive::persistence::sqlite

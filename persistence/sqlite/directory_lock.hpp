@@ -24,7 +24,4 @@ private:
   int fd_ = -1;
 };
 
-/// Makes names in a directory durable. @returns 0, or the error number.
-int sync_directory(const std::filesystem::path& directory) noexcept;
-
 } // namespace hive::persistence::sqlite

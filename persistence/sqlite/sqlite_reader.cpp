@@ -420,6 +420,8 @@ private:
       return work();
     } catch (const sqlite_error& e) {
       return to_error(e, file_.string());
+    } catch (const std::bad_alloc&) {
+      return error{errc::unavailable, "no_memory", "no memory is left", {}, std::chrono::seconds{1}};
     } catch (const std::exception& e) { // the codec's
       return error{errc::internal, "payload_unreadable", "a stored payload in " + file_.string() + " cannot be opened: " + e.what(), {}, {}};
     }

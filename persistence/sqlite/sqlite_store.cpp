@@ -1,5 +1,6 @@
 #include "persistence/sqlite/sqlite_store.hpp"
 
+#include "config/base/files.hpp"
 #include "config/base/log.hpp"
 #include "persistence/sqlite/batch_writer.hpp"
 #include "persistence/sqlite/database.hpp"
@@ -36,6 +37,12 @@ const plain_codec plain;
 
 bool is_sync_failure(int code) noexcept {
   return code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC;
+}
+
+/// Before the hive runs, nobody tries again by itself.
+error at_start(error e) {
+  if (e.reason == "no_space") e.message = e.message.substr(0, e.message.rfind(':')) + ": free some, and start again";
+  return e;
 }
 
 class sqlite_turn_store final : public turn_store {
@@ -106,7 +113,7 @@ public:
   }
 
   result<std::vector<shard_row>> claim_all() override {
-    return transact<std::vector<shard_row>>([&]() -> result<std::vector<shard_row>> {
+    auto claimed = transact<std::vector<shard_row>>([&]() -> result<std::vector<shard_row>> {
       const auto generation = next_generation();
       for (std::uint16_t id = 0; id < shards_; ++id)
         statement(*writer_, "insert into shard values(?, ?, 1) on conflict do update set owner = excluded.owner, epoch = epoch + 1")
@@ -118,6 +125,8 @@ public:
       generation_ = generation;
       return rows;
     });
+    if (!claimed) return at_start(std::move(claimed).error());
+    return claimed;
   }
 
   result<shard_row> claim(shard_id shard) override {
@@ -316,7 +325,7 @@ result<std::unique_ptr<turn_store>> open_sqlite(const sqlite_options& options) {
     return std::unique_ptr<turn_store>(std::make_unique<sqlite_turn_store>(std::move(*lock), file, options, std::move(gathering), std::move(writer)));
   } catch (const sqlite_error& e) {
     if (is_sync_failure(e.code())) stop_process(e, file.string());
-    return to_error(e, file.string());
+    return at_start(to_error(e, file.string()));
   }
 }
 

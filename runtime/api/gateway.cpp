@@ -22,10 +22,10 @@ std::vector<std::string> route_names(const method_table& table) {
 
 struct gateway::parts {
   parts(const config::api_limits& l, actors::messaging& hive, security::authenticator& auth, ops::metrics& metrics,
-        const config::context_limits& context, cluster::control* nodes)
-    : limits(l), home(std::make_shared<http::io_loop>()), services({limits, hive, auth, metrics, home, context, nodes}),
+        const config::context_limits& context, cluster::control* nodes, persistence::read_cache* cache)
+    : limits(l), home(std::make_shared<http::io_loop>()), services({limits, hive, auth, metrics, home, context, nodes, cache}),
       counters(std::make_shared<ops::http_counters>(route_names(services.table()))),
-      server(limits, home, services.table(), hive, auth, counters) {
+      server(limits, home, services.table(), hive, auth, counters, cache) {
     metrics.add(counters);
   }
 
@@ -38,8 +38,8 @@ struct gateway::parts {
 };
 
 gateway::gateway(const config::api_limits& limits, actors::messaging& hive, security::authenticator& auth, ops::metrics& metrics,
-                 const config::context_limits& context, cluster::control* nodes)
-  : parts_(std::make_unique<parts>(limits, hive, auth, metrics, context, nodes)) {}
+                 const config::context_limits& context, cluster::control* nodes, persistence::read_cache* cache)
+  : parts_(std::make_unique<parts>(limits, hive, auth, metrics, context, nodes, cache)) {}
 
 gateway::~gateway() { stop(); }
 

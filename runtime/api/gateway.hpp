@@ -5,6 +5,7 @@
 #include "actors/messaging.hpp"
 #include "cluster/control.hpp"
 #include "config/settings.hpp"
+#include "persistence/read_cache.hpp"
 #include "runtime/ops/metrics.hpp"
 #include "runtime/security/authenticator.hpp"
 
@@ -18,7 +19,7 @@ namespace hive::api {
 class gateway {
 public:
   gateway(const config::api_limits& limits, actors::messaging& hive, security::authenticator& auth, ops::metrics& metrics,
-          const config::context_limits& context = {}, cluster::control* nodes = nullptr);
+          const config::context_limits& context = {}, cluster::control* nodes = nullptr, persistence::read_cache* cache = nullptr);
   ~gateway();
 
   /// Listens and serves. @returns the port (useful when `api.http` names port 0), or `invalid_argument` for `api.http`

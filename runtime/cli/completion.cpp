@@ -24,7 +24,7 @@ std::string completion_script(const CLI::App& app, const std::string& shell) {
     for (const auto* option : at.get_options())
       for (const auto& name : option->get_lnames()) words += " --" + name;
     if (path == " get" || path == " delete") words += " tenants agents supervisors tasks keys agent/ supervisor/ tenant/";
-    if (path == " explain") words += " agent/ supervisor/ queue/ tenant/";
+    if (path == " explain") words += " agent/ supervisor/ collection/ queue/ tenant/";
     for (const auto* option : app.get_options())
       if (!path.empty())
         for (const auto& name : option->get_lnames()) words += " --" + name;

@@ -49,7 +49,7 @@ void check(const http_answer& answer) {
     return error.contains(member) && error[member].is_string() ? error[member].get<std::string>() : std::string();
   };
   std::string what = text("message").empty() ? "the server answered " + std::to_string(answer.status) : text("message");
-  if (!text("field").empty()) what = text("field") + ": " + what;
+  if (const auto field = text("field"); !field.empty() && !what.starts_with(field)) what = field + ": " + what;
   if (!text("code").empty()) what += " (" + text("code") + ")";
   failure refused(code_of(answer.status), what, hint_for(answer.status, error));
   refused.field = text("field");

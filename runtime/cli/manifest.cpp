@@ -112,12 +112,28 @@ std::vector<json> parse_yaml(const std::string& text, const std::string& name) {
   }
 }
 
+namespace {
+
+constexpr std::size_t text_bytes_max = 256U << 20U; ///< More than any hive takes (api.body_bytes).
+
+std::string read_all(std::istream& in, const std::string& name) {
+  std::string text;
+  std::string block(1U << 16U, '\0');
+  while (in.read(block.data(), static_cast<std::streamsize>(block.size())) || in.gcount() > 0) {
+    text.append(block, 0, static_cast<std::size_t>(in.gcount()));
+    if (text.size() > text_bytes_max) throw failure(exit_code::usage, name + " is larger than 256 MiB", "A hive takes api.body_bytes at a time.");
+  }
+  return text;
+}
+
+} // namespace
+
 std::string read_text(const std::string& path) {
-  if (path == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
+  if (path == "-") return read_all(std::cin, "standard input");
   std::error_code ec;
   if (std::filesystem::is_directory(path, ec)) throw failure(exit_code::usage, "'" + path + "' is a directory", "Name a file; '-' reads standard input.");
   std::ifstream in(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(in), {}};
+  std::string text = in ? read_all(in, "'" + path + "'") : std::string();
   if (!in.good() && !in.eof()) throw failure(exit_code::usage, "cannot read '" + path + "'", "Check the path; '-' reads standard input.");
   return text;
 }

@@ -3,7 +3,10 @@
 #include "runtime/cli/manifest.hpp"
 #include "runtime/cli/render.hpp"
 
+#include <unistd.h>
+
 #include <chrono>
+#include <csignal>
 #include <random>
 #include <thread>
 
@@ -22,6 +25,19 @@ struct message_options {
   std::string deadline = "30s";
   bool urgent = false;
 };
+
+// What a person who interrupts an ask needs to know. Written by the signal's handler, so it is made before.
+std::string parting_words;
+
+void say_and_leave(int) {
+  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, parting_words.data(), parting_words.size());
+  ::_exit(static_cast<int>(exit_code::unavailable));
+}
+
+void tell_key_when_interrupted(const std::string& key) {
+  parting_words = "\nhivectl: interrupted; whether it was done is unknown\n  Ask again with --key " + key + "; it will not be done twice.\n";
+  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, say_and_leave);
+}
 
 /// Sends until an answer came or the deadline passed. The key makes it safe to send again after a broken connection: a
 /// hive that did the work before answers the same.
@@ -49,6 +65,7 @@ void ask(session& s, const message_options& o) {
   json body = {{"type", o.type}, {"payload", read_payload(o.payload)}};
   body["idempotency_key"] = o.key.empty() ? "hivectl-" + unique_word() : o.key;
   if (o.urgent) body["priority"] = "urgent";
+  tell_key_when_interrupted(body["idempotency_key"]);
   const auto answer = ask_until(s, s.path("agents/" + url_encode(o.agent) + ":ask"), body, deadline);
   check(answer);
   if (s.json()) {

@@ -144,10 +144,10 @@ std::string render_list(const std::string& kind, const json& items, std::int64_t
              human_time(static_cast<std::int64_t>(number_of(item, "created_at")))});
     return t.text();
   }
-  table t({"NAME", "ID", "WEIGHT", "DESCRIPTION"});
+  table t({"NAME", "ID", "WEIGHT", "QUEUE", "DESCRIPTION"});
   for (const auto& item : items)
     t.add({text_of(item, "name"), text_of(item, "id"), std::to_string(std::max<std::uint64_t>(1, number_of(object_of(item, "spec"), "weight"))),
-           or_dash(shorten(text_of(object_of(item, "spec"), "description"), 60))});
+           std::to_string(std::max<std::uint64_t>(1, number_of(object_of(item, "spec"), "queue_partitions"))), or_dash(shorten(text_of(object_of(item, "spec"), "description"), 60))});
   return t.text();
 }
 
@@ -233,7 +233,8 @@ std::string render_changes(const json& applied, bool all, bool colours) {
       if (what == "unchanged" && !all) continue;
       t.add({text_of(change, "kind"), text_of(change, "name"), painted(what, colours), text_of(change, "revision")});
     }
-  return (t.empty() ? "" : t.text()) + std::to_string(number_of(applied, "created")) + " created, " +
+  const bool too_many = t.empty() && number_of(applied, "created") + number_of(applied, "updated") > 0;
+  return (t.empty() ? "" : t.text()) + (too_many ? "(more than 1,000 entities: not listed one by one)\n" : "") + std::to_string(number_of(applied, "created")) + " created, " +
          std::to_string(number_of(applied, "updated")) + " updated, " + std::to_string(number_of(applied, "unchanged")) +
          " unchanged\n";
 }

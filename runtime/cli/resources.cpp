@@ -77,7 +77,9 @@ void get(session& s, const get_options& o) {
       s.print_json(item);
       continue;
     }
-    if (r.kind == "tenants" && item.contains("spec") && number_of(item["spec"], "weight") == 0) item["spec"]["weight"] = 1; // as 0 is read
+    if (r.kind == "tenants" && item.contains("spec"))
+      for (const char* member : {"weight", "queue_partitions"})
+        if (number_of(item["spec"], member) == 0) item["spec"][member] = 1; // as 0 is read
     s.print(render_object(item));
   }
 }
@@ -214,6 +216,7 @@ struct tenant_options {
   std::string name;
   std::optional<std::string> description;
   std::optional<std::uint32_t> weight;
+  std::optional<std::uint32_t> partitions;
   bool yes = false;
 };
 
@@ -224,6 +227,7 @@ void create_tenant(session& s, const tenant_options& o) {
   if (!spec.is_object()) spec = json::object();
   if (o.description) spec["description"] = *o.description;
   if (o.weight) spec["weight"] = *o.weight;
+  if (o.partitions) spec["queue_partitions"] = *o.partitions;
   const json made = s.server().call("PUT", "/v1/tenants/" + url_encode(o.name), &spec);
   if (s.json()) s.print_json(made);
   else s.print("tenant/" + o.name + (made.value("created", false) ? " created\n" : " was there\n"));
@@ -235,10 +239,11 @@ void add_tenants(CLI::App& app, session& s) {
                               "  hivectl tenants delete demo --yes");
   tenants->require_subcommand(1);
   auto o = std::make_shared<tenant_options>();
-  auto* create = add_command(*tenants, "create", "Make a tenant, or change its description or weight", "  hivectl tenants create demo");
+  auto* create = add_command(*tenants, "create", "Make a tenant, or change its description, weight or partitions", "  hivectl tenants create demo");
   create->add_option("NAME", o->name)->required();
   create->add_option("--description", o->description, "For people");
   create->add_option("--weight", o->weight, "Of its work among the tenants' when all are busy; default 1")->check(CLI::Range(1, 100));
+  create->add_option("--queue-partitions", o->partitions, "Of its queue of tasks; more can be added later, none taken away")->check(CLI::Range(1, 14));
   create->callback([&s, o] { create_tenant(s, *o); });
   auto* list = add_command(*tenants, "list", "The tenants that this key may see", "  hivectl tenants list");
   list->callback([&s] { get(s, {{"tenants"}, 100'000, {}, {}}); });

@@ -36,7 +36,9 @@ std::string time_or_dash(const json& item, const char* name) {
 
 void show_queue(session& s, const json& queue) {
   if (s.json()) return s.print_json(queue);
-  std::string out = "queue " + text_of(queue, "name") + (queue.value("paused", false) ? " paused" : " open") + "\n";
+  std::string out = "queue " + text_of(queue, "name") + (queue.value("paused", false) ? " paused" : " open");
+  if (const auto n = number_of(queue, "partitions"); n > 1) out += ", " + std::to_string(n) + " partitions";
+  out += "\n";
   if (const auto agents = queue.find("agents"); agents != queue.end() && !agents->empty()) {
     table t({"AGENT", "STATE", "TASKS AT A TIME"});
     for (const auto& a : *agents)

@@ -68,10 +68,10 @@ std::size_t session::width() const {
   return 100;
 }
 
-void session::print(const std::string& text) const { std::cout << text << std::flush; }
-void session::print_json(const nlohmann::json& value) const {
-  std::cout << value.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << "\n" << std::flush;
+void session::print(const std::string& text) const {
+  if (!(std::cout << text << std::flush)) throw failure(exit_code::failed, "cannot write to standard output", "What was asked for is done all the same.");
 }
+void session::print_json(const nlohmann::json& value) const { print(value.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"); }
 void session::note(const std::string& text) const { std::cerr << text << "\n" << std::flush; }
 
 } // namespace hive::cli

@@ -34,7 +34,7 @@ void explain(session& s, const view_options& o) {
     kind.erase(slash);
   }
   if (kind.empty() || name.empty())
-    throw failure(exit_code::usage, "explain what?", "hivectl -t TENANT explain agent/NAME (or supervisor, queue, task, tenant).");
+    throw failure(exit_code::usage, "explain what?", "hivectl -t TENANT explain agent/NAME (or supervisor, collection, queue, task, tenant).");
   const json answer =
       s.server().call("GET", "/v1/explain/" + url_encode(s.tenant()) + "/" + url_encode(kind) + "/" + url_encode(name));
   if (s.json()) s.print_json(answer);
@@ -123,7 +123,7 @@ void add_view_commands(CLI::App& app, session& s) {
   auto* explain_command = add_command(app, "explain", "Everything known about one entity or task: where it lives, what it waits for, last errors and turns",
                                       "  hivectl -t demo explain agent/greeter\n  hivectl -t demo explain supervisor/readers\n"
                                       "  hivectl -t demo explain queue/default\n  hivectl -t demo explain task/ID");
-  explain_command->add_option("WHAT", o->what, "KIND/NAME; kinds: agent, supervisor, queue, task, tenant")->required()->expected(1, 2);
+  explain_command->add_option("WHAT", o->what, "KIND/NAME; kinds: agent, supervisor, collection, queue, task, tenant")->required()->expected(1, 2);
   explain_command->callback([&s, o] { explain(s, *o); });
 
   auto* events_command = add_command(app, "events", "What happens in a tenant, as it is committed",

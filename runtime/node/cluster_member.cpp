@@ -1,7 +1,7 @@
 #include "runtime/node/cluster_member.hpp"
 
+#include "config/base/files.hpp"
 #include "config/base/log.hpp"
-#include "persistence/sqlite/directory_lock.hpp"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -95,7 +95,7 @@ result<void> cluster_member::generation_begins(node_generation generation) {
   const int fd = ::open(unfinished.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   const bool written = fd >= 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(fd) == 0;
   if (fd >= 0) ::close(fd);
-  if (!written || ::rename(unfinished.c_str(), file.c_str()) != 0 || persistence::sqlite::sync_directory(parts_.settings.data_dir) != 0)
+  if (!written || ::rename(unfinished.c_str(), file.c_str()) != 0 || sync_directory(parts_.settings.data_dir) != 0)
     return error{errc::unavailable, "generation_file", file + " cannot be written"};
   log::info("joined the hive", {{"node", parts_.settings.cluster.node}, {"generation", generation.value()}});
   return host_->begin_generation(generation);

@@ -15,11 +15,13 @@
 
 namespace {
 
+constexpr int wrong_setting = 2; ///< Exit code: runtime/README.md lists them.
+
 int complain(const hive::error& e) {
   std::cerr << "hived: " << e.message;
   if (!e.field.empty()) std::cerr << " [" << e.field << "]";
   std::cerr << "\n";
-  return e.code == hive::errc::invalid_argument ? 2 : 1;
+  return e.code == hive::errc::invalid_argument ? wrong_setting : 1;
 }
 
 } // namespace
@@ -42,7 +44,11 @@ int run_daemon(int argc, char** argv, const std::function<void(actors::behaviour
   app.add_flag("--check-config", check_only, "Check the settings and exit");
   app.add_flag("--help-settings", show_settings, "List all settings with defaults and bounds, and exit");
   app.set_version_flag("--version", "hived 0.1.0");
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : wrong_setting;
+  }
 
   if (show_settings) {
     std::cout << hive::config::describe();
@@ -51,7 +57,9 @@ int run_daemon(int argc, char** argv, const std::function<void(actors::behaviour
   if (!http.empty()) overrides.push_back("api.http=" + http);
   auto settings = hive::config::load(config_file, overrides);
   if (!settings) return complain(settings.error());
+  const auto paths = hive::config::check_paths(*settings);
   if (check_only) {
+    if (!paths) return complain(paths.error());
     std::cout << "the settings are good\n";
     return 0;
   }
@@ -63,6 +71,8 @@ int run_daemon(int argc, char** argv, const std::function<void(actors::behaviour
   const auto& name = settings->log.level;
   hive::log::open({settings->log.file, settings->log.json,
                    name == "debug" ? level::debug : name == "warn" ? level::warn : name == "error" ? level::error : level::info});
+
+  if (!paths) hive::log::warn("a path in the settings is not there", {{"setting", paths.error().field}, {"why", paths.error().message}});
 
   // All threads inherit the mask; only this one waits for the signals.
   sigset_t signals;

@@ -3,6 +3,7 @@
 #include "actors/behaviours/builtin.hpp"
 #include "actors/executors/builtin.hpp"
 #include "config/base/log.hpp"
+#include "persistence/memory_tier.hpp"
 #include "persistence/postgres/postgres_store.hpp"
 #include "persistence/sqlite/sqlite_store.hpp"
 #include "runtime/security/admin_key.hpp"
@@ -29,6 +30,8 @@ node::~node() { stop(); }
 
 result<void> node::start() {
   const auto began = clock_.steady_now();
+  const auto redis = redis_options();
+  if (!redis) return redis.error();
   if (auto opened = open_store(); !opened) return opened;
 
   std::random_device entropy;
@@ -38,24 +41,40 @@ result<void> node::start() {
       settings_, clock_, authenticator_, store_->shard_count(),
       [this] { return persistence::open_postgres_ownership(shared_, settings_.cluster.store_timeout); },
       [this](life_end end) { if (over_) over_(std::move(end)); }, seed(), first_life_});
+  std::function<void(std::span<const persistence::wake_up>)> on_events;
+  if (member_) {
+    wakes_ = std::make_unique<event_wakes>(settings_.cluster, clock_);
+    on_events = [this](std::span<const persistence::wake_up> batch) { wakes_->committed(batch); };
+  }
+  make_cache(*redis, seed());
   host_ = std::make_unique<actors::node_host>(actors::node_host_parts{
     settings_, clock_, *store_, authenticator_, behaviours_, executors_,
     seed(), settings_.data_dir + "/running", [this](const auto& r) { forget_changed(r); },
     [this](const std::string& lost) { if (member_) member_->store_forgot(lost); },
-    member_ ? &member_->map() : nullptr, member_ ? &member_->lease() : nullptr});
+    std::move(on_events), member_ ? &member_->map() : nullptr, member_ ? &member_->lease() : nullptr});
   if (auto started = host_->start(); !started) return started;
   if (member_) {
     member_->start(*host_);
+    wakes_->begin(*host_, *redis, "hive/" + settings_.cluster.hive + "/" + store_->lineage() + "/events", seed());
     const auto until = clock_.steady_now() + joined_within;
     while (host_->not_ready() && clock_.steady_now() < until) std::this_thread::sleep_for(std::chrono::milliseconds{20});
   }
 
   auto key = security::ensure_admin_key(settings_.data_dir, *host_, authenticator_);
   if (!key) return key.error();
-  if (*key) log::info("made the administrator's key", {{"file", settings_.data_dir + "/admin.key"}});
+  const std::string key_file = settings_.data_dir + "/admin.key";
+  switch (*key) {
+  case security::admin_key::known: break;
+  case security::admin_key::made: log::info("made the administrator's key", {{"file", key_file}}); break;
+  case security::admin_key::foreign:
+    log::warn("this file holds no key of this hive's store: whoever uses it is refused. To have a new key made, delete the file and start again", {{"file", key_file}});
+    break;
+  case security::admin_key::unchecked: log::warn("whether the administrator's key is good could not be looked up", {{"file", key_file}}); break;
+  }
 
   metrics_ = std::make_unique<ops::metrics>(*host_, &host_->commits(), settings_.api.tenant_series);
-  gateway_ = std::make_unique<api::gateway>(settings_.api, *host_, authenticator_, *metrics_, settings_.context, member_ ? &member_->control() : nullptr);
+  metrics_->add(*cache_, wakes_ ? &wakes_->counters() : nullptr);
+  gateway_ = std::make_unique<api::gateway>(settings_.api, *host_, authenticator_, *metrics_, settings_.context, member_ ? &member_->control() : nullptr, cache_.get());
   if (member_)
     member_->answer_carried([this](tenant_context who, const std::string& body, std::function<void(result<std::string>)> done) {
       gateway_->answer_carried(who, body, std::move(done));
@@ -101,6 +120,34 @@ result<void> node::open_store() {
   return {};
 }
 
+/// Where Redis is; nothing: there is none. Whether it answers does not matter.
+result<std::optional<persistence::redis::redis_options>> node::redis_options() const {
+  using chosen = std::optional<persistence::redis::redis_options>;
+  const auto& s = settings_.redis;
+  if (s.address.empty()) return chosen();
+  const auto place = config::place_of(s.address);
+  if (!place) return place.error();
+  persistence::redis::redis_options redis;
+  redis.where = {place->socket, place->host, place->port, s.user, {}, s.connect_timeout, s.command_timeout};
+  redis.backoff = s.backoff;
+  redis.backoff_max = s.backoff_max;
+  if (!s.password_file.empty()) {
+    std::ifstream file(s.password_file);
+    if (!std::getline(file, redis.where.password) || redis.where.password.empty())
+      return invalid("cache.redis.password_file", s.password_file + " cannot be read, or its first line is empty: it must hold Redis's password");
+  }
+  return chosen(std::move(redis));
+}
+
+/// The nodes of a hive may share what they read, as long as they read the same history of the same store.
+void node::make_cache(const std::optional<persistence::redis::redis_options>& redis, std::uint64_t seed) {
+  std::vector<std::unique_ptr<persistence::cache_tier>> tiers;
+  const auto& s = settings_.cache;
+  if (s.memory_bytes != 0) tiers.push_back(std::make_unique<persistence::memory_tier>(persistence::memory_tier::limits{s.memory_bytes, s.value_bytes, s.memory_ttl}, clock_));
+  if (redis) tiers.push_back(persistence::redis::make_redis_tier(*redis, {settings_.redis.connections, s.value_bytes, settings_.redis.ttl}, seed));
+  cache_ = std::make_unique<persistence::read_cache>("hive/" + settings_.cluster.hive + "/" + store_->lineage(), std::move(tiers));
+}
+
 bool node::leave() {
   if (!member_) return false;
   member_->leave();
@@ -114,8 +161,11 @@ void node::stop(stopping how) {
   if (gateway_ && how == stopping::at_once) gateway_->stop(std::chrono::milliseconds{0});
   gateway_.reset();
   metrics_.reset();
+  if (wakes_) wakes_->stop();
   if (member_) member_->stop();
   host_.reset();
+  cache_.reset();
+  wakes_.reset();
   member_.reset();
   store_.reset();
   data_lock_.reset();

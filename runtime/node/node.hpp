@@ -8,6 +8,7 @@
 #include "persistence/sqlite/directory_lock.hpp"
 #include "runtime/api/gateway.hpp"
 #include "runtime/node/cluster_member.hpp"
+#include "runtime/node/event_wakes.hpp"
 #include "runtime/ops/metrics.hpp"
 #include "runtime/security/authenticator.hpp"
 
@@ -42,6 +43,8 @@ public:
 
 private:
   result<void> open_store();
+  result<std::optional<persistence::redis::redis_options>> redis_options() const;
+  void make_cache(const std::optional<persistence::redis::redis_options>& redis, std::uint64_t seed);
   void forget_changed(const persistence::turn_record& r);
 
   config::settings settings_;
@@ -55,6 +58,8 @@ private:
   std::function<void(life_end)> over_;
   bool first_life_;
   std::unique_ptr<cluster_member> member_;                       ///< Among other nodes.
+  std::unique_ptr<event_wakes> wakes_;                           ///< Among other nodes.
+  std::unique_ptr<persistence::read_cache> cache_;
   std::unique_ptr<actors::node_host> host_;
   std::unique_ptr<ops::metrics> metrics_;
   std::unique_ptr<api::gateway> gateway_;

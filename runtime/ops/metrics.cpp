@@ -137,6 +137,45 @@ void add_commits(std::vector<MetricFamily>& out, const persistence::commit_stati
   add_histogram(out.back(), s.latencies, 1e-6, {}, static_cast<double>(s.nanoseconds) * 1e-9);
 }
 
+void add_cache(std::vector<MetricFamily>& out, const persistence::read_cache& cache) {
+  const auto of_tiers = [&](const char* name, const char* help, MetricType type, auto value) {
+    out.push_back(family(name, help, type));
+    for (const auto& tier : cache.tiers()) add_value(out.back(), static_cast<double>(value(tier->counters())), {{"tier", std::string(tier->name())}});
+  };
+  using counters = persistence::cache_counters;
+  const auto counter = [&](const char* name, const char* help, std::atomic<std::uint64_t> counters::* member) {
+    of_tiers(name, help, MetricType::Counter, [member](const counters& c) { return (c.*member).load(); });
+  };
+  counter("hive_cache_hits_total", "Reads that the tier answered.", &counters::hits);
+  counter("hive_cache_misses_total", "Reads that the tier could not answer.", &counters::misses);
+  counter("hive_cache_stored_total", "Values that the tier took.", &counters::stored);
+  counter("hive_cache_refused_total", "Values that the tier did not take: not newer than what it had, or too large.", &counters::refused);
+  counter("hive_cache_evictions_total", "Values that went for want of room.", &counters::evictions);
+  counter("hive_cache_errors_total", "Calls that failed, and values that were not what had been put.", &counters::errors);
+  of_tiers("hive_cache_up", "1: the tier is reached.", MetricType::Gauge, [](const counters& c) { return c.up.load() ? 1 : 0; });
+  for (const auto& tier : cache.tiers()) {
+    if (tier->name() != "memory") continue; // what Redis holds, Redis says
+    out.push_back(family("hive_cache_entries", "Values in process.", MetricType::Gauge));
+    add_value(out.back(), static_cast<double>(tier->counters().entries));
+    out.push_back(family("hive_cache_bytes", "Bytes of the values in process, with what it takes to find them.", MetricType::Gauge));
+    add_value(out.back(), static_cast<double>(tier->counters().bytes));
+  }
+  out.push_back(family("hive_cached_reads_total", "Reads that some tier answered (hit), and that went to the store (miss).", MetricType::Counter));
+  add_value(out.back(), static_cast<double>(cache.hits()), {{"result", "hit"}});
+  add_value(out.back(), static_cast<double>(cache.misses()), {{"result", "miss"}});
+}
+
+void add_wakes(std::vector<MetricFamily>& out, const persistence::wake_counters& w) {
+  const auto counter = [&](const char* name, const char* help) { out.push_back(family(name, help, MetricType::Counter)); };
+  counter("hive_wake_ups_asked_total", "Tenants with events, commit by commit.");
+  add_value(out.back(), static_cast<double>(w.asked));
+  counter("hive_wake_ups_total", "Wake-ups that left for the other nodes, by what carried them.");
+  add_value(out.back(), static_cast<double>(w.by_redis), {{"by", "redis"}});
+  add_value(out.back(), static_cast<double>(w.by_links), {{"by", "links"}});
+  counter("hive_wake_ups_dropped_total", "Wake-ups of too many tenants at once: their watchers look by themselves.");
+  add_value(out.back(), static_cast<double>(w.dropped));
+}
+
 /// The first `limit` tenants by id keep their names, the others become one.
 std::vector<actors::tenant_counters> capped(std::vector<actors::tenant_counters> all, std::size_t limit) {
   std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.tenant < b.tenant; });
@@ -211,6 +250,8 @@ struct metrics::collector final : prometheus::Collectable {
     add_process(out);
     add_node(out, hive.read_gauges());
     if (commits) add_commits(out, *commits);
+    if (cache) add_cache(out, *cache);
+    if (wakes) add_wakes(out, *wakes);
     auto tenants = capped(hive.read_counters(), tenant_series);
     name_all(tenants, name_of);
     add_tenants(out, tenants);
@@ -255,6 +296,8 @@ struct metrics::collector final : prometheus::Collectable {
 
   actors::messaging& hive;
   const persistence::commit_statistics* commits;
+  const persistence::read_cache* cache = nullptr;
+  const persistence::wake_counters* wakes = nullptr;
   std::size_t tenant_series;
   mutable std::mutex guard;
   std::vector<std::shared_ptr<const http_counters>> http;
@@ -267,6 +310,11 @@ metrics::~metrics() = default;
 void metrics::add(std::shared_ptr<const http_counters> counters) {
   std::lock_guard lock(collector_->guard);
   collector_->http.push_back(std::move(counters));
+}
+
+void metrics::add(const persistence::read_cache& cache, const persistence::wake_counters* wakes) {
+  collector_->cache = &cache;
+  collector_->wakes = wakes;
 }
 
 std::string metrics::scrape(std::optional<tenant_id> only, const names& name_of) const {

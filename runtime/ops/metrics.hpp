@@ -5,6 +5,8 @@
 
 #include "actors/messaging.hpp"
 #include "persistence/commit_thread.hpp"
+#include "persistence/read_cache.hpp"
+#include "persistence/wake_ups.hpp"
 
 #include <array>
 #include <atomic>
@@ -49,6 +51,9 @@ public:
 
   /// The gateway's counters, from now on part of what is scraped. Shared: a scrape may outlive the gateway.
   void add(std::shared_ptr<const http_counters> counters);
+
+  /// Before the first scrape; they outlive it. @param wakes null: there are no other nodes.
+  void add(const persistence::read_cache& cache, const persistence::wake_counters* wakes);
 
   /// What a tenant is called; empty: it is not known, or gone.
   using names = std::function<std::string(tenant_id)>;

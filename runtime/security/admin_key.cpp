@@ -1,5 +1,7 @@
 #include "runtime/security/admin_key.hpp"
 
+#include "config/base/files.hpp"
+
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -16,12 +18,8 @@ error disk(const std::filesystem::path& file) {
   return {errc::unavailable, "admin_key_file", file.string() + ": " + std::strerror(errno), {}, {}};
 }
 
-result<void> sync_directory(const std::filesystem::path& directory) {
-  const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return disk(directory);
-  const bool ok = ::fsync(fd) == 0;
-  ::close(fd);
-  if (!ok) return disk(directory);
+result<void> sync(const std::filesystem::path& directory) {
+  if (const int number = sync_directory(directory); number != 0) return (errno = number, disk(directory));
   return {};
 }
 
@@ -33,7 +31,7 @@ result<void> write_private(const std::filesystem::path& file, const std::string&
   const bool ok = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(fd) == 0;
   ::close(fd);
   if (!ok) return disk(file);
-  return sync_directory(file.parent_path());
+  return sync(file.parent_path());
 }
 
 class waiting_sink final : public actors::reply_sink {
@@ -63,26 +61,57 @@ result<void> store_key(actors::messaging& hive, authenticator& auth, const std::
   return stored;
 }
 
+struct what_is_stored {
+  bool this_key = false;
+  bool any = false;
+};
+
+result<what_is_stored> look_up(actors::messaging& hive, authenticator& auth, const std::string& text) {
+  constexpr auto patience = std::chrono::seconds{30};
+  auto done = std::make_shared<std::promise<result<what_is_stored>>>();
+  auto outcome = done->get_future();
+  hive.read(system_tenant, [done, &auth, text, who = auth.system()](persistence::store_reader& store) {
+    const auto listed = store.items(who, entity_id::of_tenant(system_tenant), "key/", {}, 1);
+    if (!listed) return done->set_value(listed.error());
+    const auto caller = auth.check(text, store);
+    if (!caller && caller.error().code != errc::unauthenticated) return done->set_value(caller.error());
+    done->set_value(what_is_stored{caller && caller->as == role::admin, !listed->empty()});
+  });
+  if (outcome.wait_for(patience) != std::future_status::ready)
+    return error{errc::unavailable, "deadline_passed", "the store did not answer", {}, {}};
+  return outcome.get();
+}
+
+std::string first_line(const std::filesystem::path& file) {
+  std::string text;
+  if (std::ifstream in(file); in) std::getline(in, text);
+  return text;
+}
+
 } // namespace
 
-result<bool> ensure_admin_key(const std::filesystem::path& data_dir, actors::messaging& hive, authenticator& auth) {
+result<admin_key> ensure_admin_key(const std::filesystem::path& data_dir, actors::messaging& hive, authenticator& auth) {
   const auto file = data_dir / "admin.key";
   const auto unfinished = data_dir / "admin.key.new";
   std::error_code ec;
-  if (std::filesystem::exists(file, ec)) return false;
+  if (std::filesystem::exists(file, ec) && !std::filesystem::exists(unfinished, ec)) {
+    const auto stored = look_up(hive, auth, first_line(file));
+    if (!stored) return admin_key::unchecked;
+    if (stored->this_key) return admin_key::known;
+    if (stored->any) return admin_key::foreign;
+  }
 
   // First the secret on disk, then its hash in the store, then the file's real name: wherever this stops, the next start
   // goes on with the same key.
-  std::string text;
-  if (std::ifstream in(unfinished); in) std::getline(in, text);
+  std::string text = first_line(unfinished);
   if (authenticator::id_of(text).empty()) {
     text = authenticator::make_key().text;
     if (auto written = write_private(unfinished, text + "\n"); !written) return std::move(written).error();
   }
   if (auto stored = store_key(hive, auth, text); !stored) return std::move(stored).error();
   if (::rename(unfinished.c_str(), file.c_str()) != 0) return disk(file);
-  if (auto synced = sync_directory(data_dir); !synced) return std::move(synced).error();
-  return true;
+  if (auto synced = sync(data_dir); !synced) return std::move(synced).error();
+  return admin_key::made;
 }
 
 } // namespace hive::security

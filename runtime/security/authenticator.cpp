@@ -1,5 +1,6 @@
 #include "runtime/security/authenticator.hpp"
 
+#include "config/base/hex.hpp"
 #include "config/base/payload.hpp"
 
 #include <openssl/crypto.h>
@@ -20,17 +21,6 @@ constexpr std::string_view prefix = "hive_";
 constexpr std::size_t id_digits = 16;
 constexpr std::size_t secret_digits = 64;
 
-std::string hex(const unsigned char* bytes, std::size_t count) {
-  constexpr char digits[] = "0123456789abcdef";
-  std::string out;
-  out.reserve(count * 2);
-  for (std::size_t i = 0; i < count; ++i) {
-    out.push_back(digits[bytes[i] >> 4U]);
-    out.push_back(digits[bytes[i] & 15U]);
-  }
-  return out;
-}
-
 std::string random_hex(std::size_t bytes) {
   unsigned char raw[64];
   std::size_t have = 0;
@@ -39,7 +29,7 @@ std::string random_hex(std::size_t bytes) {
     if (got < 0 && errno != EINTR) std::abort(); // a kernel without randomness: no key may be made
     if (got > 0) have += static_cast<std::size_t>(got);
   }
-  auto out = hex(raw, bytes);
+  auto out = to_hex({reinterpret_cast<const char*>(raw), bytes});
   OPENSSL_cleanse(raw, sizeof raw);
   return out;
 }
@@ -203,7 +193,7 @@ std::string_view authenticator::id_of(std::string_view key) noexcept {
 std::string authenticator::hash_of_secret(std::string_view secret) {
   unsigned char digest[SHA256_DIGEST_LENGTH];
   SHA256(reinterpret_cast<const unsigned char*>(secret.data()), secret.size(), digest);
-  return hex(digest, sizeof digest);
+  return to_hex({reinterpret_cast<const char*>(digest), sizeof digest});
 }
 
 void authenticator::forget_key(std::string_view id) {

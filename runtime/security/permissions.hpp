@@ -1,6 +1,6 @@
 /// @file
 /// Who may do what: one table, role by permission, denied unless it says otherwise. Every permission that an RPC names
-/// (`hive.v1.rule`) must be here; tests/runtime/permissions_test.cpp reads the protos and checks.
+/// (`hive.v1.rule`) must be here; `Permissions.*` in tests/runtime/security_test.cpp reads the protos and checks.
 #pragma once
 
 #include <cstdint>

@@ -70,8 +70,9 @@ TEST_F(AskTicketTest, LeavesItsGateOnceHoweverItEnds) {
   EXPECT_EQ(gate.gone, 2);
 }
 
-TEST_F(AskTicketTest, DeadlineSaysUnknownAndNeverEarly) {
+TEST_F(AskTicketTest, DeadlineOfWhatHasBegunSaysUnknownAndNeverEarly) {
   auto t = make(std::chrono::milliseconds{100});
+  ASSERT_TRUE(t->begin());
   clock_.advance(std::chrono::milliseconds{99});
   wheel_.expire(clock_.steady_now());
   EXPECT_TRUE(heard_.failures.empty());
@@ -79,6 +80,19 @@ TEST_F(AskTicketTest, DeadlineSaysUnknownAndNeverEarly) {
   wheel_.expire(clock_.steady_now());
   ASSERT_EQ(heard_.failures.size(), 1U);
   EXPECT_EQ(heard_.failures[0].code, errc::unknown);
+}
+
+TEST_F(AskTicketTest, DeadlineOfWhatWaitsSaysRejectedAndThenItNeverBegins) {
+  auto t = make(std::chrono::milliseconds{100});
+  clock_.advance(std::chrono::milliseconds{130});
+  wheel_.expire(clock_.steady_now());
+  ASSERT_EQ(heard_.failures.size(), 1U);
+  EXPECT_EQ(heard_.failures[0].code, errc::rejected);
+  EXPECT_EQ(heard_.failures[0].reason, "expired");
+  EXPECT_FALSE(t->begin());
+  auto again = make(std::chrono::milliseconds{100}); // back in its lane after a commit that failed
+  EXPECT_TRUE(again->begin());
+  EXPECT_TRUE(again->begin());
 }
 
 TEST_F(AskTicketTest, DroppedMessageIsNeverSilent) {

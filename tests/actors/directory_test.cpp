@@ -102,5 +102,30 @@ TEST_F(DirectoryTest, SupervisorsCannotStandAboveThemselvesByWayOfOthersThatAreT
   EXPECT_TRUE(put("z", "x")) << "moving is fine";
 }
 
+TEST_F(DirectoryTest, AManifestMayChangeMoreThanAnAgentMaySend) {
+  config::settings s;
+  s.entity.outbox_messages = 10;
+  auto kit = make(s);
+  json manifest{{"agents", json::array()}};
+  for (int i = 0; i < 40; ++i) manifest["agents"].push_back(agent("a" + std::to_string(i), {{"behaviour", "echo"}}));
+  ASSERT_EQ(kit->admin("directory.apply", manifest)->at("created"), 40);
+  for (auto& a : manifest["agents"]) a["spec"]["weight"] = 3;
+  const auto changed = kit->admin("directory.apply", manifest);
+  ASSERT_TRUE(changed) << to_string(changed.error());
+  EXPECT_EQ(changed->at("updated"), 40);
+  kit->settle();
+  for (auto& a : manifest["agents"]) a["spec"]["weight"] = 4;
+  EXPECT_EQ(kit->admin("directory.apply", manifest)->at("updated"), 40) << "the notices have gone";
+}
+
+TEST_F(DirectoryTest, ACheckChangesNothing) {
+  auto kit = make();
+  const json good{{"check", true}, {"agents", {agent("good", {{"behaviour", "echo"}})}}};
+  EXPECT_EQ(*kit->admin("directory.apply", good), json({{"good", true}}));
+  EXPECT_EQ(kit->ask("good", "x", nullptr).error().code, errc::not_found);
+  const json bad{{"check", true}, {"agents", {agent("bad", {{"behaviour", "nope"}})}}};
+  EXPECT_EQ(kit->admin("directory.apply", bad).error().field, "agents[0].spec.behaviour");
+}
+
 } // namespace
 } // namespace hive::actors

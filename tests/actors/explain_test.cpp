@@ -16,7 +16,7 @@ protected:
 
   /// As `explain task/ID` has it from the queue.
   static json of_task(testkit& kit, const std::string& id, std::string* agent = nullptr) {
-    const auto* memory = kit.memory_of({kit.context().tenant(), default_queue_serial});
+    const auto* memory = kit.memory_of(queue_of(kit.context().tenant(), 0U));
     if (!memory) return nullptr;
     entity_id who;
     auto e = explain_task(static_cast<const queue_memory&>(*memory), *scheduling::task_id_from(id), kit.now(), who);
@@ -154,7 +154,7 @@ TEST_F(ExplainTest, TaskSaysWhatItWaitsFor) {
   ASSERT_TRUE(kit->queue("queue.control", {{"paused", true}}));
   EXPECT_EQ(waits_for(of_task(*kit, paused)), "the queue, which is paused; `hivectl queue resume` goes on");
 
-  const auto* memory = kit->memory_of({kit->context().tenant(), default_queue_serial});
+  const auto* memory = kit->memory_of(queue_of(kit->context().tenant(), 0U));
   ASSERT_NE(memory, nullptr);
   const auto q = explain_queue(static_cast<const queue_memory&>(*memory), kit->now());
   EXPECT_EQ(q["paused"], true);

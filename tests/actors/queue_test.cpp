@@ -1,6 +1,5 @@
 // Tasks: durable work with a result. (R3, first part)
-#include "actors/scheduling/task_rows.hpp"
-#include "tests/actors/kit_fixture.hpp"
+#include "tests/actors/tasks_fixture.hpp"
 
 namespace hive::actors {
 namespace {
@@ -52,74 +51,17 @@ TEST_F(QueueTest, TaskIsDoneOnceWhateverCommitThePowerGoesAfter) {
     [](testkit& kit) { EXPECT_LE(ops_of(kit, "l").size(), 1U); });
 }
 
-/// Makes a task that waits for `gate` before it writes to a ledger.
-class slow_worker final : public behaviour {
-public:
-  task<> handle(turn& self, message m) const override {
-    if (m.type == "sleep") {
-      co_await self.sleep(std::chrono::milliseconds{1'000});
-    } else if (m.type == "ask") {
-      payload inner = json_payload(nullptr);
-      (void)co_await self.ask("inner", "sleep", std::move(inner));
-    } else if (m.type == "no") {
-      throw std::runtime_error("told to");
-    }
-    self.append("done", m.type);
-    self.send("ledger", "append", json_payload({{"op", self.name() + "." + m.type}}));
-    self.reply(json_payload({{"by", self.name()}}));
-  }
-};
-
-/// Has its work done by others: its payload is what it hands to `task`, or to `submit` when the type says so.
-class boss final : public behaviour {
-public:
-  task<> handle(turn& self, message m) const override {
-    auto work = m.parse();
-    if (m.type == "submit") {
-      self.submit(std::move(work));
-      self.append("done", m.type);
-      co_return;
-    }
-    step_options options;
-    options.deadline = std::chrono::milliseconds{5'000};
-    const auto r = co_await self.task(std::move(work), options);
-    self.append("done", m.type);
-    self.send("ledger", "append", json_payload({{"op", self.name()}}));
-    if (r) self.reply(*r);
-    else self.fail(r.error().reason, r.error().message);
-  }
-};
-
-class TasksTest : public KitTest {
+/// Everything of tasks, whatever the number of partitions.
+class TasksTest : public TasksFixture, public ::testing::WithParamInterface<std::uint32_t> {
 protected:
   std::unique_ptr<testkit> make_workers(config::settings settings = {}) {
-    dirs_.push_back(std::make_unique<test::scratch_dir>());
-    auto kit = std::make_unique<testkit>(contexts_, dirs_.back()->path(), [](behaviour_registry& b, executor_registry&) {
-      add_builtin_behaviours(b);
-      b.add("slow", std::make_unique<slow_worker>());
-      b.add("boss", std::make_unique<boss>());
-    }, std::move(settings), seed_);
-    for (const char* name : {"w", "v", "inner"}) kit->add_agent(name, "slow");
-    kit->add_agent("ledger", "ledger");
-    kit->add_agent("boss", "boss");
-    kit->add_agent("boss-2", "boss");
-    return kit;
+    settings.tasks.partitions = GetParam();
+    return TasksFixture::make_workers(std::move(settings));
   }
-  static std::string submit(testkit& kit, json body) {
-    const auto made = kit.submit_task(body);
-    EXPECT_TRUE(made) << (made ? "" : to_string(made.error()));
-    return made ? made->at("id").get<std::string>() : "";
-  }
-  static std::string state(testkit& kit, const std::string& id) { return kit.read_task(id)->at("state"); }
-  /// However often the node dies meanwhile.
-  static std::size_t effects(testkit& kit) {
-    for (;;)
-      if (const auto r = kit.ask("ledger", "list", nullptr)) return r->at("ops").size();
-  }
-  static void pass(testkit& kit, int ms) { kit.advance(std::chrono::milliseconds{ms}); }
 };
+INSTANTIATE_TEST_SUITE_P(Partitions, TasksTest, ::testing::Values(1U, 2U, 4U));
 
-TEST_F(TasksTest, SecondTaskOfAnAgentWaitsForTheFirst) {
+TEST_P(TasksTest, SecondTaskOfAnAgentWaitsForTheFirst) {
   auto kit = make_workers();
   const auto a = submit(*kit, {{"agent", "w"}, {"type", "sleep"}});
   const auto b = submit(*kit, {{"agent", "w"}, {"type", "sleep"}});
@@ -133,7 +75,7 @@ TEST_F(TasksTest, SecondTaskOfAnAgentWaitsForTheFirst) {
   EXPECT_EQ(state(*kit, b), "succeeded");
 }
 
-TEST_F(TasksTest, CancelledTaskHasNoEffectWhereverItIs) {
+TEST_P(TasksTest, CancelledTaskHasNoEffectWhereverItIs) {
   auto kit = make_workers();
   const auto running = submit(*kit, {{"agent", "w"}, {"type", "sleep"}});
   const auto queued = submit(*kit, {{"agent", "w"}, {"type", "sleep"}});
@@ -150,7 +92,7 @@ TEST_F(TasksTest, CancelledTaskHasNoEffectWhereverItIs) {
   EXPECT_EQ(again.error().reason, "task_ended");
 }
 
-TEST_F(TasksTest, CancelReachesATaskBehindAnotherMessageOfItsAgent) {
+TEST_P(TasksTest, CancelReachesATaskBehindAnotherMessageOfItsAgent) {
   config::settings s;
   s.tasks.concurrency = 3;
   auto kit = make_workers(s);
@@ -166,7 +108,7 @@ TEST_F(TasksTest, CancelReachesATaskBehindAnotherMessageOfItsAgent) {
   EXPECT_EQ(ops_of(*kit, "ledger"), (json{"w.sleep", "w.y"}));
 }
 
-TEST_F(TasksTest, CancelMeansCancelWhateverCommitThePowerGoesAfter) {
+TEST_P(TasksTest, CancelMeansCancelWhateverCommitThePowerGoesAfter) {
   std::optional<std::size_t> at_acknowledgement; // effects that were there when the caller was told
   int acknowledged = 0;
   crash_at_every_commit([&] { return make_workers(); },
@@ -191,7 +133,7 @@ TEST_F(TasksTest, CancelMeansCancelWhateverCommitThePowerGoesAfter) {
   EXPECT_GE(acknowledged, 10);
 }
 
-TEST_F(TasksTest, RetriesAndDeadlinesSurviveACrash) {
+TEST_P(TasksTest, RetriesAndDeadlinesSurviveACrash) {
   auto kit = make_workers();
   const auto dies = submit(*kit, {{"agent", "w"}, {"type", "no"}, {"retry", {{"attempts", 3}, {"backoff_ms", 200}}}});
   const auto late = submit(*kit, {{"agent", "v"}, {"type", "sleep"}, {"deadline_ms", 400}});
@@ -206,7 +148,7 @@ TEST_F(TasksTest, RetriesAndDeadlinesSurviveACrash) {
   EXPECT_EQ(ops_of(*kit, "ledger"), json::array());
 }
 
-TEST_F(TasksTest, GroupRunsAsItsGraphSaysAndUndoesInReverse) {
+TEST_P(TasksTest, GroupRunsAsItsGraphSaysAndUndoesInReverse) {
   auto kit = make_workers();
   const json undo{{"agent", "ledger"}, {"type", "append"}};
   const auto step = [&](const char* name, json needs, bool fails) {
@@ -220,7 +162,7 @@ TEST_F(TasksTest, GroupRunsAsItsGraphSaysAndUndoesInReverse) {
   EXPECT_EQ(ops_of(*kit, "ledger"), (json{"a", "b", "undo b", "undo a"}));
 }
 
-TEST_F(TasksTest, GroupSurvivesWhateverCommitThePowerGoesAfter) {
+TEST_P(TasksTest, GroupSurvivesWhateverCommitThePowerGoesAfter) {
   crash_at_every_commit([&] { return make_workers(); },
                         [](testkit& kit) {
                           const json undo{{"agent", "ledger"}, {"type", "append"}, {"payload", {{"op", "undo"}}}};
@@ -230,14 +172,13 @@ TEST_F(TasksTest, GroupSurvivesWhateverCommitThePowerGoesAfter) {
                         },
                         [](testkit& kit) {
                           kit.advance(std::chrono::milliseconds{10'000});
-                          const auto tasks = scheduling::list_tasks(kit.reader(), kit.context(), {kit.context().tenant(), default_queue_serial}, {}, 10);
-                          ASSERT_TRUE(tasks);
-                          for (const auto& t : *tasks) EXPECT_TRUE(scheduling::ended(t.report.status.state)) << scheduling::to_json(t);
-                          EXPECT_EQ(ops_of(kit, "ledger"), tasks->empty() ? json::array() : (json{"do", "undo"}));
+                          const auto tasks = tasks_of(kit);
+                          for (const auto& t : tasks) EXPECT_TRUE(scheduling::ended(t.report.status.state)) << scheduling::to_json(t);
+                          EXPECT_EQ(ops_of(kit, "ledger"), tasks.empty() ? json::array() : (json{"do", "undo"}));
                         });
 }
 
-TEST_F(TasksTest, BehaviourWaitsForATaskOfItsOwn) {
+TEST_P(TasksTest, BehaviourWaitsForATaskOfItsOwn) {
   auto kit = make_workers();
   const auto alone = kit->ask("boss", "go", {{"agent", "w"}, {"type", "sleep"}});
   ASSERT_TRUE(alone) << to_string(alone.error());
@@ -255,7 +196,7 @@ TEST_F(TasksTest, BehaviourWaitsForATaskOfItsOwn) {
   EXPECT_EQ(ops_of(*kit, "ledger"), (json{"w.sleep", "boss", "boss", "boss", "boss", "boss"}));
 }
 
-TEST_F(TasksTest, BehaviourFansOutAndHearsWhoFailed) {
+TEST_P(TasksTest, BehaviourFansOutAndHearsWhoFailed) {
   auto kit = make_workers();
   const auto one = [](const char* name, const char* agent, const char* type) { return json{{"name", name}, {"agent", agent}, {"type", type}}; };
   const json three{one("a", "w", "x"), one("b", "v", "no"), one("c", "inner", "x")};
@@ -275,7 +216,7 @@ TEST_F(TasksTest, BehaviourFansOutAndHearsWhoFailed) {
   EXPECT_NE(loose.error().message.find("policy"), std::string::npos);
 }
 
-TEST_F(TasksTest, TaskForOneWhoWaitsForItIsACycle) {
+TEST_P(TasksTest, TaskForOneWhoWaitsForItIsACycle) {
   auto kit = make_workers();
   const auto own = kit->ask("boss", "go", {{"agent", "boss"}, {"type", "go"}, {"payload", nullptr}});
   ASSERT_FALSE(own);
@@ -286,32 +227,30 @@ TEST_F(TasksTest, TaskForOneWhoWaitsForItIsACycle) {
   EXPECT_EQ(around.error().reason, "cycle");
 }
 
-TEST_F(TasksTest, SubmittedTaskBelongsToTheTaskThatSubmittedIt) {
+TEST_P(TasksTest, SubmittedTaskBelongsToTheTaskThatSubmittedIt) {
   auto kit = make_workers();
   const auto parent = submit(*kit, {{"agent", "boss"}, {"type", "submit"}, {"payload", {{"agent", "w"}, {"type", "x"}}}});
   pass(*kit, 1'000);
   EXPECT_EQ(state(*kit, parent), "succeeded");
-  const auto tasks = scheduling::list_tasks(kit->reader(), kit->context(), {kit->context().tenant(), default_queue_serial}, {}, 10);
-  ASSERT_TRUE(tasks);
-  ASSERT_EQ(tasks->size(), 2U);
-  EXPECT_EQ(scheduling::to_text(tasks->back().record.spec.parent), parent);
+  const auto tasks = tasks_of(*kit);
+  ASSERT_EQ(tasks.size(), 2U);
+  EXPECT_EQ(scheduling::to_text(tasks.back().record.parent()), parent);
   EXPECT_EQ(ops_of(*kit, "ledger"), json{"w.x"});
 }
 
-TEST_F(TasksTest, CancelReachesWhatATaskHasDoneByOthers) {
+TEST_P(TasksTest, CancelReachesWhatATaskHasDoneByOthers) {
   auto kit = make_workers();
   const auto as_task = submit(*kit, {{"agent", "boss"}, {"type", "go"}, {"payload", {{"agent", "w"}, {"type", "sleep"}}}});
   pass(*kit, 300);
   ASSERT_TRUE(kit->queue("task.cancel", {{"id", as_task}}));
   pass(*kit, 10'000);
   EXPECT_EQ(state(*kit, as_task), "cancelled");
-  const auto tasks = scheduling::list_tasks(kit->reader(), kit->context(), {kit->context().tenant(), default_queue_serial}, {}, 10);
-  ASSERT_TRUE(tasks);
-  for (const auto& t : *tasks) EXPECT_EQ(t.report.status.state, scheduling::task_state::cancelled);
+  const auto tasks = tasks_of(*kit);
+  for (const auto& t : tasks) EXPECT_EQ(t.report.status.state, scheduling::task_state::cancelled);
   EXPECT_EQ(ops_of(*kit, "ledger"), json::array());
 }
 
-TEST_F(TasksTest, TaskOfABehaviourIsDoneOnceWhateverCommitThePowerGoesAfter) {
+TEST_P(TasksTest, TaskOfABehaviourIsDoneOnceWhateverCommitThePowerGoesAfter) {
   crash_at_every_commit([&] { return make_workers(); },
                         [](testkit& kit) {
                           const json both{{"policy", "all"}, {"tasks", {{{"agent", "w"}, {"type", "x"}}, {{"agent", "v"}, {"type", "x"}}}}};
@@ -319,16 +258,15 @@ TEST_F(TasksTest, TaskOfABehaviourIsDoneOnceWhateverCommitThePowerGoesAfter) {
                         },
                         [](testkit& kit) {
                           kit.advance(std::chrono::milliseconds{10'000});
-                          const auto tasks = scheduling::list_tasks(kit.reader(), kit.context(), {kit.context().tenant(), default_queue_serial}, {}, 10);
-                          ASSERT_TRUE(tasks);
-                          for (const auto& t : *tasks) EXPECT_EQ(t.report.status.state, scheduling::task_state::succeeded) << scheduling::to_json(t);
+                          const auto tasks = tasks_of(kit);
+                          for (const auto& t : tasks) EXPECT_EQ(t.report.status.state, scheduling::task_state::succeeded) << scheduling::to_json(t);
                           auto ops = ops_of(kit, "ledger");
                           std::sort(ops.begin(), ops.end());
-                          EXPECT_EQ(ops, tasks->empty() ? json::array() : (json{"boss", "v.x", "w.x"}));
+                          EXPECT_EQ(ops, tasks.empty() ? json::array() : (json{"boss", "v.x", "w.x"}));
                         });
 }
 
-TEST_F(TasksTest, CapabilityFindsAnAgentAlsoOneThatComesLater) {
+TEST_P(TasksTest, CapabilityFindsAnAgentAlsoOneThatComesLater) {
   auto kit = make_workers();
   const auto t = submit(*kit, {{"capability", "math"}, {"complexity", 4}, {"type", "x"}});
   kit->run();
@@ -345,7 +283,7 @@ TEST_F(TasksTest, CapabilityFindsAnAgentAlsoOneThatComesLater) {
   EXPECT_EQ(kit->read_task(t)->at("agent"), "able");
 }
 
-TEST_F(TasksTest, PausedAgentAndQueueStayPausedOverACrash) {
+TEST_P(TasksTest, PausedAgentAndQueueStayPausedOverACrash) {
   auto kit = make_workers();
   ASSERT_TRUE(kit->queue("queue.control", {{"agent", "w"}, {"paused", true}}));
   const auto t = submit(*kit, {{"agent", "w"}, {"type", "x"}});
@@ -358,7 +296,7 @@ TEST_F(TasksTest, PausedAgentAndQueueStayPausedOverACrash) {
   EXPECT_EQ(state(*kit, t), "succeeded");
 }
 
-TEST_F(TasksTest, ScheduleSubmitsOneTaskForEachSlotAcrossCrashes) {
+TEST_P(TasksTest, ScheduleSubmitsOneTaskForEachSlotAcrossCrashes) {
   auto kit = make_workers();
   ASSERT_TRUE(kit->queue("schedule.put", {{"name", "beat"},
                                           {"spec", {{"every_ms", 1'000}, {"catch_up", "all"}, {"catch_up_max", 100},
@@ -374,7 +312,7 @@ TEST_F(TasksTest, ScheduleSubmitsOneTaskForEachSlotAcrossCrashes) {
   EXPECT_EQ(kit->queue("schedule.delete", {{"name", "beat"}}).error().code, errc::not_found);
 }
 
-TEST_F(TasksTest, EndedTasksAreForgottenAfterTheirRetention) {
+TEST_P(TasksTest, EndedTasksAreForgottenAfterTheirRetention) {
   config::settings s;
   s.keep.tasks = std::chrono::milliseconds{60'000};
   auto kit = make_workers(s);

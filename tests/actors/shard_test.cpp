@@ -224,5 +224,98 @@ TEST_F(ShardTest, NothingAcknowledgedIsLostWhateverCommitThePowerGoesAfter) {
     [](testkit& kit) { EXPECT_EQ(ops_of(kit, "l"), json({"op1", "op2", "op3", "op4", "op5", "op6"})); });
 }
 
+class BoundsTest : public KitTest {
+protected:
+  /// Commits that ten asks of one agent take, sent at once.
+  std::uint64_t commits_of_ten(const config::settings& s, int agents = 1) {
+    auto kit = make(s);
+    for (int i = 0; i < agents; ++i) {
+      kit->add_agent("l" + std::to_string(i), "ledger");
+      (void)kit->ask("l" + std::to_string(i), "append", {{"op", "first"}});
+    }
+    std::vector<result<json>> answers;
+    const auto before = kit->commits();
+    for (int i = 0; i < 10; ++i) kit->ask_later("l" + std::to_string(i % agents), "append", {{"op", std::to_string(i)}}, answers);
+    kit->settle();
+    EXPECT_EQ(answers.size(), 10U);
+    for (const auto& a : answers) EXPECT_TRUE(a) << to_string(a.error());
+    return kit->commits() - before;
+  }
+  static bool active(testkit& kit, const std::string& agent) { return kit.explain(agent).at("active") == true; }
+};
+
+TEST_F(BoundsTest, NoMoreTurnsRunAheadThanMay) {
+  config::settings s;
+  s.entity.run_ahead_turns = 1;
+  EXPECT_EQ(commits_of_ten(s), 10U);
+  s.entity.run_ahead_turns = 64;
+  EXPECT_LT(commits_of_ten(s), 10U);
+}
+
+TEST_F(BoundsTest, NoMoreBytesRunAheadThanMay) {
+  config::settings s;
+  s.entity.run_ahead_bytes = 1;
+  EXPECT_EQ(commits_of_ten(s), 10U);
+}
+
+TEST_F(BoundsTest, AllEntitiesTogetherRunAheadNoFurtherThanTheNodeMay) {
+  config::settings s;
+  s.node.turns_per_slice = 1;
+  const auto free = commits_of_ten(s, 10);
+  s.node.run_ahead_bytes = 1;
+  EXPECT_GT(commits_of_ten(s, 10), free);
+}
+
+TEST_F(BoundsTest, AMailboxHoldsNoMoreBytesThanItMay) {
+  config::settings s;
+  s.entity.mailbox_bytes = 4096;
+  auto kit = make(s);
+  kit->add_agent("p", "puppet");
+  std::vector<result<json>> answers;
+  kit->ask_later("p", "sleep", {{"ms", 1000}}, answers);
+  kit->run();
+  kit->ask_later("p", "set", {{"value", std::string(3000, 'x')}}, answers);
+  kit->ask_later("p", "set", {{"value", std::string(3000, 'y')}}, answers);
+  kit->run();
+  ASSERT_EQ(answers.size(), 1U);
+  EXPECT_EQ(answers[0].error().reason, "mailbox_full");
+}
+
+TEST_F(BoundsTest, WhatAnAgentRemembersCountsAndWhoHoldsTooMuchIsUnloaded) {
+  config::settings s;
+  s.passivation.idle = std::chrono::hours{1};
+  s.passivation.bytes = std::uint64_t{s.node.shards} * 16 * 1024;
+  auto kit = make(s);
+  kit->add_agent("keys", "ledger");
+  kit->add_agent("state", "puppet");
+  kit->add_agent("small", "puppet");
+  for (int i = 0; i < 400; ++i) ASSERT_TRUE(kit->ask("keys", "append", {{"op", "x"}}, "k" + std::to_string(i)));
+  for (const char* a : {"state", "small"}) ASSERT_TRUE(kit->ask(a, "set", {{"value", "first"}}));
+  ASSERT_TRUE(kit->ask("state", "set", {{"value", std::string(100'000, 'x')}}));
+  kit->advance(std::chrono::seconds{10});
+  EXPECT_FALSE(active(*kit, "keys")) << "its index of keys is beyond the bound";
+  EXPECT_FALSE(active(*kit, "state")) << "what it grew to after it was loaded is";
+  EXPECT_TRUE(active(*kit, "small"));
+  EXPECT_EQ(kit->ask("keys", "append", {{"op", "x"}}, "k7")->at("count"), 8) << "and nothing is lost by it";
+}
+
+TEST_F(BoundsTest, NoMoreAgentsStayInMemoryThanMay) {
+  config::settings s;
+  s.passivation.idle = std::chrono::hours{1};
+  auto kit = make(s);
+  const auto use = [](testkit& k) {
+    for (int i = 0; i < 300; ++i) {
+      k.add_agent("a" + std::to_string(i), "echo");
+      (void)k.ask("a" + std::to_string(i), "x", nullptr);
+    }
+    k.advance(std::chrono::seconds{20});
+    return k.activations();
+  };
+  EXPECT_GE(use(*kit), 300U);
+  s.passivation.activations = s.node.shards; // one a shard
+  auto few = make(s);
+  EXPECT_LE(use(*few), s.node.shards + 10U);
+}
+
 } // namespace
 } // namespace hive::actors

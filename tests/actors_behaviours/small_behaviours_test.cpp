@@ -88,5 +88,37 @@ TEST_F(SmallBehavioursTest, StepperDoesEachStepOnceWhateverCommitThePowerGoesAft
                         });
 }
 
+TEST_F(SmallBehavioursTest, LedgerListsAsMuchAsAnAnswerHoldsAndNeverMore) {
+  auto kit = make_all();
+  const auto fill = [&](const std::string& agent, std::size_t count, std::size_t bytes) {
+    kit->add_agent(agent, "ledger");
+    std::vector<result<json>> answers;
+    for (std::size_t i = 0; i < count; ++i) {
+      std::string op = std::to_string(i);
+      op.resize(std::max(bytes, op.size()), 'x');
+      kit->ask_later(agent, "append", {{"op", op}}, answers);
+      if (answers.size() + 500 < i) kit->run(); // its mailbox is bounded
+    }
+    kit->run();
+    ASSERT_EQ(answers.size(), count);
+  };
+  fill("short", 30'000, 1);
+  fill("long", 2'000, 4096);
+  for (const auto& [agent, count] : {std::pair<std::string, std::size_t>{"short", 30'000}, {"long", 2'000}}) {
+    std::size_t seen = 0;
+    for (;;) { // as the fault tests read it
+      const auto page = kit->ask(agent, "list", {{"from", seen}, {"limit", std::uint64_t{1} << 62U}});
+      ASSERT_TRUE(page) << to_string(page.error());
+      EXPECT_LE(page->dump().size(), 1024U * 1024U);
+      const auto& ops = page->at("ops");
+      if (ops.empty()) break;
+      for (const auto& op : ops) ASSERT_EQ(std::stoul(op.get<std::string>()), seen++);
+    }
+    EXPECT_EQ(seen, count);
+  }
+  EXPECT_EQ(kit->ask("long", "list", nullptr).error().reason, "list_too_long");
+  EXPECT_EQ(kit->ask("short", "list", nullptr)->at("ops").size(), 30'000U);
+}
+
 } // namespace
 } // namespace hive::actors

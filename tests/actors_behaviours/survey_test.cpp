@@ -190,5 +190,22 @@ TEST_F(SurveyTest, ConfigIsCheckedWhenTheAgentIsMade) {
   EXPECT_EQ(refused.error().field, "agents[0].spec.config.readers");
 }
 
+TEST_F(SurveyTest, ARunThatFailsOrIsStoppedLeavesNoPartOfAReport) {
+  auto kit = make_swarm();
+  auto bad = request("r");
+  bad["roots"].push_back((files.path() / "absent").string());
+  const auto task = kit->task("coordinator", "survey.run", bad);
+  EXPECT_EQ(task->at("error").at("message").get<std::string>().substr(0, 8), "roots[1]") << task->dump();
+  EXPECT_FALSE(fs::exists(files.outside() / "r")) << "nothing is made before the roots were opened";
+
+  const bool always = true;
+  kit = make_swarm([&](behaviour_registry& b, executor_registry&) { b.add("survey.reader", std::make_unique<stumbling_reader>(".py", always)); });
+  (void)kit->ask("coordinator", "survey.run", request("s"));
+  kit->run();
+  EXPECT_TRUE(fs::exists(files.outside() / "s/.report.json.survey.part")) << "its place was tried";
+  EXPECT_EQ(kit->ask("coordinator", "survey.stop", nullptr)->at("stopped"), true);
+  EXPECT_FALSE(fs::exists(files.outside() / "s/.report.json.survey.part"));
+}
+
 } // namespace
 } // namespace hive::actors

@@ -54,6 +54,55 @@ TEST(TaskRowsTest, RecordAndReportComeBackAsTheyWere) {
   EXPECT_EQ(report->status.error.field, "field");
 }
 
+TEST(TaskRowsTest, LentAttemptsComeBackAsTheyWere) {
+  task_record r;
+  r.spec.id = task_id{1};
+  r.lent_by = task_id{5};
+  r.spec.parent = task_id{6};
+  r.shown_parent = task_id{7};
+  r.begun.state = task_state::running;
+  r.begun.agent = entity_id{tenant_id{9}, 78};
+  r.begun.lent = 14;
+  const auto back = decode_record(encode(r));
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->lent_by, task_id{5});
+  EXPECT_EQ(back->parent(), task_id{7});
+  EXPECT_EQ(back->begun.lent, 14);
+  EXPECT_EQ(back->begun.shown(), task_state::running);
+  task_report p;
+  p.status = r.begun;
+  p.status.held_up = true;
+  const auto report = decode_report(encode(p));
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->status.shown(), task_state::queued) << "it waits for its agent, there";
+}
+
+TEST(TaskRowsTest, RowsFromBeforeThereWerePartitionsAreRead) {
+  task_report p; // a report of then, byte by byte: format, has, tenant; state, has, ending, attempt, agent, started; agent's name
+  p.status.state = task_state::running;
+  p.status.attempt = 2;
+  p.status.agent = entity_id{tenant_id{9}, 78};
+  p.status.started = wall_time{std::chrono::milliseconds{5}};
+  p.agent = "ann";
+  const std::string then("\x01\x00\x09\x02\x00\x01\x02\x4e\x05\x03" "ann", 13);
+  EXPECT_EQ(encode(p), then);
+  const auto report = decode_report(then);
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->status.lent, 0);
+  EXPECT_EQ(report->status.agent, p.status.agent);
+  EXPECT_EQ(partition_of(task_id{(std::uint64_t{1'700'000'000'000} << 20U) + 9'999}), 0U) << "the last of many submitted in one millisecond";
+}
+
+TEST(TaskRowsTest, ARequestSaysWhoDecidesItsPartition) {
+  const auto route = [](const char* text) { return route_of(*submit_from_json(json::parse(text))); };
+  EXPECT_EQ(route(R"({"agent":"a","type":"x"})"), "agent/a");
+  EXPECT_EQ(route(R"({"capability":"c","type":"x"})"), "");
+  EXPECT_EQ(route(R"({"policy":"all","tasks":[{"agent":"a","type":"x"}]})"), "");
+  EXPECT_EQ(route(R"({"agent":"a","type":"x","depends_on":["t0000000000000007"]})"), "task/t0000000000000007");
+  EXPECT_EQ(route(R"({"agent":"a","type":"x","parent":"t0000000000000009","depends_on":["t0000000000000007"]})"), "task/t0000000000000009");
+  EXPECT_EQ(route(R"({"tasks":[{"agent":"a","type":"x","name":"n"},{"agent":"b","type":"x","depends_on":["n"]}]})"), "");
+}
+
 TEST(TaskRowsTest, CutRowsAreRefused) {
   task_record r;
   r.spec.id = task_id{1};

@@ -36,6 +36,28 @@ TEST(SettingsTest, EveryMistakeNamesFieldValueAndRange) {
   EXPECT_FALSE(load("/no/such/file.yaml", {}));
 }
 
+TEST(SettingsTest, RedisIsOnThisMachineUnlessToldOtherwise) {
+  const auto with = [](const std::string& address, std::vector<std::string> more = {}) {
+    more.insert(more.end(), {"store.kind=postgres", "store.postgres.url=postgres://a@h/d", "cluster.node=n", "cluster.link.ca_file=/c", "cluster.link.certificate_file=/c",
+                             "cluster.link.key_file=/c", "cache.redis.address=" + address});
+    return load("", more);
+  };
+  for (const auto* here : {"unix:/run/redis.sock", "127.0.0.1:6379", "127.1.2.3:6379", "[::1]:6379", "localhost:6379"}) EXPECT_TRUE(with(here)) << here;
+  for (const auto* elsewhere : {"10.0.0.1:6379", "redis:6379", "[2001:db8::1]:6379", "127.0.0.1.example:6379", "0.0.0.0:6379"}) {
+    const auto refused = with(elsewhere);
+    ASSERT_FALSE(refused) << elsewhere;
+    EXPECT_EQ(refused.error().field, "cache.redis.address");
+    EXPECT_NE(refused.error().message.find("cache.redis.allow_plaintext"), std::string::npos) << "it names the way out";
+    EXPECT_TRUE(with(elsewhere, {"cache.redis.allow_plaintext=true"})) << elsewhere;
+  }
+  for (const auto* wrong : {"unix:relative", "6379", ":6379", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:6379x"})
+    EXPECT_EQ(with(wrong).error().field, "cache.redis.address") << wrong;
+  EXPECT_EQ(with("unix:/s", {"cache.redis.user=hive"}).error().field, "cache.redis.password_file");
+  EXPECT_EQ(with("unix:/s", {"cache.redis.backoff=6s"}).error().field, "cache.redis.backoff");
+  EXPECT_EQ(with("unix:/s", {"cache.redis.allow_plaintext=yes"}).error().field, "cache.redis.allow_plaintext");
+  EXPECT_EQ(load("", {"cache.redis.address=unix:/s"}).error().field, "cache.redis.address") << "a node that is alone shares with nobody";
+}
+
 TEST(SettingsTest, FileIsReadAndOverridesWin) {
   const std::string path = ::testing::TempDir() + "hive_settings_test.yaml";
   std::ofstream(path) << "entity:\n  mailbox_messages: 7\nfiles:\n  read_roots: [/x, /y]\n";
@@ -94,6 +116,29 @@ TEST(SettingsTest, TheStoreIsChosenByKindAndNestedNamesAreRead) {
   std::ofstream(path) << "store:\n  postgres:\n    deep:\n      er: 1\n";
   EXPECT_EQ(load(path, {}).error().field, "store.postgres.deep.er");
   std::remove(path.c_str());
+}
+
+TEST(SettingsTest, WhatIsThereTwiceIsAMistake) {
+  const std::string path = ::testing::TempDir() + "hive_settings_twice_test.yaml";
+  std::ofstream(path) << "entity:\n  attempts: 4\n  attempts: 5\n";
+  EXPECT_EQ(load(path, {}).error().field, "entity.attempts");
+  std::ofstream(path) << "entity:\n  attempts: 4\nentity:\n  attempts: 4\n";
+  EXPECT_EQ(load(path, {}).error().field, "entity");
+  std::remove(path.c_str());
+}
+
+TEST(SettingsTest, AddressesAreAddresses) {
+  for (const auto* good : {"127.0.0.1:80", "0.0.0.0:0", "[::1]:7070", "localhost:7070"}) EXPECT_TRUE(load("", {std::string("api.http=") + good})) << good;
+  for (const auto* bad : {"999.0.0.1:80", "somewhere:80", ":80", "127.0.0.1:65536", "[::1:80", "127.0.0:80"})
+    EXPECT_EQ(load("", {std::string("api.http=") + bad}).error().field, "api.http") << bad;
+}
+
+TEST(SettingsTest, PathsThatAreNotThereAreNamed) {
+  EXPECT_TRUE(check_paths(*load("", {"files.read_roots=/usr:/tmp", "files.programs=/bin/true"})));
+  EXPECT_EQ(check_paths(*load("", {"files.read_roots=/usr,/tmp"})).error().field, "files.read_roots");
+  EXPECT_EQ(check_paths(*load("", {"files.write_roots=/no/such"})).error().field, "files.write_roots");
+  EXPECT_EQ(check_paths(*load("", {"files.programs=/usr"})).error().field, "files.programs");
+  EXPECT_NE(describe().find("':'"), std::string::npos);
 }
 
 } // namespace

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""hived killed again and again while it hands out tasks, fires a schedule and cancels: no task lost, none with two effects,
-no slot lost, doubled or early, and cancelled means cancelled.
+"""hived killed again and again while it hands out tasks, fires a schedule and cancels, and while partitions are added to the
+queue: no task lost, none with two effects, no slot lost, doubled or early, and cancelled means cancelled.
 
     task_kill_test.py [--kills N] [--seed N]
 """
@@ -48,9 +48,9 @@ class Client(threading.Thread):
             op = f"c{self.number}-{count}"
             entry = {"op": op, "id": None, "cancelled_at": None}
             self.journal.append(entry)
-            agent = f"s{self.chance.randrange(4)}"
+            who = {"capability": "step"} if self.chance.random() < 0.3 else {"agent": f"s{self.chance.randrange(4)}"}
             status, task = self.until_answered("POST", "/v1/tenants/kill/tasks", {
-                "agent": agent, "type": "work", "payload": {"op": op, "ms": self.chance.choice([0, 0, 20, 200]), "to": "ledger"},
+                **who, "type": "work", "payload": {"op": op, "ms": self.chance.choice([0, 0, 20, 200]), "to": "ledger"},
                 "retry": {"attempts": 20, "backoff_ms": 20, "backoff_max_ms": 200}, "idempotency_key": op})
             if status != 200:
                 continue
@@ -90,7 +90,7 @@ def main():
             hive.start()
             hive.wait_ready()
             status, body = hive.request("POST", "/v1/apply", {"tenant": "kill", "agents": [
-                {"name": f"s{i}", "spec": {"behaviour": "stepper"}} for i in range(4)] + [
+                {"name": f"s{i}", "spec": {"behaviour": "stepper", "capabilities": ["step"]}} for i in range(4)] + [
                 {"name": "ledger", "spec": {"behaviour": "ledger"}}, {"name": "beats", "spec": {"behaviour": "ledger"}}]})
             if status != 200:
                 raise RuntimeError(f"apply: {status} {body}")
@@ -102,7 +102,12 @@ def main():
             clients = [Client(hive, i, options.seed) for i in range(6)]
             for client in clients:
                 client.start()
-            for _ in range(options.kills):
+            for kill in range(options.kills):
+                if kill in (options.kills // 3, options.kills // 2):
+                    partitions = 2 if kill == options.kills // 3 else 4
+                    status, body = hive.request("PUT", "/v1/tenants/kill", {"queue_partitions": partitions})
+                    if status != 200:
+                        raise RuntimeError(f"partitions: {status} {body}")
                 time.sleep(chance.uniform(0.1, 1.2))
                 hive.kill()
                 time.sleep(chance.uniform(0, 0.5))

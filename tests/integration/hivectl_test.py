@@ -632,7 +632,7 @@ def tenants(hive, cli):
     check(status == 200 and made["created"] is True and made["spec"] == {"description": "much", "weight": 5}, made)
     check(cli.json("get", "tenant/heavy")["spec"] == {"description": "much", "weight": 5}, "its weight is there")
     check("  weight: 5\n" in cli.text("get", "tenant/heavy"), "and shown")
-    listed = {row["NAME"]: row for row in table(cli.text("get", "tenants", tenant=None), "NAME", "ID", "WEIGHT", "DESCRIPTION")}
+    listed = {row["NAME"]: row for row in table(cli.text("get", "tenants", tenant=None), "NAME", "ID", "WEIGHT", "QUEUE", "DESCRIPTION")}
     check((listed["heavy"]["WEIGHT"], listed["demo"]["WEIGHT"]) == ("5", "1"), f"and listed: {listed}")
     check("  weight: 1\n" in cli.text("get", "tenant/demo"), "who has none has 1")
     for bad in (101, -1, "x"):
@@ -643,6 +643,54 @@ def tenants(hive, cli):
     check(cli.json("get", "tenant/heavy")["spec"]["weight"] == 7, "applied")
     cli.text("apply", "-f", "-", tenant="heavy", stdin=json.dumps({"agents": []}))
     check(cli.json("get", "tenant/heavy")["spec"]["weight"] == 7, "and left alone when it is not named")
+
+
+def partitions(hive, cli):
+    """A queue in several partitions is one queue to people, also when they are added while tasks wait."""
+    names = [f"part-{i}" for i in range(8)]
+    tenant = "parts"
+    hive.request("PUT", "/v1/tenants/parts", {})
+    cli.text("apply", "-f", "-", tenant=tenant, stdin=json.dumps({"agents": [{"name": n, "spec": {"behaviour": "ledger", "capabilities": ["append"]}} for n in names]}))
+    cli.text("queue", "pause", tenant=tenant)
+
+    def submit(name, key):
+        status, task = hive.request("POST", f"/v1/tenants/{tenant}/tasks", {"agent": name, "type": "append", "payload": {"op": key}, "idempotency_key": key})
+        check(status == 200, task)
+        return task["id"]
+
+    before = {key: submit(name, key) for name, key in ((n, "before-" + n) for n in names)}
+    cli.text("apply", "-f", "-", tenant=tenant, stdin=json.dumps({"tenant_spec": {"queue_partitions": 4}}))
+    check("  queue_partitions: 4\n" in cli.text("get", "tenant/parts"), "shown")
+    check("4 partitions" in cli.text("queue", "show", tenant=tenant), "and by the queue")
+    cli.fails(REFUSED, "apply", "-f", "-", tenant=tenant, stdin=json.dumps({"tenant_spec": {"queue_partitions": 2}}), says="none taken away")
+    cli.fails(REFUSED, "apply", "-f", "-", tenant=tenant, stdin=json.dumps({"tenant_spec": {"queue_partitions": 15}}), says="queue_partitions")
+    after = {key: submit(name, key) for name, key in ((n, "after-" + n) for n in names)}
+    check({key: submit(key.split("-", 1)[1], key) for key in before | after} == before | after, "the same key meets the same task")
+    shown = cli.json("queue", "show", tenant=tenant)
+    check((shown["paused"], shown["partitions"]) == (True, 4), f"paused as before: {shown}")
+    ids = [t["id"] for t in cli.json("task", "list", "--limit", "100", tenant=tenant)["tasks"]]
+    check(ids == sorted(ids) and set(ids) == set((before | after).values()), f"one list, in order: {ids}")
+    paged, token = [], ""
+    while True:
+        _, page = hive.request("GET", f"/v1/tenants/{tenant}/tasks?page_size=3&page_token={token}")
+        paged += [t["id"] for t in page.get("tasks", [])]
+        token = page.get("next_page_token", "")
+        if not token:
+            break
+    check(paged == ids, f"in pages too: {paged}")
+    check(all(t["state"] == "queued" for t in cli.json("task", "list", "--limit", "100", tenant=tenant)["tasks"]), "nothing runs while it is paused")
+    cancelled = after["after-part-0"]
+    cli.text("task", "cancel", cancelled, tenant=tenant)
+    explained = cli.json("explain", "queue/default", tenant=tenant)
+    check([p["address"] for p in explained["partitions"]] == ["queue/default", "queue/default/1", "queue/default/2", "queue/default/3"], explained)
+    check(cli.json("explain", "queue/default/3", tenant=tenant)["queue"]["partition"] == 3, "each by itself too")
+    cli.fails(NOT_FOUND, "explain", "queue/default/99", tenant=tenant)
+    cli.text("queue", "resume", tenant=tenant)
+    for key, task in (before | after).items():
+        want = "cancelled" if task == cancelled else "succeeded"
+        until(f"{key} is over", lambda t=task, w=want: cli.json("task", "get", t, tenant=tenant)["state"] == w)
+    cli.text("queue", "limit", "part-3", "4", tenant=tenant)
+    check(cli.json("queue", "show", tenant=tenant)["agents"] == [{"agent": "part-3", "concurrency": 4}], "of one agent, wherever it is")
 
 
 # -- who may
@@ -711,7 +759,7 @@ def main():
         hive.wait_ready()
         cli = Cli(hive)
         cli.text("apply", "-f", "-", tenant=None, stdin=json.dumps(MANIFEST))
-        sections = (lifecycle, dead_letters, tasks, runs, queue, schedules, explain, top, tenants)
+        sections = (lifecycle, dead_letters, tasks, runs, queue, schedules, explain, top, tenants, partitions)
         for section in (*sections, lambda h, c: permissions(h, c, folder)):
             begun = time.monotonic()
             section(hive, cli)

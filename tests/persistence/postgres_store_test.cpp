@@ -2,6 +2,7 @@
 // is not known, takeovers under way, restarts, promotions, and what cannot be stored.
 #include "config/base/log.hpp"
 #include "persistence/commit_thread.hpp"
+#include "persistence/event_cursor.hpp"
 #include "tests/persistence/cutting_proxy.hpp"
 #include "tests/persistence/postgres_server.hpp"
 #include "tests/persistence/turn_maker.hpp"
@@ -90,6 +91,42 @@ protected:
 const std::vector<std::string> tenant_tables{"entity",  "journal", "log",   "item",       "outbox",
                                              "inbox",   "waiting", "step",  "timer",      "directory",
                                              "api_key", "audit",   "event", "dead_letter"};
+
+// -- what other nodes are told of
+
+TEST_F(PostgresStore, ACommitTellsTheNumberOfEachTurnsLastEvent) {
+  open_store();
+  const auto reader = std::move(store->reader()).value();
+  const auto newest = [&](const actor& a) { return *number_of(reader->events(context_of(a.id.tenant().value()), "", 1)->end); };
+  auto first = make->turn(ann);
+  first->events = {{"a", "agent/a", "{}"}, {"b", "agent/a", "{}"}};
+  auto between = make->turn(bob);
+  auto last = make->turn(eve);
+  last->events = {{"c", "agent/c", "{}"}};
+  auto stale = make->turn(bob);
+  stale->base += 5;
+  stale->events = {{"d", "agent/d", "{}"}};
+  ASSERT_EQ(write(*store, first, between, last, stale).what, batch_result::kind::done);
+  EXPECT_EQ(first->last_event, newest(ann));
+  EXPECT_EQ(between->last_event, 0U);
+  EXPECT_EQ(last->last_event, newest(eve));
+  EXPECT_GT(last->last_event, first->last_event);
+  EXPECT_EQ(stale->last_event, 0U) << "it is not there";
+  auto next = make->turn(ann);
+  next->events = {{"e", "agent/a", "{}"}};
+  ASSERT_EQ(write(*store, next).what, batch_result::kind::done);
+  EXPECT_EQ(next->last_event, newest(ann));
+}
+
+TEST_F(PostgresStore, EachDatabaseHasALineageOfItsOwn) {
+  open_store();
+  const auto other = opened(server.options(server.new_database()));
+  const auto again = opened(server.options(database));
+  EXPECT_FALSE(store->lineage().empty());
+  EXPECT_EQ(store->lineage(), again->lineage());
+  EXPECT_NE(store->lineage(), other->lineage());
+  EXPECT_EQ(store->lineage().find('/'), std::string::npos) << "it is a part of keys";
+}
 
 // -- tenants apart
 

@@ -438,5 +438,42 @@ TEST_F(SqliteStoreOnFaultyDisk, ABatchIsSyncedOnce) {
   EXPECT_EQ(disk.syncs(), syncs + 1);
 }
 
+/// A codec that finds no memory.
+struct starved_codec final : persistence::payload_codec {
+  bool plain() const noexcept override { return false; }
+  std::string seal(tenant_id, entity_id, std::string_view, std::string_view bytes) const override { return std::string(bytes); }
+  std::string open(tenant_id, entity_id, std::string_view, std::string_view) const override { throw std::bad_alloc(); }
+};
+
+TEST_F(SqliteStore, AReaderWithoutMemorySaysSoAndDoesNotBlameTheData) {
+  const starved_codec codec;
+  auto how = options();
+  how.codec = &codec;
+  const auto a = filled(1, how);
+  auto store = open_sqlite(how);
+  ASSERT_TRUE(store);
+  const auto row = (*store)->reader().value()->load_entity(context_of(1), a.id);
+  ASSERT_FALSE(row);
+  EXPECT_EQ(row.error().code, errc::unavailable);
+  EXPECT_EQ(row.error().reason, "no_memory");
+}
+
+TEST_F(SqliteStoreOnFaultyDisk, AStartOnAFullDiskSaysToStartAgain) {
+  for (const std::uint64_t room : {0u, 5'000u, 20'000u}) {
+    disk.room(room);
+    const auto store = open_sqlite(options_on_disk());
+    ASSERT_FALSE(store) << room;
+    EXPECT_EQ(store.error().reason, "no_space") << store.error().message;
+    EXPECT_NE(store.error().message.find("free some, and start again"), std::string::npos) << store.error().message;
+  }
+  disk.room(power_loss_disk::unlimited);
+  auto store = open_sqlite(options_on_disk());
+  ASSERT_TRUE(store) << to_string(store.error());
+  disk.room(0);
+  const auto claimed = (*store)->claim_all();
+  ASSERT_FALSE(claimed);
+  EXPECT_NE(claimed.error().message.find("start again"), std::string::npos) << claimed.error().message;
+}
+
 } // namespace
 } // namespace hive::test

@@ -495,5 +495,24 @@ TEST_F(FewRequestsTest, OneRequestTooManyIsToldToRetry) {
   EXPECT_EQ(send("GET", "/v1/tenants/acme", acme).status, 200);
 }
 
+class FewRequestsOfATenantTest : public BadInputTest {
+protected:
+  FewRequestsOfATenantTest() { limits.in_flight_per_tenant = 1; }
+  void TearDown() override {}
+};
+
+TEST_F(FewRequestsOfATenantTest, OneTenantsLongPollsLeaveRoomForTheOthers) {
+  send("POST", "/v1/tenants/acme/tasks", acme, R"({"agent":"bob","type":"x"})");
+  raw_http waiting(port);
+  waiting.send(request("GET", "/v1/tenants/acme/tasks/t0000000000000001?wait_ms=5000", acme));
+  while (hive.subscriptions() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_EQ(send("GET", "/v1/tenants/acme", acme).reason(), "too_many_requests");
+  EXPECT_EQ(send("GET", "/v1/tenants/rival", rival).status, 200);
+  EXPECT_EQ(send("GET", "/v1/tenants/acme", admin).status, 200);
+  hive.set_task("acme", "t0000000000000001", "cancelled");
+  EXPECT_EQ(waiting.answer().status, 200);
+  EXPECT_EQ(send("GET", "/v1/tenants/acme", acme).status, 200);
+}
+
 } // namespace
 } // namespace hive::test

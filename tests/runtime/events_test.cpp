@@ -141,5 +141,41 @@ TEST_F(FewStreamsTest, OneStreamTooManyIsRefused) {
   EXPECT_EQ(c.reason(), "too_many_subscribers");
 }
 
+class FewStreamsOfATenantTest : public EventsTest {
+protected:
+  FewStreamsOfATenantTest() {
+    limits.subscribers = 32;
+    limits.subscribers_per_tenant = 2;
+  }
+};
+
+TEST_F(FewStreamsOfATenantTest, ATenantHasItsShareAndLeavesTheOthersTheirs) {
+  auto a = watch();
+  const auto b = watch();
+  const auto refused = send("GET", "/v1/tenants/acme/events", acme);
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(refused.reason(), "too_many_subscribers");
+  raw_http other(port);
+  other.send(request("GET", "/v1/tenants/rival/events", rival));
+  EXPECT_NE(other.take_until("\r\n\r\n").find("200 OK"), std::string::npos);
+  for (int i = 0; i < 3; ++i) watch({}, {}, admin); // administrators are not counted
+  a.reset();
+  while (hive.subscriptions() > 2) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  watch();
+}
+
+class FullOfStreamsTest : public EventsTest {
+protected:
+  FullOfStreamsTest() { limits.subscribers = 16; }
+};
+
+TEST_F(FullOfStreamsTest, ASixteenthIsKeptForAdministrators) {
+  std::vector<std::unique_ptr<raw_http>> all;
+  for (int i = 0; i < 15; ++i) all.push_back(watch());
+  EXPECT_EQ(send("GET", "/v1/tenants/acme/events", acme).status, 429);
+  all.push_back(watch({}, {}, admin));
+  EXPECT_EQ(send("GET", "/v1/tenants/acme/events", admin).status, 429);
+}
+
 } // namespace
 } // namespace hive::test

@@ -115,8 +115,9 @@ public:
 private:
   const std::map<std::string, std::string>* items_of(tenant_context who, entity_id id) {
     auto* t = hive_.find(who.tenant());
+    if (who.tenant() == system_tenant && id.tenant() == system_tenant) return &hive_.hive_items_;
     if (!t || id.tenant() != who.tenant()) return nullptr;
-    return id.serial() == actors::default_queue_serial ? &t->queue_items : &t->own_items;
+    return actors::is_queue(id) ? &t->queue_items : &t->own_items;
   }
   fake_hive& hive_;
 };
@@ -210,14 +211,14 @@ result<json> fake_hive::administrate(tenant_context who, const std::string& type
   if (type == "key.create") {
     const std::string id = body.at("id");
     keys_[id] = {id, who.tenant(), body.at("secret_hash"), body.at("role"), body.at("label"), wall_time{}, false};
-    if (t) t->own_items["key/" + id] = json{{"role", body.at("role")}, {"label", body.at("label")}, {"created_at", 1}}.dump();
+    (t ? t->own_items : hive_items_)["key/" + id] = json{{"role", body.at("role")}, {"label", body.at("label")}, {"created_at", 1}}.dump();
     return json{{"id", id}};
   }
   if (type == "key.delete") {
     const auto at = keys_.find(body.at("id"));
     if (at == keys_.end() || at->second.tenant != who.tenant()) return missing("key");
     keys_.erase(at);
-    if (t) t->own_items.erase("key/" + std::string(body.at("id")));
+    (t ? t->own_items : hive_items_).erase("key/" + std::string(body.at("id")));
     return json{{"deleted", true}};
   }
   if (type == "tenant.put") {
@@ -225,6 +226,10 @@ result<json> fake_hive::administrate(tenant_context who, const std::string& type
     const std::string name = body.at("name");
     auto* there = find(name);
     const bool created = there == nullptr;
+    if (body.contains("manifest")) {
+      tenant_data nobody;
+      if (auto good = apply(nobody, body["manifest"]); !good) return good.error();
+    }
     if (created) {
       tenants_.push_back({});
       there = &tenants_.back();
@@ -252,6 +257,13 @@ result<json> fake_hive::administrate(tenant_context who, const std::string& type
 }
 
 result<json> fake_hive::apply(tenant_data& t, const json& body) {
+  if (body.value("check", false)) {
+    tenant_data copy = t;
+    json changes = body;
+    changes.erase("check");
+    if (auto good = apply(copy, changes); !good) return good.error();
+    return json{{"good", true}};
+  }
   json entities = json::array();
   std::uint64_t created = 0, updated = 0;
   for (const auto& [list, kind] : {std::pair{"supervisors", entity_kind::supervisor}, {"agents", entity_kind::agent}, {"collections", entity_kind::context}}) {

@@ -112,6 +112,7 @@ private:
   mutable std::mutex guard_;
   std::deque<tenant_data> tenants_;
   std::map<std::string, persistence::api_key_row> keys_;
+  std::map<std::string, std::string> hive_items_; ///< Rows of the system tenant's entity.
   struct kept {
     request_digest digest;
     actors::ask_answer answer;

@@ -272,7 +272,9 @@ TEST_F(GatewayTest, StopAnswersWhatIsUnderWayAndRefusesTheRest) {
 TEST_F(GatewayTest, AddressThatCannotBeBoundIsASettingAtFault) {
   auto taken = limits;
   taken.http = "127.0.0.1:" + std::to_string(port);
-  EXPECT_EQ(api::gateway(taken, hive, auth, metrics).start().error().field, "api.http");
+  const auto busy = api::gateway(taken, hive, auth, metrics).start();
+  EXPECT_EQ(busy.error().field, "api.http");
+  EXPECT_EQ(busy.error().code, errc::unavailable) << "the setting is good, another program is there";
   taken.http = "nowhere";
   EXPECT_EQ(api::gateway(taken, hive, auth, metrics).start().error().field, "api.http");
 }
@@ -290,6 +292,36 @@ TEST_F(GatewayTest, ManyConnectionsAtOnceAreAllAnswered) {
     });
   for (auto& c : clients) c.join();
   EXPECT_EQ(good, 800);
+}
+
+TEST_F(GatewayTest, PageTokensThatNoPageGaveAreRefused) {
+  for (const auto* list : {"agents", "supervisors", "keys", "schedules", "collections", "dead-letters", "tasks"})
+    for (const auto* token : {"no%20such", "..%2fup", "%00"}) {
+      const auto a = send("GET", std::string("/v1/tenants/acme/") + list + "?page_token=" + token, acme);
+      EXPECT_EQ(a.status, 400) << list << " " << token << " " << a.body;
+      EXPECT_EQ(a.field(), "page_token") << list;
+    }
+  EXPECT_EQ(send("GET", "/v1/tenants?page_token=%20", admin).field(), "page_token");
+  EXPECT_EQ(send("GET", "/v1/tenants/acme/agents?page_token=bob", acme).status, 200);
+}
+
+TEST_F(GatewayTest, ExplainKnowsTheNamesThatItsCallersKnow) {
+  EXPECT_EQ(send("GET", "/v1/explain/acme/tenant/acme", acme).status, 200);
+  EXPECT_EQ(send("GET", "/v1/explain/acme/tenant/rival", acme).status, 404);
+  EXPECT_EQ(send("GET", "/v1/explain/acme/queue/default", acme).status, 200);
+  EXPECT_EQ(send("GET", "/v1/explain/acme/context/x", acme).field(), "kind");
+  EXPECT_NE(send("GET", "/v1/explain/acme/collection/x", acme).field(), "kind");
+}
+
+TEST_F(GatewayTest, ABadManifestMakesNoTenant) {
+  const std::string bad = R"({"tenant":"brandnew","agents":[{"name":"a","spec":{"behaviour":"nonsense"}}]})";
+  const auto a = send("POST", "/v1/apply", admin, bad);
+  EXPECT_EQ(a.status, 400);
+  EXPECT_EQ(a.field(), "agents[0].spec.behaviour");
+  EXPECT_EQ(send("GET", "/v1/tenants/brandnew", admin).status, 404);
+  const std::string heavier = R"({"tenant":"acme","tenant_spec":{"weight":9},"agents":[{"name":"a","spec":{"behaviour":"nonsense"}}]})";
+  EXPECT_EQ(send("POST", "/v1/apply", admin, heavier).status, 400);
+  EXPECT_EQ(send("GET", "/v1/tenants/acme", admin).body.find("\"weight\":9"), std::string::npos) << "the tenant is as it was";
 }
 
 } // namespace

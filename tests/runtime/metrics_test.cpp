@@ -1,3 +1,4 @@
+#include "persistence/memory_tier.hpp"
 #include "runtime/ops/metrics.hpp"
 #include "tests/runtime/fake_hive.hpp"
 
@@ -46,6 +47,30 @@ TEST_F(MetricsTest, CommitsShowBatchesAndLatency) {
   EXPECT_TRUE(has(text, "hive_commit_batch_turns_sum 30"));
   EXPECT_TRUE(has(text, "hive_commit_seconds_count 3"));
   EXPECT_TRUE(has(text, "hive_commit_seconds_sum 0.006"));
+}
+
+TEST_F(MetricsTest, TheCacheShowsItsTiersAndTheWakeUpsTheirCarriers) {
+  manual_clock time;
+  std::vector<std::unique_ptr<persistence::cache_tier>> tiers;
+  tiers.push_back(std::make_unique<persistence::memory_tier>(persistence::memory_tier::limits{}, time));
+  persistence::read_cache cache("hive/h", std::move(tiers));
+  cache.put(tenant_id{1}, "task", "t", "x");
+  (void)cache.get(tenant_id{1}, "task", "t");
+  (void)cache.get(tenant_id{1}, "task", "u");
+  (void)cache.get(tenant_id{1}, "task", "v");
+  persistence::wake_counters wakes;
+  wakes.by_links = 5;
+  metrics m(hive, nullptr, 2);
+  EXPECT_EQ(m.scrape().find("hive_cache"), std::string::npos);
+  m.add(cache, &wakes);
+  const auto text = m.scrape();
+  EXPECT_TRUE(has(text, R"(hive_cache_hits_total{tier="memory"} 1)"));
+  EXPECT_TRUE(has(text, R"(hive_cache_misses_total{tier="memory"} 2)"));
+  EXPECT_TRUE(has(text, R"(hive_cached_reads_total{result="hit"} 1)"));
+  EXPECT_TRUE(has(text, R"(hive_cached_reads_total{result="miss"} 2)"));
+  EXPECT_TRUE(has(text, "hive_cache_entries 1"));
+  EXPECT_TRUE(has(text, R"(hive_wake_ups_total{by="links"} 5)"));
+  EXPECT_TRUE(has(text, R"(hive_wake_ups_total{by="redis"} 0)"));
 }
 
 TEST_F(MetricsTest, HttpIsCountedByRouteAndStatus) {

@@ -211,7 +211,7 @@ protected:
 TEST_F(AdminKeyTest, IsMadeOnceOpensTheHiveAndBelongsToItsOwnerOnly) {
   const auto made = ensure_admin_key(dir, hive, auth);
   ASSERT_TRUE(made) << to_string(made.error());
-  EXPECT_TRUE(*made);
+  EXPECT_EQ(*made, admin_key::made);
   const auto who = check(text());
   ASSERT_TRUE(who);
   EXPECT_EQ(who->as, role::admin);
@@ -219,8 +219,28 @@ TEST_F(AdminKeyTest, IsMadeOnceOpensTheHiveAndBelongsToItsOwnerOnly) {
   ASSERT_EQ(::stat((dir / "admin.key").c_str(), &s), 0);
   EXPECT_EQ(s.st_mode & 0777U, 0600U);
   const auto first = text();
-  EXPECT_FALSE(*ensure_admin_key(dir, hive, auth));
+  EXPECT_EQ(*ensure_admin_key(dir, hive, auth), admin_key::known);
   EXPECT_EQ(text(), first);
+}
+
+TEST_F(AdminKeyTest, AKeyOfAStoreThatIsGoneIsReplaced) {
+  for (const auto& held : {authenticator::make_key().text, std::string("garbage"), std::string()}) {
+    test::fake_hive fresh(auth); // the store's files were removed, or never were
+    std::ofstream(dir / "admin.key", std::ios::trunc) << held << "\n";
+    ASSERT_EQ(*ensure_admin_key(dir, fresh, auth), admin_key::made) << held;
+    EXPECT_NE(text(), held);
+    EXPECT_EQ(*ensure_admin_key(dir, fresh, auth), admin_key::known);
+  }
+}
+
+TEST_F(AdminKeyTest, AKeyThatTheStoreDoesNotKnowAmongOthersIsSaidAndNotStored) {
+  ASSERT_EQ(*ensure_admin_key(dir, hive, auth), admin_key::made);
+  for (const auto& held : {authenticator::make_key().text, std::string("garbage"), std::string()}) {
+    std::ofstream(dir / "admin.key", std::ios::trunc) << held << "\n";
+    EXPECT_EQ(*ensure_admin_key(dir, hive, auth), admin_key::foreign) << held;
+    EXPECT_FALSE(check(held));
+    EXPECT_EQ(text(), held);
+  }
 }
 
 TEST_F(AdminKeyTest, AStartThatWasCutShortIsTakenUp) {

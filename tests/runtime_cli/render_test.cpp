@@ -48,9 +48,9 @@ TEST(RenderTest, WhatIsDownWithItsSupervisorSaysWithWhich) {
   EXPECT_EQ(text.find("()"), std::string::npos) << text;
 }
 
-TEST(RenderTest, TenantsShowTheirWeight) {
-  EXPECT_EQ(render_list("tenants", json::parse(R"([{"name":"a","id":1,"spec":{"weight":5}},{"name":"b","id":2,"spec":{}}])"), 0, false),
-            "NAME  ID  WEIGHT  DESCRIPTION\na     1   5       -\nb     2   1       -\n");
+TEST(RenderTest, TenantsShowTheirWeightAndPartitions) {
+  EXPECT_EQ(render_list("tenants", json::parse(R"([{"name":"a","id":1,"spec":{"weight":5,"queue_partitions":4}},{"name":"b","id":2,"spec":{}}])"), 0, false),
+            "NAME  ID  WEIGHT  QUEUE  DESCRIPTION\na     1   5       4      -\nb     2   1       1      -\n");
 }
 
 TEST(RenderTest, TasksShowProgressAndTime) {

@@ -134,10 +134,22 @@ task<> coordinator::status(turn& self) const {
 task<> coordinator::stop(turn& self) const {
   auto p = self.state<progress>();
   const bool running = p.at != phase::idle;
-  if (running) fail_run(self, p, {errc::application, "stopped", "the survey was stopped", {}, {}});
+  if (running) {
+    const auto row = co_await self.row("run");
+    const order o = order::decode(row.value());
+    co_await discard_part(self, p, o);
+    fail_run(self, p, {errc::application, "stopped", "the survey was stopped", {}, {}});
+  }
   self.set_state(p);
   self.reply(json_payload({{"stopped", running}}));
-  co_return;
+}
+
+/// What was written of a report that will not be.
+task<> coordinator::discard_part(turn& self, const progress& p, const order& o) const {
+  if (p.at == phase::preparing) co_return;
+  payload call = json_payload({{"path", path_to_json(o.report("json"))}, {"part", "survey"}, {"discard", true}});
+  const auto gone = co_await self.run("file.write", std::move(call));
+  if (!gone) self.emit("survey.part_left", {{"run", p.run}, {"message", gone.error().message}});
 }
 
 task<> coordinator::next(turn& self, message m) const {
@@ -183,6 +195,7 @@ task<> coordinator::next(turn& self, message m) const {
     p.failures += 1;
     co_await self.sleep(std::chrono::milliseconds(250U << p.failures));
   } else {
+    co_await discard_part(self, p, o);
     fail_run(self, p, went.error());
   }
   self.set_state(p);
@@ -192,6 +205,14 @@ task<> coordinator::next(turn& self, message m) const {
 // -- listing
 
 task<result<void>> coordinator::prepare(turn& self, progress& p, const order& o) const {
+  for (std::size_t i = 0; i < o.roots.size(); ++i) { // before anything is made
+    payload look = json_payload({{"root", path_to_json(o.roots[i])}, {"limit", 1}});
+    const auto looked = co_await self.run("file.walk", std::move(look));
+    if (looked) continue;
+    error why = looked.error();
+    if (why.field == "root") why.field = "roots[" + std::to_string(i) + "]";
+    co_return why;
+  }
   // The report's place is tried before the work, not after it.
   payload probe = json_payload({{"path", path_to_json(o.report("json"))},
                                 {"part", "survey"},

@@ -48,6 +48,7 @@ private:
   task<result<void>> write_list(turn& self, progress& p, const order& o) const;
   task<result<void>> write_end(turn& self, progress& p, const order& o) const;
 
+  task<> discard_part(turn& self, const progress& p, const order& o) const;
   /// Gives files to readers that have less than they may.
   task<> hand_out(turn& self, progress& p, const order& o, const pool& readers) const;
   task<> give_again(turn& self, progress& p, const pool& readers) const;

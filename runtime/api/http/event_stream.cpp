@@ -39,12 +39,14 @@ std::string text_of(const event_batch& batch) {
 } // namespace
 
 void session::start_stream(const call& c) {
-  if (server_.streams >= server_.limits.subscribers)
-    return fail({errc::resource_exhausted, "too_many_subscribers", "this node has as many event streams as api.subscribers allows", {}, std::chrono::seconds(5)});
   if (server_.winding_down) return fail({errc::unavailable, "stopping", "this node is stopping", {}, std::chrono::seconds(1)});
+  if (!server_.begin_stream(c.who.context.tenant()))
+    return fail({errc::resource_exhausted, "too_many_subscribers",
+                 "this node, or the tenant, has as many event streams as api.subscribers and api.subscribers_per_tenant allow", {}, std::chrono::seconds(5)});
+  stream_of_ = c.who.context.tenant();
   stream_key_ = std::string(key_in(view(parser_->get()[beast::http::field::authorization])));
   stream_generation_ = server_.auth.generation();
-  feed_ = std::make_shared<event_feed>(server_.hive, server_.home, c, static_cast<const v1::WatchRequest&>(*request_));
+  feed_ = std::make_shared<event_feed>(server_.hive, server_.home, c, static_cast<const v1::WatchRequest&>(*request_), server_.cache);
   next_events();
 }
 
@@ -68,8 +70,7 @@ void session::on_events(result<event_batch> batch) {
   if (!stream_begun_) {
     stream_begun_ = true;
     state_ = state::streaming;
-    if (std::exchange(counted_, false)) server_.counters->in_flight.store(--server_.in_flight, std::memory_order_relaxed);
-    server_.counters->streams.store(++server_.streams, std::memory_order_relaxed);
+    no_more_under_way(); // it is a stream from here on
     server_.counters->count(route_.number, 200, std::chrono::microseconds(0));
     text = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\ntraceparent: " +
            trace_.traceparent() + "\r\n\r\nretry: 1000\n\n";

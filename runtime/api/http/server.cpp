@@ -33,8 +33,8 @@ std::optional<tcp::endpoint> endpoint_of(std::string_view text) {
 } // namespace
 
 server::server(const config::api_limits& l, std::shared_ptr<io_loop> h, const method_table& table, actors::messaging& m,
-               security::authenticator& a, std::shared_ptr<ops::http_counters> c)
-  : limits(l), home(std::move(h)), routes(table), no_route(table.methods().size()), hive(m), auth(a), gate(m, a), counters(std::move(c)),
+               security::authenticator& a, std::shared_ptr<ops::http_counters> c, persistence::read_cache* shared)
+  : limits(l), home(std::move(h)), routes(table), no_route(table.methods().size()), hive(m), auth(a), gate(m, a), counters(std::move(c)), cache(shared),
     random(seed_of_this_process()), wrong_keys(limits.wrong_keys_per_minute), acceptor_(home->context()), sweeper_(home->context()), accept_again_(home->context()) {}
 
 server::~server() = default;
@@ -47,6 +47,8 @@ result<std::uint16_t> server::listen() {
   if (!ec) acceptor_.set_option(net::socket_base::reuse_address(true), ec);
   if (!ec) acceptor_.bind(*where, ec);
   if (!ec) acceptor_.listen(net::socket_base::max_listen_connections, ec);
+  if (ec == boost::system::errc::address_in_use)
+    return error{errc::unavailable, "address_in_use", "cannot listen on " + limits.http + ": another program does", "api.http", {}};
   if (ec) return invalid("api.http", "cannot listen on " + limits.http + ": " + ec.message());
   accept();
   sweep();
@@ -98,7 +100,7 @@ bool server::belongs_to(session& s, tenant_id tenant) {
   if (found == sessions_.end()) return true;
   auto& k = found->second;
   if (k.tenant == tenant) return true;
-  auto& count = of_tenant_[tenant];
+  auto& count = of_tenant_[tenant].connections;
   if (tenant != system_tenant && count >= limits.connections_per_tenant) return false;
   count += 1;
   leave_tenant(k);
@@ -111,8 +113,43 @@ void server::leave_tenant(const kept& k) {
     strangers_.erase(k.stranger);
     return;
   }
-  const auto found = of_tenant_.find(*k.tenant);
-  if (found != of_tenant_.end() && --found->second == 0) of_tenant_.erase(found);
+  give_back(*k.tenant, &share::connections);
+}
+
+void server::give_back(tenant_id tenant, std::uint32_t share::* what) {
+  const auto found = of_tenant_.find(tenant);
+  if (found == of_tenant_.end()) return;
+  auto& s = found->second;
+  s.*what -= 1;
+  if (s.connections == 0 && s.requests == 0 && s.streams == 0) of_tenant_.erase(found);
+}
+
+namespace {
+/// What tenants may have of `all`; administrators must be able to mend what fills it.
+std::uint32_t but_for_administrators(std::uint32_t all) noexcept { return all - all / 16; }
+} // namespace
+
+bool server::begin_request(tenant_id tenant) {
+  auto& mine = of_tenant_[tenant].requests; // of a connection: its entry is there
+  if (tenant != system_tenant && (mine >= limits.in_flight_per_tenant || in_flight > but_for_administrators(limits.connections_in_flight))) return false;
+  mine += 1;
+  return true;
+}
+
+void server::request_over(tenant_id tenant) { give_back(tenant, &share::requests); }
+
+bool server::begin_stream(tenant_id tenant) {
+  auto& mine = of_tenant_[tenant].streams;
+  if (tenant != system_tenant && (mine >= limits.subscribers_per_tenant || streams >= but_for_administrators(limits.subscribers))) return false;
+  if (streams >= limits.subscribers) return false;
+  mine += 1;
+  counters->streams.store(++streams, std::memory_order_relaxed);
+  return true;
+}
+
+void server::stream_over(tenant_id tenant) {
+  give_back(tenant, &share::streams);
+  counters->streams.store(--streams, std::memory_order_relaxed);
 }
 
 /// One timer for all deadlines: they are coarse, requests are many.

@@ -25,7 +25,7 @@ class session;
 class server {
 public:
   server(const config::api_limits& limits, std::shared_ptr<io_loop> home, const method_table& table, actors::messaging& hive,
-         security::authenticator& auth, std::shared_ptr<ops::http_counters> counters);
+         security::authenticator& auth, std::shared_ptr<ops::http_counters> counters, persistence::read_cache* cache);
   ~server();
 
   /// Before the loop runs.
@@ -41,6 +41,13 @@ public:
   /// The session showed a key of this tenant. @returns false: the tenant has as many connections as it may, and this one
   /// stays whose it was.
   bool belongs_to(session& s, tenant_id tenant);
+  /// One more request of a tenant is handled, until `request_over`. @returns false: it has as many as it may, or the rest
+  /// is kept for administrators, whom nothing of this bounds.
+  bool begin_request(tenant_id tenant);
+  void request_over(tenant_id tenant);
+  /// The same for its event streams.
+  bool begin_stream(tenant_id tenant);
+  void stream_over(tenant_id tenant);
 
   // -- what sessions share
   const config::api_limits& limits;
@@ -51,6 +58,7 @@ public:
   security::authenticator& auth;
   dispatcher gate;
   const std::shared_ptr<ops::http_counters> counters;
+  persistence::read_cache* const cache;    ///< May be null.
   random_source random;                    ///< For trace ids.
   security::wrong_keys wrong_keys;
   std::uint32_t in_flight = 0;
@@ -64,6 +72,13 @@ private:
     std::optional<tenant_id> tenant;           ///< Whose it is; until it has shown a key it is a stranger's.
     std::list<session*>::iterator stranger;
   };
+  /// What a tenant has of what all share.
+  struct share {
+    std::uint32_t connections = 0;
+    std::uint32_t requests = 0;
+    std::uint32_t streams = 0;
+  };
+  void give_back(tenant_id tenant, std::uint32_t share::* what);
   void accept();
   bool make_room(const session& newest);
   void leave_tenant(const kept& k);
@@ -74,7 +89,7 @@ private:
   net::steady_timer accept_again_;
   std::unordered_map<session*, kept> sessions_;
   std::list<session*> strangers_;              ///< Without a tenant, oldest first.
-  std::unordered_map<tenant_id, std::uint32_t> of_tenant_;
+  std::unordered_map<tenant_id, share> of_tenant_;
 };
 
 } // namespace hive::api::http

@@ -105,8 +105,15 @@ void session::respond(unsigned status, std::string_view content_type, std::strin
   out_.append("\r\n").append(body);
   const auto took = std::chrono::steady_clock::now() - began_;
   server_.counters->count(route_.number, status, std::chrono::duration_cast<std::chrono::microseconds>(took));
-  if (std::exchange(counted_, false)) server_.counters->in_flight.store(--server_.in_flight, std::memory_order_relaxed);
+  no_more_under_way();
   write();
+}
+
+/// The request does not count any more.
+void session::no_more_under_way() {
+  if (std::exchange(counted_, false)) server_.counters->in_flight.store(--server_.in_flight, std::memory_order_relaxed);
+  if (const auto of = std::exchange(request_of_, std::nullopt)) server_.request_over(*of);
+  if (const auto of = state_ == state::streaming ? std::nullopt : std::exchange(stream_of_, std::nullopt)) server_.stream_over(*of);
 }
 
 void session::write() {
@@ -160,9 +167,8 @@ void session::wind_down() {
 
 void session::close() {
   if (state_ == state::closed) return;
-  if (state_ == state::streaming) server_.counters->streams.store(--server_.streams, std::memory_order_relaxed);
-  if (std::exchange(counted_, false)) server_.counters->in_flight.store(--server_.in_flight, std::memory_order_relaxed);
   state_ = state::closed;
+  no_more_under_way();
   if (feed_) feed_->stop();
   feed_.reset();
   beast::error_code ignored;

@@ -79,6 +79,7 @@ private:
   friend struct outcome_job;
 
   // -- writing
+  void no_more_under_way();
   void answer(const google::protobuf::Message& response);
   void fail(const error& why, unsigned status = 0);
   void respond(unsigned status, std::string_view content_type, std::string_view body, std::string_view more_headers = {});
@@ -107,7 +108,9 @@ private:
   bool head_seen_ = false;
   bool looked_up_ = false;               ///< Its key counts as wrong until it is found.
   bool close_after_ = false;
-  bool counted_ = false;                 ///< Is one of `server::in_flight`.
+  bool counted_ = false;                 ///< Is one of `server::in_flight`,
+  std::optional<tenant_id> request_of_;  ///< and of this tenant's requests.
+  std::optional<tenant_id> stream_of_;   ///< Is one of this tenant's streams.
 
   // -- this request
   route route_;

@@ -164,6 +164,11 @@ void session::on_caller(result<security::caller> who) {
     state_ = state::reading;
     deadline_ = std::chrono::steady_clock::now() + server_.limits.header_timeout;
   }
+  if (!server_.begin_request(who->context.tenant()))
+    return fail({errc::resource_exhausted, "too_many_requests",
+                 "this node handles as many requests, or as many of this tenant, as api.connections_in_flight and api.in_flight_per_tenant allow", {},
+                 std::chrono::milliseconds(100)});
+  request_of_ = who->context.tenant();
   who_ = std::move(*who);
   if (auto allowed = dispatcher::permit(*who_, *route_.to); !allowed) return fail(allowed.error());
   on_permitted();

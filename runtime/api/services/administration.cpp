@@ -88,6 +88,7 @@ template <class Resource> void get_one(const collaborators& with, const call& c,
 template <class Resource, class Response, class Member>
 void list_page(const collaborators& with, const call& c, entity_kind kind, std::string after, std::size_t size, std::string supervisor,
                Member member, reply<Response> done) {
+  if (auto ok = check_page_token(after); !ok) return done(ok.error());
   with.hive.read(c.context.tenant(), [&hive = with.hive, c, kind, after = std::move(after), size, supervisor = std::move(supervisor), member,
                   done = std::move(done)](store_reader& store) {
     auto rows = store.list(c.context, kind, after, size + 1, supervisor.empty() ? nullptr : &supervisor);
@@ -117,8 +118,11 @@ v1::Tenant tenant_from(const persistence::tenant_row& row) {
   return out;
 }
 
-std::string tenant_body(std::string_view name, const v1::TenantSpec& spec) {
-  return "{\"name\":" + as_json(name) + ",\"spec\":" + to_json(spec, {.omit_defaults = true}) + "}";
+/// @param manifest what is to be applied to it, checked before it is made; empty: nothing.
+std::string tenant_body(std::string_view name, const v1::TenantSpec& spec, std::string_view manifest = {}) {
+  std::string body = "{\"name\":" + as_json(name) + ",\"spec\":" + to_json(spec, {.omit_defaults = true});
+  if (!manifest.empty()) body.append(",\"manifest\":").append(manifest);
+  return body + "}";
 }
 
 } // namespace
@@ -134,6 +138,7 @@ void tenant_service::put(const call& c, v1::PutTenantRequest& request, reply<v1:
                out.set_id(answer->value("id", std::uint64_t{0}));
                out.set_created(answer->value("created", false));
                *out.mutable_spec() = spec;
+               if (const auto stored = answer->find("spec"); stored != answer->end()) out.mutable_spec()->set_queue_partitions(stored->value("queue_partitions", 0U));
                done(std::move(out));
              });
 }
@@ -147,6 +152,7 @@ void tenant_service::get(const call& c, v1::GetTenantRequest&, reply<v1::Tenant>
 }
 
 void tenant_service::list(const call& c, v1::ListTenantsRequest& request, reply<v1::ListTenantsResponse> done) {
+  if (auto ok = check_page_token(request.page_token()); !ok) return done(ok.error());
   with_.hive.read(c.context.tenant(), [c, after = request.page_token(), size = page_of(request.page_size()), done = std::move(done)](store_reader& store) {
     v1::ListTenantsResponse out;
     if (c.who.as != security::role::admin) { // sees itself and nobody else
@@ -258,8 +264,9 @@ template <class List> void append_entries(std::string& out, const char* name, co
   out.push_back(']');
 }
 
-std::string directory_body(const v1::ApplyRequest& request) {
-  std::string body = "{";
+/// @param only_check nothing is to change.
+std::string directory_body(const v1::ApplyRequest& request, bool only_check = false) {
+  std::string body = only_check ? "{\"check\":true," : "{";
   append_entries(body, "supervisors", request.supervisors());
   body.push_back(',');
   append_entries(body, "agents", request.agents());
@@ -267,6 +274,27 @@ std::string directory_body(const v1::ApplyRequest& request) {
   append_entries(body, "collections", request.collections());
   body.push_back('}');
   return body;
+}
+
+/// Makes the tenant or changes it, then applies the manifest to it. @param tenant the body of `tenant.put`.
+void apply_with_tenant(const collaborators& with, const call& c, std::string name, std::string tenant, std::string manifest, reply<v1::ApplyResponse> done) {
+  call as_hive = c;
+  as_hive.context = c.who.context;
+  ask_entity(with.hive, as_hive, {entity_kind::tenant, ""}, "tenant.put", std::move(tenant), {}, {},
+             [with, c, name = std::move(name), manifest = std::move(manifest), done = std::move(done)](result<nlohmann::json> put) mutable {
+               if (!put) {
+                 auto why = std::move(put).error();
+                 if (why.field.starts_with("spec")) why.field.insert(0, "tenant_");
+                 return done(std::move(why));
+               }
+               with.hive.read(c.context.tenant(), [with, c, name = std::move(name), manifest = std::move(manifest), done = std::move(done)](store_reader& store) {
+                 auto entered = with.auth.enter(c.who, name, store);
+                 if (!entered) return done(std::move(entered).error());
+                 call inside = c;
+                 inside.context = *entered;
+                 apply_directory(with, inside, manifest, done);
+               });
+             });
 }
 
 } // namespace
@@ -281,25 +309,17 @@ void swarm_service::apply(const call& c, v1::ApplyRequest& request, reply<v1::Ap
   if (request.has_tenant_spec() && !admin)
     return done(error{errc::permission_denied, "permission_denied", "only administrators change the tenant itself: leave tenant_spec out", "tenant_spec", {}});
 
-  std::string body = directory_body(request);
-  if (!c.tenant_absent && !request.has_tenant_spec()) return apply_directory(with_, c, std::move(body), std::move(done));
-
-  call as_hive = c;
-  as_hive.context = c.who.context;
-  ask_entity(with_.hive, as_hive, {entity_kind::tenant, ""}, "tenant.put", tenant_body(request.tenant(), request.tenant_spec()), {}, {},
-             [with = with_, c, tenant = request.tenant(), body = std::move(body), done = std::move(done)](result<nlohmann::json> put) mutable {
-               if (!put) {
-                 auto why = std::move(put).error();
-                 if (why.field.starts_with("spec")) why.field.insert(0, "tenant_");
-                 return done(std::move(why));
-               }
-               with.hive.read(c.context.tenant(), [with, c, tenant = std::move(tenant), body = std::move(body), done = std::move(done)](store_reader& store) {
-                 auto entered = with.auth.enter(c.who, tenant, store);
-                 if (!entered) return done(std::move(entered).error());
-                 call inside = c;
-                 inside.context = *entered;
-                 apply_directory(with, inside, body, done);
-               });
+  std::string manifest = directory_body(request);
+  if (!c.tenant_absent && !request.has_tenant_spec()) return apply_directory(with_, c, std::move(manifest), std::move(done));
+  if (c.tenant_absent) {
+    std::string tenant = tenant_body(request.tenant(), request.tenant_spec(), manifest);
+    return apply_with_tenant(with_, c, request.tenant(), std::move(tenant), std::move(manifest), std::move(done));
+  }
+  ask_entity(with_.hive, c, {entity_kind::tenant, ""}, "directory.apply", directory_body(request, true), {}, {},
+             [with = with_, c, name = request.tenant(), tenant = tenant_body(request.tenant(), request.tenant_spec()), manifest = std::move(manifest),
+              done = std::move(done)](result<nlohmann::json> good) mutable {
+               if (!good) return done(std::move(good).error());
+               apply_with_tenant(with, c, std::move(name), std::move(tenant), std::move(manifest), std::move(done));
              });
 }
 

@@ -241,6 +241,7 @@ void context_service::get(const call& c, v1::GetCollectionRequest& request, repl
 
 void context_service::list(const call& c, v1::ListCollectionsRequest& request,
                            reply<v1::ListCollectionsResponse> done) {
+  if (auto ok = check_page_token(request.page_token()); !ok) return done(ok.error());
   with_.hive.read(c.context.tenant(), [c, after = request.page_token(), size = page_of(request.page_size()),
                                        done = std::move(done)](store_reader& store) {
     auto rows = store.list(c.context, entity_kind::context, after, size + 1, nullptr);

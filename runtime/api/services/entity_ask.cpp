@@ -1,5 +1,7 @@
 #include "runtime/api/services/entity_ask.hpp"
 
+#include "actors/specs.hpp"
+
 namespace hive::api {
 
 void ask_entity(actors::messaging& hive, const call& c, actors::destination to, std::string type, std::string body,
@@ -8,13 +10,14 @@ void ask_entity(actors::messaging& hive, const call& c, actors::destination to, 
 }
 
 void ask_entity(actors::messaging& hive, const call& c, actors::destination to, std::string type, payload body,
-                std::string key, std::string strip, reply<nlohmann::json> done) {
+                std::string key, std::string strip, reply<nlohmann::json> done, std::string route) {
   actors::ask_request ask;
   ask.to = std::move(to);
   ask.type = std::move(type);
   ask.body = std::move(body);
   ask.idempotency_key = std::move(key);
   ask.trace = c.trace;
+  ask.route = std::move(route);
   hive.ask(c.context, std::move(ask), sink_of([strip = std::move(strip), done = std::move(done)](result<actors::ask_answer> answer, std::string) {
     if (!answer) {
       auto why = std::move(answer).error();
@@ -29,6 +32,11 @@ void ask_entity(actors::messaging& hive, const call& c, actors::destination to, 
       done(error{errc::internal, "bad_answer", std::string("the entity's answer is not as agreed: ") + e.what(), {}, {}});
     }
   }));
+}
+
+result<void> check_page_token(const std::string& token) {
+  if (token.empty() || actors::check_name(token, "page_token")) return {};
+  return invalid("page_token", "page_token is not one that a page before gave");
 }
 
 live_status live_status_of(const std::unordered_map<entity_id, nlohmann::json>& all, entity_id id, entity_kind kind) {

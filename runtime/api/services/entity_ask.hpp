@@ -29,8 +29,9 @@ void ask_entity(actors::messaging& hive, const call& c, actors::destination to, 
                 std::string key, std::string strip, reply<nlohmann::json> done);
 
 /// The same with a body of any content type.
+/// @param route as in `actors::ask_request`
 void ask_entity(actors::messaging& hive, const call& c, actors::destination to, std::string type, payload body,
-                std::string key, std::string strip, reply<nlohmann::json> done);
+                std::string key, std::string strip, reply<nlohmann::json> done, std::string route = {});
 
 /// Fills what `statuses` says of one entity; an entity it does not name is "inactive". A supervisor with
 /// nothing to do is not in memory and supervises all the same: "running".
@@ -48,6 +49,9 @@ template <class Status> void fill(Status& out, live_status&& in) {
   out.set_restarts(in.restarts);
   out.set_mailbox(in.mailbox);
 }
+
+/// Lists of names go on behind a name: anything else was not given by a page before.
+result<void> check_page_token(const std::string& token);
 
 inline std::size_t page_of(std::uint32_t wanted) noexcept { return wanted == 0 ? 100 : wanted; }
 

@@ -1,3 +1,5 @@
+#include "persistence/event_cursor.hpp"
+#include "runtime/api/services/cached_reads.hpp"
 #include "runtime/api/services/event_feed.hpp"
 
 namespace hive::api {
@@ -15,15 +17,18 @@ v1::Event event_from(persistence::stored_event&& e) {
 
 } // namespace
 
-event_feed::event_feed(actors::messaging& hive, std::shared_ptr<loop> home, const call& c, const v1::WatchRequest& request)
-  : hive_(hive), home_(std::move(home)), call_(c), cursor_(request.after()), types_(request.types().begin(), request.types().end()) {}
+event_feed::event_feed(actors::messaging& hive, std::shared_ptr<loop> home, const call& c, const v1::WatchRequest& request,
+                       persistence::read_cache* cache)
+  : hive_(hive), home_(std::move(home)), call_(c), cursor_(request.after()), types_(request.types().begin(), request.types().end()), cache_(cache) {}
 
 void event_feed::next(std::function<void(result<event_batch>)> got) {
   got_ = std::move(got);
   if (!subscription_)
-    subscription_ = hive_.subscribe(call_.context, [weak = weak_from_this()](const actors::published_event&) {
+    subscription_ = hive_.subscribe(call_.context, [weak = weak_from_this()](const actors::published_event& e) {
       const auto self = weak.lock();
-      if (!self || self->news_.exchange(true)) return; // it knows already
+      if (!self) return;
+      self->published_ = persistence::number_of(e.cursor).value_or(0); // they come in order
+      if (self->news_.exchange(true)) return; // it knows already
       self->home_->post([weak] {
         if (const auto again = weak.lock()) again->read();
       });
@@ -40,8 +45,8 @@ void event_feed::stop() {
 void event_feed::read() {
   if (stopped_ || reading_ || resting_ || !got_ || !news_.exchange(false)) return;
   reading_ = true;
-  hive_.read(call_.context.tenant(), [self = shared_from_this(), cursor = cursor_](persistence::store_reader& store) {
-    auto page = store.events(self->call_.context, cursor, page_size);
+  hive_.read(call_.context.tenant(), [self = shared_from_this(), cursor = cursor_, known = published_.load()](persistence::store_reader& store) {
+    auto page = events_after(self->cache_, store, self->call_.context, cursor, page_size, known);
     self->home_->post([self, page = std::move(page)]() mutable { self->arrived(std::move(page)); });
   });
 }

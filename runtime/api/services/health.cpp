@@ -1,3 +1,4 @@
+#include "runtime/api/services/cached_reads.hpp"
 #include "runtime/api/services/services.hpp"
 
 namespace hive::api {
@@ -31,10 +32,7 @@ void health_service::metrics(const call& c, v1::MetricsRequest&, reply<v1::Metri
   // A scrape sums and prints thousands of series: not on the transport's thread.
   const bool all = c.who.as == security::role::admin;
   with_.hive.read(c.context.tenant(), [with = with_, tenant = c.context.tenant(), all, done = std::move(done)](persistence::store_reader& store) {
-    const auto name_of = [&store](tenant_id id) {
-      const auto row = store.find_tenant(id);
-      return row ? row->name : std::string{};
-    };
+    const auto name_of = [&](tenant_id id) { return name_of_tenant(with.cache, store, id); };
     v1::MetricsResponse out;
     out.set_text(with.metrics.scrape(all ? std::nullopt : std::optional(tenant), name_of));
     done(std::move(out));

@@ -20,6 +20,7 @@ void key_service::create(const call& c, v1::CreateKeyRequest& request, reply<v1:
 }
 
 void key_service::list(const call& c, v1::ListKeysRequest& request, reply<v1::ListKeysResponse> done) {
+  if (auto ok = check_page_token(request.page_token()); !ok) return done(ok.error());
   with_.hive.read(c.context.tenant(), [c, after = request.page_token(), size = page_of(request.page_size()), done = std::move(done)](persistence::store_reader& store) {
     // The tenant's entity keeps a row a key, without its hash.
     const auto entity = entity_id::of_tenant(c.context.tenant());

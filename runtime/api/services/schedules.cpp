@@ -123,7 +123,7 @@ void schedule_service::put(const call& c, v1::PutScheduleRequest& request, reply
 
 void schedule_service::get(const call& c, v1::GetScheduleRequest& request, reply<v1::Schedule> done) {
   with_.hive.read(c.context.tenant(), [c, name = request.schedule(), done = std::move(done)](store_reader& store) {
-    auto row = store.item(c.context, {c.context.tenant(), actors::default_queue_serial}, "schedule/" + name);
+    auto row = store.item(c.context, actors::queue_of(c.context.tenant(), 0U), "schedule/" + name);
     if (!row) return done(std::move(row).error());
     if (!*row) return done(error{errc::not_found, "not_found", "no schedule named \"" + name + "\"", "schedule", {}});
     done(schedule_from(name, json::parse(**row)));
@@ -131,8 +131,9 @@ void schedule_service::get(const call& c, v1::GetScheduleRequest& request, reply
 }
 
 void schedule_service::list(const call& c, v1::ListSchedulesRequest& request, reply<v1::ListSchedulesResponse> done) {
+  if (auto ok = check_page_token(request.page_token()); !ok) return done(ok.error());
   with_.hive.read(c.context.tenant(), [c, after = request.page_token(), size = page_of(request.page_size()), done = std::move(done)](store_reader& store) {
-    auto rows = store.items(c.context, {c.context.tenant(), actors::default_queue_serial}, "schedule/",
+    auto rows = store.items(c.context, actors::queue_of(c.context.tenant(), 0U), "schedule/",
                             after.empty() ? std::string{} : "schedule/" + after, size + 1);
     if (!rows) return done(std::move(rows).error());
     v1::ListSchedulesResponse out;

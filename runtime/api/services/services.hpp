@@ -9,6 +9,7 @@
 #include "actors/messaging.hpp"
 #include "cluster/control.hpp"
 #include "config/settings.hpp"
+#include "persistence/read_cache.hpp"
 #include "runtime/api/loop.hpp"
 #include "runtime/api/method.hpp"
 #include "runtime/ops/metrics.hpp"
@@ -37,6 +38,7 @@ struct collaborators {
   std::shared_ptr<loop> home;
   config::context_limits context{};
   cluster::control* nodes = nullptr; ///< Null: the node is alone.
+  persistence::read_cache* cache = nullptr; ///< Null: every read goes to the store.
 };
 
 class tenant_service {

@@ -1,5 +1,6 @@
 #include "runtime/api/services/entity_ask.hpp"
 #include "runtime/api/services/services.hpp"
+#include "runtime/api/services/cached_reads.hpp"
 #include "runtime/api/services/task_waits.hpp"
 
 #include "actors/directory.hpp"
@@ -13,9 +14,27 @@ using persistence::store_reader;
 
 using namespace actors::scheduling;
 
-const actors::destination the_queue{entity_kind::queue, "default"};
+result<std::uint32_t> partitions_of(store_reader& store, tenant_context who) {
+  auto row = store.find_tenant(who.tenant());
+  if (!row) return std::move(row).error();
+  return queue_division::from_spec(std::string_view(row->spec)).partitions;
+}
 
-entity_id queue_of(tenant_context who) { return {who.tenant(), actors::default_queue_serial}; }
+/// By id, after `after`, at most `limit`, of all partitions of the queue.
+result<std::vector<stored_task>> list_all(store_reader& store, tenant_context who, task_id after, std::size_t limit) {
+  auto n = partitions_of(store, who);
+  if (!n) return std::move(n).error();
+  std::vector<stored_task> all;
+  for (std::uint32_t p = 0; p < *n; ++p) {
+    auto some = list_tasks(store, who, actors::queue_of(who.tenant(), p), after, limit);
+    if (!some) return std::move(some).error();
+    std::move(some->begin(), some->end(), std::back_inserter(all));
+  }
+  if (*n == 1) return all;
+  std::sort(all.begin(), all.end(), [](const stored_task& a, const stored_task& b) { return a.record.spec.id < b.record.spec.id; });
+  if (all.size() > limit) all.resize(limit);
+  return all;
+}
 
 bool over(v1::TaskState s) noexcept { return ended(static_cast<task_state>(s)); }
 
@@ -26,7 +45,7 @@ v1::Task task_from(stored_task&& stored, bool whole) {
   task.set_id(to_text(record.spec.id));
   task.set_agent(report.agent.empty() ? record.agent : report.agent);
   task.set_type(record.type);
-  task.set_state(static_cast<v1::TaskState>(report.status.state));
+  task.set_state(static_cast<v1::TaskState>(report.status.shown()));
   task.set_submitted_at(record.spec.submitted.time_since_epoch().count());
   task.set_started_at(report.status.started.time_since_epoch().count());
   task.set_ended_at(report.status.ended.time_since_epoch().count());
@@ -40,7 +59,7 @@ v1::Task task_from(stored_task&& stored, bool whole) {
   task.set_policy(static_cast<v1::GroupPolicy>(record.spec.group));
   task.set_cancelling(report.status.ending != task_state::queued && !ended(report.status.state));
   if (record.spec.deadline != wall_time::max()) task.set_deadline(record.spec.deadline.time_since_epoch().count());
-  if (record.spec.parent != task_id{}) task.set_parent(to_text(record.spec.parent));
+  if (record.parent() != task_id{}) task.set_parent(to_text(record.parent()));
   if (record.spec.undo_of != task_id{}) task.set_undo_of(to_text(record.spec.undo_of));
   for (const auto& n : record.spec.needs) task.add_depends_on(to_text(n.on));
   if (!report.status.error.reason.empty()) {
@@ -71,20 +90,24 @@ v1::Task task_from(stored_task&& stored, bool whole) {
 error no_such_task(const std::string& id) { return {errc::not_found, "task_not_found", "there is no task \"" + id + "\" in this tenant", "id", {}}; }
 
 /// With its children, when it is a group: they were given their ids right after it.
-result<v1::Task> task_with_children(store_reader& store, tenant_context who, const std::string& id) {
+result<v1::Task> task_with_children(persistence::read_cache* cache, store_reader& store, tenant_context who, const std::string& id) {
   const auto number = task_id_from(id);
   if (!number) return no_such_task(id);
-  auto row = read_task(store, who, queue_of(who), *number);
+  if (auto ended = ended_task(cache, who, id)) return std::move(*ended);
+  auto row = read_task(store, who, actors::queue_of(who.tenant(), *number), *number);
   if (!row) return std::move(row).error();
   if (!*row) return no_such_task(id);
   const bool group = (*row)->record.spec.group != fan_in::none;
   auto task = task_from(std::move(**row), true);
-  if (!group) return task;
+  if (!group) {
+    if (over(task.state())) keep_ended_task(cache, who, task);
+    return task;
+  }
   constexpr std::size_t page = 500;
   constexpr std::size_t looked_max = 20'000;   // undo steps come later; a group has at most 10,000 tasks
   auto after = *number;
   for (std::size_t looked = 0; looked < looked_max; looked += page) {
-    auto some = list_tasks(store, who, queue_of(who), after, page);
+    auto some = list_tasks(store, who, actors::queue_of(who.tenant(), *number), after, page);
     if (!some) return std::move(some).error();
     const bool last = some->size() < page;
     for (auto& t : *some) {
@@ -147,13 +170,50 @@ v1::Queue queue_from(const json& control) {
   return q;
 }
 
+void ask_queue(actors::messaging& hive, const call& c, const submit_request& what, std::string key, reply<json> done) {
+  const actors::destination queue{entity_kind::queue, "default"};
+  ask_entity(hive, c, queue, "task.submit", payload{encode(what), content_type::binary}, std::move(key), {}, std::move(done), route_of(what));
+}
+
 error no_such_queue(const std::string& name) { return {errc::not_found, "not_found", "no queue named \"" + name + "\": a tenant has \"default\"", "queue", {}}; }
+
+/// What is set for the agents, each in the partition that it belongs to.
+result<v1::Queue> whole_queue(store_reader& store, tenant_context who) {
+  auto n = partitions_of(store, who);
+  if (!n) return std::move(n).error();
+  v1::Queue q;
+  for (std::uint32_t p = 0; p < *n; ++p) {
+    auto row = store.item(who, actors::queue_of(who.tenant(), p), "control");
+    if (!row) return std::move(row).error();
+    if (!*row) continue;
+    auto part = queue_from(json::parse(**row));
+    if (p == 0) q.set_paused(part.paused());
+    for (auto& a : *part.mutable_agents())
+      if (partition_for(a.agent(), *n) == p) *q.add_agents() = std::move(a);
+  }
+  q.set_name("default");
+  q.set_partitions(*n);
+  return q;
+}
+
+/// One partition after the other, from `p` to before `end`.
+void control_from(const collaborators& with, const call& c, std::uint32_t p, std::uint32_t end, json body, reply<v1::Queue> done) {
+  const actors::destination queue{entity_kind::queue, actors::queue_name(p)};
+  ask_entity(with.hive, c, queue, "queue.control", body.dump(), {}, {}, [with, c, p, end, body, done = std::move(done)](result<json> answer) {
+    if (!answer) return done(std::move(answer).error());
+    if (p + 1 < end) return control_from(with, c, p + 1, end, body, done);
+    with.hive.read(c.context.tenant(), [c, done](store_reader& store) { done(whole_queue(store, c.context)); });
+  });
+}
 
 void control(const collaborators& with, const call& c, const std::string& name, json body, reply<v1::Queue> done) {
   if (name != "default") return done(no_such_queue(name));
-  ask_entity(with.hive, c, the_queue, "queue.control", body.dump(), {}, {}, [done = std::move(done)](result<json> answer) {
-    if (!answer) return done(std::move(answer).error());
-    done(queue_from(*answer));
+  with.hive.read(c.context.tenant(), [with, c, body = std::move(body), done = std::move(done)](store_reader& store) {
+    const auto n = partitions_of(store, c.context);
+    if (!n) return done(n.error());
+    const auto agent = body.value("agent", "");
+    const auto first = agent.empty() ? 0 : partition_for(agent, *n);
+    control_from(with, c, first, agent.empty() ? *n : first + 1, body, done);
   });
 }
 
@@ -233,11 +293,11 @@ void task_service::submit(const call& c, v1::SubmitTaskRequest& request, reply<v
   submit_request all;
   all.tasks.push_back(request_of(request));
   if (auto ok = check(all); !ok) return done(std::move(ok).error());
-  ask_entity(with_.hive, c, the_queue, "task.submit", payload{encode(all), content_type::binary}, request.idempotency_key(), {},
-             [&hive = with_.hive, c, done = std::move(done)](result<json> answer) {
+  ask_queue(with_.hive, c, all, request.idempotency_key(),
+            [&hive = with_.hive, cache = with_.cache, c, done = std::move(done)](result<json> answer) {
                if (!answer) return done(std::move(answer).error());
                // The whole row, as it is now: it may have started already.
-               hive.read(c.context.tenant(), [c, id = answer->value("id", ""), done](store_reader& store) { done(task_with_children(store, c.context, id)); });
+               hive.read(c.context.tenant(), [cache, c, id = answer->value("id", ""), done](store_reader& store) { done(task_with_children(cache, store, c.context, id)); });
              });
 }
 
@@ -249,7 +309,7 @@ void task_service::submit_many(const call& c, v1::SubmitTasksRequest& request, r
   all.quorum = request.quorum();
   if (auto ok = check(all); !ok) return done(std::move(ok).error());
   const bool group = all.group != fan_in::none;
-  ask_entity(with_.hive, c, the_queue, "task.submit", payload{encode(all), content_type::binary}, request.idempotency_key(), {},
+  ask_queue(with_.hive, c, all, request.idempotency_key(),
              [group, done = std::move(done)](result<json> answer) {
                if (!answer) return done(std::move(answer).error());
                v1::SubmitTasksResponse out;
@@ -266,8 +326,8 @@ void task_service::get(const call& c, v1::GetTaskRequest& request, reply<v1::Tas
 }
 
 void task_service::wait_for(const call& c, const std::string& id, std::chrono::milliseconds at_most, reply<v1::Task> done) {
-  const auto look = [&hive = with_.hive, c, id](reply<v1::Task> then) {
-    hive.read(c.context.tenant(), [c, id, then = std::move(then)](store_reader& store) { then(task_with_children(store, c.context, id)); });
+  const auto look = [&hive = with_.hive, cache = with_.cache, c, id](reply<v1::Task> then) {
+    hive.read(c.context.tenant(), [cache, c, id, then = std::move(then)](store_reader& store) { then(task_with_children(cache, store, c.context, id)); });
   };
   if (at_most.count() == 0) return look(std::move(done));
 
@@ -287,7 +347,7 @@ void task_service::list(const call& c, v1::ListTasksRequest& request, reply<v1::
   if (!after) return done(invalid("page_token", "page_token is not one that a page before gave"));
   with_.hive.read(c.context.tenant(), [c, after = *after, size = page_of(request.page_size()), state = request.state(), parent = request.parent(),
                    done = std::move(done)](store_reader& store) {
-    auto rows = list_tasks(store, c.context, queue_of(c.context), after, size + 1);
+    auto rows = list_all(store, c.context, after, size + 1);
     if (!rows) return done(std::move(rows).error());
     v1::ListTasksResponse out;
     if (rows->size() > size) {
@@ -295,8 +355,9 @@ void task_service::list(const call& c, v1::ListTasksRequest& request, reply<v1::
       out.set_next_page_token(to_text(rows->back().record.spec.id));
     }
     for (auto& row : *rows) {
-      if (state != v1::TASK_STATE_UNSPECIFIED && static_cast<v1::TaskState>(row.report.status.state) != state) continue;
-      if (!parent.empty() && (row.record.spec.parent == task_id{} || to_text(row.record.spec.parent) != parent)) continue;
+      if (row.record.lent_by != task_id{}) continue; // an attempt, not a task
+      if (state != v1::TASK_STATE_UNSPECIFIED && static_cast<v1::TaskState>(row.report.status.shown()) != state) continue;
+      if (!parent.empty() && (row.record.parent() == task_id{} || to_text(row.record.parent()) != parent)) continue;
       *out.add_tasks() = task_from(std::move(row), false);
     }
     done(std::move(out));
@@ -304,7 +365,10 @@ void task_service::list(const call& c, v1::ListTasksRequest& request, reply<v1::
 }
 
 void task_service::cancel(const call& c, v1::CancelTaskRequest& request, reply<v1::Task> done) {
-  ask_entity(with_.hive, c, the_queue, "task.cancel", json{{"id", request.id()}}.dump(), {}, {},
+  const auto number = task_id_from(request.id());
+  if (!number) return done(no_such_task(request.id()));
+  const actors::destination queue{entity_kind::queue, actors::queue_name(partition_of(*number))};
+  ask_entity(with_.hive, c, queue, "task.cancel", json{{"id", request.id()}}.dump(), {}, {},
              [this, c, id = request.id(), done = std::move(done)](result<json> answer) {
                if (!answer) return done(std::move(answer).error());
                wait_for(c, id, std::chrono::seconds{30}, done);
@@ -316,9 +380,7 @@ void task_service::cancel(const call& c, v1::CancelTaskRequest& request, reply<v
 void task_service::queue(const call& c, v1::GetQueueRequest& request, reply<v1::Queue> done) {
   if (request.queue() != "default") return done(no_such_queue(request.queue()));
   with_.hive.read(c.context.tenant(), [c, done = std::move(done)](store_reader& store) {
-    auto row = store.item(c.context, queue_of(c.context), "control");
-    if (!row) return done(std::move(row).error());
-    done(queue_from(*row ? json::parse(**row) : json::object()));
+    done(whole_queue(store, c.context));
   });
 }
 

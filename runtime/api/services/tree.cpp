@@ -87,7 +87,8 @@ private:
 };
 
 std::optional<entity_kind> kind_from(std::string_view word) {
-  for (const auto kind : {entity_kind::tenant, entity_kind::agent, entity_kind::supervisor, entity_kind::queue, entity_kind::context})
+  if (word == "collection") return entity_kind::context;
+  for (const auto kind : {entity_kind::tenant, entity_kind::agent, entity_kind::supervisor, entity_kind::queue})
     if (word == to_string(kind)) return kind;
   return std::nullopt;
 }
@@ -112,18 +113,26 @@ void swarm_service::tree(const call& c, v1::GetTreeRequest& request, reply<v1::T
 }
 
 void swarm_service::explain(const call& c, v1::ExplainRequest& request, reply<v1::ExplainResponse> done) {
-  auto answer = [done = std::move(done)](result<actors::explanation> said) {
+  const std::string address = request.kind() + "/" + request.name();
+  auto answer = [address, done = std::move(done)](result<actors::explanation> said) {
     if (!said) return done(std::move(said).error());
+    if (said->contains("address")) (*said)["address"] = address; // in the caller's words
     v1::ExplainResponse out;
     out.set_explanation(said->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     done(std::move(out));
   };
+  if (request.kind() != "queue")
+    if (auto ok = actors::check_name(request.name(), "name"); !ok) return answer(std::move(ok).error());
   if (request.kind() == "task") return with_.hive.explain_task(c.context, request.name(), std::move(answer));
   const auto kind = kind_from(request.kind());
-  if (!kind) return answer(invalid("kind", "kind must be one of: tenant, agent, supervisor, queue, task, context"));
-  // The tenant's entity has no name of its own in its directory.
+  if (!kind) return answer(invalid("kind", "kind must be one of: tenant, agent, supervisor, queue, task, collection"));
+  if (*kind == entity_kind::tenant && request.name() != request.tenant()) // it has no name of its own in its directory
+    return answer(error{errc::not_found, "not_found", "no " + address, "name", {}});
   actors::destination of{*kind, *kind == entity_kind::tenant ? std::string{} : request.name()};
-  with_.hive.explain(c.context, std::move(of), std::move(answer));
+  with_.hive.explain(c.context, std::move(of), [address, answer = std::move(answer)](result<actors::explanation> said) {
+    if (!said && said.error().code == errc::not_found) return answer(error{errc::not_found, "not_found", "no " + address, "name", {}});
+    answer(std::move(said));
+  });
 }
 
 } // namespace hive::api
