@@ -381,7 +381,8 @@ TEST_F(PartitionsTest, WhateverHappensEverythingEndsOnce) {
         if (!made && (made.error().code == errc::unknown || made.error().code == errc::unavailable)) made = kit->submit_task(body, key);
         if (made && made->contains("id")) {
           keys[key] = made->at("id");
-          if (const auto again = kit->submit_task(body, key)) EXPECT_EQ(again->at("id"), keys[key]);
+          const auto again = kit->submit_task(body, key);
+          EXPECT_TRUE(!again || again->at("id") == keys[key]) << "another task under the same key";
         }
       }
       }
@@ -392,7 +393,7 @@ TEST_F(PartitionsTest, WhateverHappensEverythingEndsOnce) {
     std::size_t good = 0;
     for (const auto& t : tasks_of(*kit)) {
       EXPECT_TRUE(ended(t.report.status.state)) << to_json(t);
-      if (cancelled.contains(to_text(t.record.spec.id))) EXPECT_NE(t.report.status.state, task_state::failed);
+      EXPECT_TRUE(t.report.status.state != task_state::failed || !cancelled.contains(to_text(t.record.spec.id))) << to_json(t);
       good += t.record.spec.group == fan_in::none && t.report.status.state == task_state::succeeded ? 1 : 0;
     }
     EXPECT_EQ(effects(*kit), good) << "what tasks say is what was done";
