@@ -23,6 +23,8 @@ endif()
 if(HIVE_SANITIZE)
   # GCC warns about its own instrumentation (its manual says so of these); the uninstrumented presets keep the warnings.
   target_compile_options(hive_options INTERFACE -Wno-maybe-uninitialized -Wno-stringop-overread -Wno-array-bounds)
+  # All libraries are compiled in groups then, in which files see each other's names.
+  target_compile_options(hive_options INTERFACE -Wno-shadow -Wno-subobject-linkage)
 endif()
 if(HIVE_SANITIZE STREQUAL "address")
   target_compile_options(hive_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all)
@@ -55,6 +57,9 @@ function(hive_library name)
   add_library(hive::${name} ALIAS hive_${name})
   target_link_libraries(hive_${name} PUBLIC hive_options ${arg_DEPS} PRIVATE ${arg_PRIVATE_DEPS})
   target_precompile_headers(hive_${name} REUSE_FROM hive_pch)
+  if(HIVE_SANITIZE) # built whole or not at all
+    hive_in_groups(hive_${name})
+  endif()
 endfunction()
 
 # hive_in_groups(TARGET): sources compiled several at a time, so that the headers they share are read once. For targets
