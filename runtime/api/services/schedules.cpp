@@ -11,7 +11,7 @@ namespace {
 using nlohmann::json;
 using persistence::store_reader;
 
-const actors::destination queue{entity_kind::queue, "default"};
+const actors::destination default_queue{entity_kind::queue, "default"};
 
 json payload_value(const std::string& bytes, v1::ContentType type) {
   if (type == v1::CONTENT_TYPE_TEXT) return bytes;
@@ -115,7 +115,7 @@ v1::Schedule schedule_from(const std::string& name, const json& row) {
 
 void schedule_service::put(const call& c, v1::PutScheduleRequest& request, reply<v1::Schedule> done) {
   const json body{{"name", request.schedule()}, {"spec", spec_of(request.spec())}};
-  ask_entity(with_.hive, c, queue, "schedule.put", body.dump(), {}, {}, [name = request.schedule(), done = std::move(done)](result<json> answer) {
+  ask_entity(with_.hive, c, default_queue, "schedule.put", body.dump(), {}, {}, [name = request.schedule(), done = std::move(done)](result<json> answer) {
     if (!answer) return done(std::move(answer).error());
     done(schedule_from(name, *answer));
   });
@@ -147,7 +147,7 @@ void schedule_service::list(const call& c, v1::ListSchedulesRequest& request, re
 }
 
 void schedule_service::remove(const call& c, v1::DeleteScheduleRequest& request, reply<v1::Deleted> done) {
-  ask_entity(with_.hive, c, queue, "schedule.delete", json{{"name", request.schedule()}}.dump(), {}, {}, [done = std::move(done)](result<json> answer) {
+  ask_entity(with_.hive, c, default_queue, "schedule.delete", json{{"name", request.schedule()}}.dump(), {}, {}, [done = std::move(done)](result<json> answer) {
     if (!answer) return done(std::move(answer).error());
     v1::Deleted out;
     out.set_deleted(true);
