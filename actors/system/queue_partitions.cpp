@@ -50,6 +50,7 @@ task<bool> queue_behaviour::handle_partition(turn& self, const message& m) const
   else if (m.type == "hive.queue.offer") {
     const auto body = m.parse();
     const auto name = body.at("capability").get<std::string>();
+    if (!memory_of(self).able_known) co_await know_able(self);
     const auto places = core.spare(name, body.at("waiting").get<by_complexity>());
     if (places != by_complexity{}) tell(self, body.at("from"), "hive.queue.spare", {{"from", core.self()}, {"capability", name}, {"places", places}});
   } else if (m.type == "hive.queue.spare") {
