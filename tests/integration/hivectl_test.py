@@ -631,8 +631,8 @@ def tenants(hive, cli):
         return hive.request("PUT", "/v1/tenants/heavy", spec)
 
     status, made = put({"description": "much", "weight": 5})
-    check(status == 200 and made["created"] is True and made["spec"] == {"description": "much", "weight": 5}, made)
-    check(cli.json("get", "tenant/heavy")["spec"] == {"description": "much", "weight": 5}, "its weight is there")
+    check(status == 200 and made["created"] is True and made["spec"].items() >= {"description": "much", "weight": 5}.items(), made)
+    check(cli.json("get", "tenant/heavy")["spec"].items() >= {"description": "much", "weight": 5}.items(), "its weight is there")
     check("  weight: 5\n" in cli.text("get", "tenant/heavy"), "and shown")
     listed = {row["NAME"]: row for row in table(cli.text("get", "tenants", tenant=None), "NAME", "ID", "WEIGHT", "QUEUE", "DESCRIPTION")}
     check((listed["heavy"]["WEIGHT"], listed["demo"]["WEIGHT"]) == ("5", "1"), f"and listed: {listed}")
@@ -692,7 +692,8 @@ def partitions(hive, cli):
         want = "cancelled" if task == cancelled else "succeeded"
         until(f"{key} is over", lambda t=task, w=want: cli.json("task", "get", t, tenant=tenant)["state"] == w)
     cli.text("queue", "limit", "part-3", "4", tenant=tenant)
-    check(cli.json("queue", "show", tenant=tenant)["agents"] == [{"agent": "part-3", "concurrency": 4}], "of one agent, wherever it is")
+    shown = cli.json("queue", "show", tenant=tenant)["agents"]
+    check([(a["agent"], a["concurrency"]) for a in shown] == [("part-3", 4)], f"of one agent, wherever it is: {shown}")
 
 
 # -- who may
