@@ -117,7 +117,7 @@ def scenario(name, kinds, code, settings, neighbour_during=False):
 def glutton():
     print("an agent that eats memory")
     with tempfile.TemporaryDirectory() as folder:
-        hive = hive_process.Hive(os.path.join(BIN, "hived_faulty"), folder, ["node.workers=2", "node.memory_percent=4", "supervisor.root_intensity=2"])
+        hive = hive_process.Hive(os.path.join(BIN, "hived_faulty"), folder, ["node.workers=2", "node.memory_percent=4", "supervisor.root_intensity=2", "supervisor.period=60000"])
         try:
             hive.start()
             hive.wait_ready()
