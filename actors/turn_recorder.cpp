@@ -1,5 +1,6 @@
 #include "actors/turn_recorder.hpp"
 
+#include "config/base/files.hpp"
 #include "config/base/log.hpp"
 
 #include <fcntl.h>
@@ -41,13 +42,16 @@ turn_recorder::turn_recorder(std::array<slot, slots_max>* mapped) : slots_(mappe
 
 result<std::unique_ptr<turn_recorder>> turn_recorder::open(const std::string& file) {
   const auto failed = [&](const char* what) {
+    if (is_no_space(errno)) return no_space(file);
     return error{errc::unavailable, "recorder", std::string("cannot ") + what + " " + file + ": " + std::strerror(errno)};
   };
   const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return failed("open");
   constexpr std::size_t size = sizeof(std::array<slot, slots_max>);
-  if (::ftruncate(fd, size) != 0) {
+  // With its blocks: a page that the disk has no room for would end the process at its first write.
+  if (const int number = ::posix_fallocate(fd, 0, size); number != 0) {
     ::close(fd);
+    errno = number;
     return failed("size");
   }
   void* at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

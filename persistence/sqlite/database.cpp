@@ -1,5 +1,7 @@
 #include "persistence/sqlite/database.hpp"
 
+#include "config/base/files.hpp"
+
 #include <sqlite3.h>
 
 #include <mutex>
@@ -24,7 +26,7 @@ error to_error(const sqlite_error& e, const std::string& file) {
     return {errc::failed_precondition, "store_damaged",
             file + " is not a whole database (" + e.what() + "): restore it from a backup, or move it away to start empty", {}, {}};
   case SQLITE_FULL:
-    return {errc::unavailable, "no_space", "no space is left for " + file + ": free some; the hive goes on by itself", {}, std::chrono::seconds{1}};
+    return no_space(file);
   case SQLITE_CANTOPEN:
   case SQLITE_PERM:
   case SQLITE_READONLY:
@@ -35,6 +37,7 @@ error to_error(const sqlite_error& e, const std::string& file) {
   case SQLITE_LOCKED:
     return {errc::unavailable, "store_busy", file + " is locked by another program: close it", {}, std::chrono::seconds{1}};
   case SQLITE_IOERR:
+    if (e.code() == SQLITE_IOERR_SHMSIZE) return no_space(file); // the index of the log is a file as well
     return {errc::unavailable, "io_error", "reading or writing " + file + " failed (" + e.what() + ")", {}, std::chrono::seconds{1}};
   case SQLITE_NOMEM: return {errc::unavailable, "no_memory", "no memory is left", {}, std::chrono::seconds{1}};
   default: return {errc::internal, "store_error", file + ": " + e.what(), {}, {}};

@@ -14,6 +14,7 @@ namespace hive::persistence::sqlite {
 namespace {
 
 error unusable(const std::filesystem::path& what, const char* doing, int number) {
+  if (is_no_space(number)) return no_space(what);
   return {errc::failed_precondition, "data_dir_unusable",
           std::string(doing) + " " + what.string() + " failed: " + std::strerror(number) + "; check the path, its owner and its mode",
           "data_dir", {}};

@@ -39,12 +39,6 @@ bool is_sync_failure(int code) noexcept {
   return code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC;
 }
 
-/// Before the hive runs, nobody tries again by itself.
-error at_start(error e) {
-  if (e.reason == "no_space") e.message = e.message.substr(0, e.message.rfind(':')) + ": free some, and start again";
-  return e;
-}
-
 class sqlite_turn_store final : public turn_store {
 public:
   sqlite_turn_store(directory_lock lock, std::filesystem::path file, const sqlite_options& options,
@@ -113,7 +107,7 @@ public:
   }
 
   result<std::vector<shard_row>> claim_all() override {
-    auto claimed = transact<std::vector<shard_row>>([&]() -> result<std::vector<shard_row>> {
+    return transact<std::vector<shard_row>>([&]() -> result<std::vector<shard_row>> {
       const auto generation = next_generation();
       for (std::uint16_t id = 0; id < shards_; ++id)
         statement(*writer_, "insert into shard values(?, ?, 1) on conflict do update set owner = excluded.owner, epoch = epoch + 1")
@@ -125,8 +119,6 @@ public:
       generation_ = generation;
       return rows;
     });
-    if (!claimed) return at_start(std::move(claimed).error());
-    return claimed;
   }
 
   result<shard_row> claim(shard_id shard) override {
@@ -268,6 +260,7 @@ private:
 };
 
 error cannot_create(const std::filesystem::path& file, int number) {
+  if (is_no_space(number)) return no_space(file);
   return {errc::failed_precondition, "store_not_writable", file.string() + " cannot be made: " + std::strerror(number), "data_dir", {}};
 }
 
@@ -325,7 +318,7 @@ result<std::unique_ptr<turn_store>> open_sqlite(const sqlite_options& options) {
     return std::unique_ptr<turn_store>(std::make_unique<sqlite_turn_store>(std::move(*lock), file, options, std::move(gathering), std::move(writer)));
   } catch (const sqlite_error& e) {
     if (is_sync_failure(e.code())) stop_process(e, file.string());
-    return at_start(to_error(e, file.string()));
+    return to_error(e, file.string());
   }
 }
 

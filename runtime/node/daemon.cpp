@@ -2,6 +2,7 @@
 
 #include "config/base/log.hpp"
 #include "runtime/node/memory_limit.hpp"
+#include "runtime/node/unready_node.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -22,6 +23,13 @@ int complain(const hive::error& e) {
   if (!e.field.empty()) std::cerr << " [" << e.field << "]";
   std::cerr << "\n";
   return e.code == hive::errc::invalid_argument ? wrong_setting : 1;
+}
+
+/// Waits for at most `time`. @returns whether the process was told to end.
+bool told_to_end(const sigset_t& signals, std::chrono::seconds time) {
+  const timespec wait{time.count(), 0};
+  const int received = sigtimedwait(&signals, nullptr, &wait);
+  return received == SIGINT || received == SIGTERM;
 }
 
 } // namespace
@@ -92,32 +100,43 @@ int run_daemon(int argc, char** argv, const std::function<void(actors::behaviour
     ended = std::move(end);
     ::kill(::getpid(), SIGUSR1);
   };
-  for (bool first = true;; first = false) { // each life of the node, of which a node that is alone has one
+  const auto take_end = [&] {
+    std::lock_guard lock(guard);
+    return std::exchange(ended, std::nullopt);
+  };
+  std::unique_ptr<unready_node> meanwhile;
+  for (bool first = true;;) { // each life of the node, of which a node that is alone has one
     node here(*settings, more, over, first);
-    if (auto started = here.start(); !started) {
-      if (first) return complain(started.error());
-      log::error("cannot begin another life of this node", {{"why", started.error().message}});
+    auto started = here.open();
+    if (started) {
+      meanwhile.reset(); // it has the address
+      started = here.serve();
+    }
+    if (!started) {
+      const auto& why = started.error();
+      if (first && why.reason != "no_space") return complain(why);
       here.stop();
-      std::this_thread::sleep_for(std::chrono::seconds{1});
+      std::ignore = take_end();
+      if (!meanwhile) log::error("the node cannot start, and tries again every second", {{"why", to_string(why)}});
+      if (meanwhile) meanwhile->because(why);
+      else meanwhile = std::make_unique<unready_node>(*settings, why);
+      if (told_to_end(signals, std::chrono::seconds{1})) return 0;
       continue;
     }
+    first = false;
+    std::optional<life_end> end;
     for (bool leaving = false;;) {
       int received = 0;
       sigwait(&signals, &received);
       if (received == SIGUSR1) {
-        std::lock_guard lock(guard);
-        if (ended) break;
+        if ((end = take_end())) break;
       } else if (std::exchange(leaving, true) || !here.leave()) break;
     }
-    std::unique_lock lock(guard);
-    const bool lost = ended && !ended->leave;
-    lock.unlock();
-    here.stop(lost ? node::stopping::at_once : node::stopping::in_order);
-    lock.lock();
-    if (!ended || ended->leave) return ended && ended->failed ? 1 : 0;
-    log::warn("this life of the node is over; another one begins", {{"why", ended->why}});
-    if (ended->failed) std::this_thread::sleep_for(std::chrono::seconds{1});
-    ended.reset();
+    here.stop(end && !end->leave ? node::stopping::at_once : node::stopping::in_order);
+    if (!end) end = take_end(); // while it stopped
+    if (!end || end->leave) return end && end->failed ? 1 : 0;
+    log::warn("this life of the node is over; another one begins", {{"why", end->why}});
+    if (end->failed) std::this_thread::sleep_for(std::chrono::seconds{1});
   }
 }
 

@@ -28,8 +28,7 @@ node::node(config::settings settings, const std::function<void(actors::behaviour
 
 node::~node() { stop(); }
 
-result<void> node::start() {
-  const auto began = clock_.steady_now();
+result<void> node::open() {
   const auto redis = redis_options();
   if (!redis) return redis.error();
   if (auto opened = open_store(); !opened) return opened;
@@ -71,7 +70,10 @@ result<void> node::start() {
     break;
   case security::admin_key::unchecked: log::warn("whether the administrator's key is good could not be looked up", {{"file", key_file}}); break;
   }
+  return {};
+}
 
+result<void> node::serve() {
   metrics_ = std::make_unique<ops::metrics>(*host_, &host_->commits(), settings_.api.tenant_series);
   metrics_->add(*cache_, wakes_ ? &wakes_->counters() : nullptr);
   gateway_ = std::make_unique<api::gateway>(settings_.api, *host_, authenticator_, *metrics_, settings_.context, member_ ? &member_->control() : nullptr, cache_.get());
@@ -84,7 +86,7 @@ result<void> node::start() {
   http_port_ = *port;
   // For scripts that let the system choose the port.
   std::ofstream(settings_.data_dir + "/http.port") << http_port_ << "\n";
-  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(clock_.steady_now() - began);
+  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(clock_.steady_now() - began_);
   log::info("ready", {{"http", settings_.api.http}, {"port", http_port_}, {"data", settings_.data_dir}, {"start_ms", took.count()}});
   return {};
 }

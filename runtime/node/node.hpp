@@ -25,9 +25,11 @@ public:
   explicit node(config::settings settings, const std::function<void(actors::behaviour_registry&)>& more = {}, std::function<void(life_end)> over = {}, bool first_life = true);
   ~node();
 
-  /// Opens the store, takes the shards, recovers, makes the admin key on a first start, and listens.
-  /// Errors name the setting or the file at fault.
-  result<void> start();
+  /// Opens the store, takes the shards, recovers, and makes the admin key on a first start. After an error, which names the
+  /// setting or the file at fault, only `stop` may follow.
+  result<void> open();
+  /// Then: listens.
+  result<void> serve();
   /// Among other nodes: hands everything off first; `over` says when. @returns false: there are no others, `stop` will do.
   bool leave();
   enum class stopping : char {
@@ -49,6 +51,7 @@ private:
 
   config::settings settings_;
   system_clock_source clock_;
+  steady_time began_ = clock_.steady_now();
   security::authenticator authenticator_;
   actors::behaviour_registry behaviours_;
   actors::executor_registry executors_;

@@ -15,6 +15,7 @@ namespace hive::security {
 namespace {
 
 error disk(const std::filesystem::path& file) {
+  if (is_no_space(errno)) return no_space(file);
   return {errc::unavailable, "admin_key_file", file.string() + ": " + std::strerror(errno), {}, {}};
 }
 

@@ -92,10 +92,10 @@ class Hive:
             return f.read().strip()
 
     def request(self, method, path, body=None, key=True, timeout=60):
-        """(status, JSON or text). Raises OSError or HTTPException when there is no answer."""
+        """(status, JSON or text). `key`: the administrator's, a text of its own, or none. Raises OSError or HTTPException when there is no answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
-            headers = {"Authorization": "Bearer " + self.key()} if key else {}
+            headers = {"Authorization": "Bearer " + (self.key() if key is True else key)} if key else {}
             if body is not None:
                 headers["Content-Type"] = "application/json"
             connection.request(method, path, None if body is None else json.dumps(body), headers)
