@@ -73,6 +73,23 @@ inline void report(const std::string& name, double per_second, const percentiles
   std::fflush(stdout);
 }
 
+/// The same in Erlang/OTP, in a process of its own beside this run: what support/erlang.escript prints for `what`.
+/// Null, and said so, when it is not installed or this is not run from the project's root.
+inline nlohmann::json erlang(const std::string& what) {
+  std::string said;
+  if (std::FILE* pipe = ::popen(("escript bench/support/erlang.escript " + what + " 2>/dev/null").c_str(), "r")) {
+    char block[256];
+    while (std::fgets(block, sizeof block, pipe)) said += block;
+    if (::pclose(pipe) != 0) said.clear();
+  }
+  auto found = nlohmann::json::parse(said, nullptr, false);
+  if (!found.is_object()) {
+    std::printf("no baseline: erlang-base is not installed, or this is not the project's root\n");
+    return nullptr;
+  }
+  return found;
+}
+
 /// CPU time that all threads of this process have used, in seconds: what a busy neighbour on the machine does not change.
 inline double cpu_seconds() {
   timespec t{};
