@@ -204,12 +204,32 @@ std::optional<entity_id> fixed(tenant_context who, const destination& to) {
 }
 } // namespace
 
-/// What a tenant's entity takes: whatever the API takes, if it also fits into one frame to the node that owns the tenant.
-std::uint64_t node_host::manifest_bytes() const noexcept {
+/// What an entity takes in one message, by its kind; a tenant's whatever the API takes, if it also fits into one frame to the
+/// node that owns it (the settings see to it that the others do).
+std::optional<error> node_host::too_large(const destination& to, const payload& body) const {
   constexpr std::uint64_t around = 32 * 1024; // of the frame, whatever the message says beside it
   const auto& s = parts_.settings;
-  const auto most = std::max(s.api.body_bytes, s.entity.payload_bytes);
-  return parts_.map ? std::min(most, s.link.frame_bytes - around) : most;
+  std::string field = "payload", setting = "entity.payload_bytes", instead = "keep what is large elsewhere, and send where it is";
+  std::uint64_t most = s.entity.payload_bytes;
+  if (to.kind == entity_kind::context) {
+    field = "items", setting = "context.batch_bytes", instead = "send fewer items at a time";
+    most = s.context.batch_bytes;
+  } else if (to.kind == entity_kind::tenant) {
+    field = "agents", setting = "api.body_bytes", instead = "apply the manifest in parts";
+    most = std::max(s.api.body_bytes, s.entity.payload_bytes);
+    if (parts_.map && s.link.frame_bytes - around < most) {
+      setting = "cluster.link.frame_bytes";
+      most = s.link.frame_bytes - around;
+    }
+  }
+  if (body.bytes.size() <= most) return std::nullopt;
+  return invalid(field, "these are " + std::to_string(body.bytes.size()) + " bytes, and " + setting + " allows " + std::to_string(most) + ": " + instead);
+}
+
+/// More than this may not wait for the turns of one shard's entities.
+std::optional<error> node_host::inbox_full(shard_id shard) const {
+  if (shards_->depth(shard) <= parts_.settings.node.inbox_messages) return std::nullopt;
+  return error{errc::resource_exhausted, "node_overloaded", "the shard's inbox is full (node.inbox_messages)", {}, std::chrono::milliseconds{100}};
 }
 
 /// @param unused_key the key was made here, and nothing was executed under it.
@@ -224,13 +244,7 @@ void node_host::ask_once(tenant_context who, ask_request request, std::unique_pt
   const auto refuse = [&](error e) { ticket->fail(std::move(e)); };
   if (auto why = not_ready()) return refuse(std::move(*why));
   if (key.size() > 256) return refuse(invalid("idempotency_key", "an idempotency key has at most 256 bytes"));
-  if (request.to.kind == entity_kind::context && request.body.bytes.size() > s.context.batch_bytes)
-    return refuse(invalid("items", "the batch is larger than context.batch_bytes (" + std::to_string(s.context.batch_bytes) + "): send fewer items at a time"));
-  if (request.to.kind == entity_kind::tenant && request.body.bytes.size() > manifest_bytes())
-    return refuse(invalid("agents", "the manifest is larger than " + std::string(parts_.map ? "cluster.link.frame_bytes and api.body_bytes allow (" : "api.body_bytes (") +
-                                      std::to_string(manifest_bytes()) + " bytes): apply it in parts"));
-  if (request.to.kind != entity_kind::context && request.to.kind != entity_kind::tenant && request.body.bytes.size() > s.entity.payload_bytes)
-    return refuse(invalid("payload", "the payload is larger than entity.payload_bytes (" + std::to_string(s.entity.payload_bytes) + ")"));
+  if (auto why = too_large(request.to, request.body)) return refuse(std::move(*why));
   if (request.type.empty() || request.type.size() > 128) return refuse(invalid("type", "type is required, at most 128 bytes"));
   deadlines_->watch(ticket.get());
 
@@ -250,9 +264,9 @@ void node_host::ask_once(tenant_context who, ask_request request, std::unique_pt
 
 void node_host::accept(tenant_context who, ask_request&& request, ticket_ref ticket, entity_id to, std::string key, bool generated) {
   const auto shard = shard_of(to, shard_count_);
-  if (shards_->depth(shard) > parts_.settings.node.inbox_messages) {
+  if (auto full = inbox_full(shard)) {
     add(metrics(who.tenant()).mine().rejected);
-    return ticket->fail({errc::resource_exhausted, "node_overloaded", "the shard's inbox is full (node.inbox_messages)", {}, std::chrono::milliseconds{100}});
+    return ticket->fail(std::move(*full));
   }
   auto e = std::make_unique<envelope>(who, to, envelope::origin::ask);
   e->on = request.urgent ? lane::urgent : lane::user;
@@ -306,8 +320,7 @@ void node_host::left(tenant_id tenant) noexcept {
 
 void node_host::tell(tenant_context who, destination to, std::string type, payload body, trace_context trace, std::function<void(result<void>)> done) {
   if (auto why = not_ready()) return done(std::move(*why));
-  if (body.bytes.size() > parts_.settings.entity.payload_bytes)
-    return done(invalid("payload", "the payload is larger than entity.payload_bytes"));
+  if (auto why = too_large(to, body)) return done(std::move(*why));
   if (type.empty() || type.size() > 128) return done(invalid("type", "type is required, at most 128 bytes"));
   auto id = fixed(who, to);
   if (!id) id = known(who, to.kind, to.name);
@@ -326,9 +339,9 @@ void node_host::tell(tenant_context who, destination to, std::string type, paylo
 /// `done` hears when the message is in its lane, or why it is not.
 void node_host::send_tell(tenant_context who, entity_id to, std::string type, payload body, trace_context trace, std::function<void(result<void>)> done) {
   const auto shard = shard_of(to, shard_count_);
-  if (shards_->depth(shard) > parts_.settings.node.inbox_messages) {
+  if (auto full = inbox_full(shard)) {
     add(metrics(who.tenant()).mine().rejected);
-    return done(error{errc::resource_exhausted, "node_overloaded", "the shard's inbox is full (node.inbox_messages)", {}, std::chrono::milliseconds{100}});
+    return done(std::move(*full));
   }
   auto e = std::make_unique<envelope>(who, to, envelope::origin::tell);
   e->type = std::move(type);

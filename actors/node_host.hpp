@@ -135,7 +135,8 @@ private:
   class again_sink;
   void ask_one(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink, bool unused_key);
   void ask_once(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink, bool unused_key);
-  std::uint64_t manifest_bytes() const noexcept;
+  std::optional<error> too_large(const destination& to, const payload& body) const;
+  std::optional<error> inbox_full(shard_id shard) const;
   std::string node_of(entity_id id) const;
   void take_over(shard_id shard, epoch fence);
   void read_work_again(shard_id shard, epoch fence);

@@ -39,8 +39,6 @@ const char* status_word(const activation& a) {
   return a.more && a.more->supervises ? word_of(a.more->supervises->core.doing()) : "running";
 }
 
-std::int64_t millis(wall_time t) noexcept { return t.time_since_epoch().count(); }
-
 /// What a turn waits for that has begun.
 json wait_of(const turn_host& t) {
   json waits{{"message", t.in ? t.in->type : ""}, {"since", millis(t.started)}, {"steps_done", t.next_step == 0 ? 0 : t.next_step - 1}};

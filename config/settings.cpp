@@ -386,6 +386,7 @@ result<void> check_link(const settings& s) {
   const auto ms = [](milliseconds t) { return static_cast<std::uint64_t>(t.count()); };
   for (auto&& done :
        {at_least("frame_bytes", l.frame_bytes, "entity.payload_bytes and 64 KiB", l.ca_file.empty() ? 0 : s.entity.payload_bytes + 64 * KiB),
+        at_least("frame_bytes", l.frame_bytes, "context.batch_bytes and 64 KiB", l.ca_file.empty() ? 0 : s.context.batch_bytes + 64 * KiB),
         at_least("tenant_window_bytes", l.tenant_window_bytes, "cluster.link.frame_bytes and 1 KiB", l.frame_bytes + KiB),
         at_least("window_bytes", l.window_bytes, "cluster.link.tenant_window_bytes", l.tenant_window_bytes),
         at_least("window_messages", l.window_messages, "cluster.link.tenant_window_messages", l.tenant_window_messages),

@@ -149,7 +149,7 @@ struct link_settings {
   std::string certificate_file;                 // PEM: names hive://HIVE/node/NODE
   std::string key_file;                         // PEM: of that certificate
   milliseconds certificate_check{10'000};       // 1 s..1 h: how often these files are looked at for a change
-  std::uint64_t frame_bytes = 2 * 1024 * 1024;  // 64 KiB..128 MiB: one message or answer; above entity.payload_bytes
+  std::uint64_t frame_bytes = 4 * 1024 * 1024;  // 64 KiB..128 MiB: one message or answer; above entity.payload_bytes and context.batch_bytes
   std::uint64_t bulk_frame_bytes = 64 * 1024 * 1024; // 1 MiB..1 GiB: one large thing
   std::uint64_t chunk_bytes = 256 * 1024;       // 4 KiB..4 MiB: of a large thing, sent at a time
   std::uint32_t batch_frames = 4096;            // 1..65,536: sent in one go
@@ -161,7 +161,7 @@ struct link_settings {
   std::uint32_t window_messages = 16'384;       // 16..10,000,000: to one peer
   std::uint64_t window_bytes = 16 * 1024 * 1024; // 64 KiB..4 GiB: to one peer
   std::uint32_t tenant_window_messages = 8'192; // 16..10,000,000: of one tenant to one peer
-  std::uint64_t tenant_window_bytes = 4 * 1024 * 1024; // 64 KiB..4 GiB: of one tenant to one peer
+  std::uint64_t tenant_window_bytes = 8 * 1024 * 1024; // 64 KiB..4 GiB: of one tenant to one peer
   std::uint32_t requests = 10'000;              // 1..1,000,000: waiting for one peer's answers
   std::uint64_t answer_bytes = 64 * 1024 * 1024; // 1 MiB..4 GiB: answers waiting to go to one peer
   milliseconds heartbeat{500};                  // 10 ms..1 min

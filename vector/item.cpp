@@ -58,8 +58,6 @@ result<void> no_longer_than(const std::string& text, std::size_t bytes, const ch
   return invalid(field, std::string{field} + " has " + std::to_string(text.size()) + " bytes; allowed: " + std::to_string(bytes));
 }
 
-std::size_t heap_bytes(const std::string& s) noexcept { return s.capacity() > 15 ? s.capacity() + 1 : 0; }
-
 } // namespace
 
 std::string_view to_string(trust t) noexcept {

@@ -14,8 +14,6 @@ auto place_of(const metadata& in, std::string_view key) {
   return std::lower_bound(in.begin(), in.end(), key, [](const auto& entry, std::string_view k) { return entry.first < k; });
 }
 
-std::size_t heap_bytes(const std::string& s) noexcept { return s.capacity() > 15 ? s.capacity() + 1 : 0; }
-
 constexpr int depth_max = 16;
 
 error too_many_keys(const std::string& field, const collection_limits& limits) {

@@ -34,7 +34,8 @@ std::string to_json(const metadata& m);
 /// Keys sorted and unique, not empty, not starting with '$' or '@'; doubles finite; within the limits.
 result<void> validate(const metadata& m, const collection_limits& limits, std::string_view field);
 
-/// Bytes on the heap.
+/// Bytes on the heap; short texts are inside the object.
+inline std::size_t heap_bytes(const std::string& s) noexcept { return s.capacity() > 15 ? s.capacity() + 1 : 0; }
 std::size_t heap_bytes(const metadata& m) noexcept;
 
 } // namespace hive::vector

@@ -9,7 +9,6 @@ using std::chrono::milliseconds;
 /// A firing that is later than this by the clock was missed: the hive was away, or busy beyond measure.
 constexpr milliseconds on_time{5'000};
 
-std::int64_t millis(wall_time t) { return t.time_since_epoch().count(); }
 wall_time time_from(const json& row, const char* name) { return wall_time{milliseconds{row.value(name, std::int64_t{0})}}; }
 
 std::uint64_t number(const json& spec, const char* name, std::uint64_t otherwise, std::uint64_t low, std::uint64_t high) {

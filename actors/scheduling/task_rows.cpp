@@ -11,7 +11,7 @@ using json = nlohmann::json;
 constexpr std::uint64_t format = 1;
 constexpr std::size_t tasks_max = 10'000;      ///< In one request.
 
-std::uint64_t millis(wall_time t) noexcept { return static_cast<std::uint64_t>(t.time_since_epoch().count()); }
+std::uint64_t stamp(wall_time t) noexcept { return static_cast<std::uint64_t>(millis(t)); }
 wall_time time_from(std::uint64_t ms) noexcept { return wall_time{std::chrono::milliseconds{static_cast<std::int64_t>(ms)}}; }
 
 void write(byte_writer& out, const payload& p) { out.varint(static_cast<std::uint64_t>(p.type)).text(p.bytes); }
@@ -28,10 +28,10 @@ void write(byte_writer& out, const task_status& s) {
   const bool failed = !s.error.reason.empty();
   const bool over = s.ended != wall_time{};
   out.varint(static_cast<std::uint64_t>(s.state)).varint((timed ? 1U : 0U) | (failed ? 2U : 0U) | (over ? 4U : 0U) | (s.lent != 0 ? 8U : 0U));
-  out.varint(static_cast<std::uint64_t>(s.ending)).varint(s.attempt).varint(s.agent.serial()).varint(millis(s.started));
-  if (timed) out.varint(millis(s.not_before));
+  out.varint(static_cast<std::uint64_t>(s.ending)).varint(s.attempt).varint(s.agent.serial()).varint(stamp(s.started));
+  if (timed) out.varint(stamp(s.not_before));
   if (failed) out.text(s.error.reason).text(s.error.message).text(s.error.field);
-  if (over) out.varint(millis(s.ended));
+  if (over) out.varint(stamp(s.ended));
   if (s.lent != 0) out.varint(s.lent | (s.held_up ? 16U : 0U));
 }
 task_status read_status(byte_reader& in, tenant_id tenant) {
@@ -63,13 +63,13 @@ enum class tag : std::uint8_t { end, parent, undo_of, capability, priority, dead
 void write_record(byte_writer& out, const task_record& r) {
   const auto& s = r.spec;
   const auto put = [&](tag t) -> byte_writer& { return out.varint(static_cast<std::uint64_t>(t)); };
-  out.varint(s.id.value()).varint(s.agent.bits()).varint(millis(s.submitted)).text(r.agent).text(r.type).text(r.principal);
+  out.varint(s.id.value()).varint(s.agent.bits()).varint(stamp(s.submitted)).text(r.agent).text(r.type).text(r.principal);
   write(out, r.body);
   if (s.parent != task_id{}) put(tag::parent).varint(s.parent.value());
   if (s.undo_of != task_id{}) put(tag::undo_of).varint(s.undo_of.value());
   if (!s.capability.empty()) put(tag::capability).text(s.capability).varint(s.complexity);
   if (s.priority != 3) put(tag::priority).varint(s.priority);
-  if (s.deadline != wall_time::max()) put(tag::deadline).varint(millis(s.deadline));
+  if (s.deadline != wall_time::max()) put(tag::deadline).varint(stamp(s.deadline));
   if (s.retry.attempts != 1)
     put(tag::retry).varint(s.retry.attempts).varint(static_cast<std::uint64_t>(s.retry.backoff.count())).varint(static_cast<std::uint64_t>(s.retry.backoff_max.count()));
   for (const auto& n : s.needs) put(tag::needs).varint(n.on.value()).varint(n.any_end ? 1 : 0);

@@ -11,10 +11,6 @@ using namespace scheduling;
 
 namespace {
 
-std::int64_t millis(wall_time t) { return t.time_since_epoch().count(); }
-
-queue_memory& memory_of(turn& self) { return static_cast<queue_memory&>(*system_turn::memory(self)); }
-
 /// {"id","agent","state"} and, for ends, {"error"} or progress.
 std::string event_data(task_id id, const std::string& agent, task_state state, const task_error* error, const task_progress* progress) {
   if ((!error || error->reason.empty()) && !progress)

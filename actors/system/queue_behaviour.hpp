@@ -8,6 +8,9 @@
 
 namespace hive::actors {
 
+/// What the queue whose turn it is keeps in memory; after `queue_behaviour::load`.
+inline queue_memory& memory_of(turn& self) { return static_cast<queue_memory&>(*system_turn::memory(self)); }
+
 class queue_behaviour final : public behaviour {
 public:
   explicit queue_behaviour(const config::settings& settings) : settings_(settings) {}

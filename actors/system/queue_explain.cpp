@@ -13,8 +13,6 @@ constexpr std::size_t agents_shown = 20;
 constexpr std::size_t tasks_named = 20;
 constexpr std::size_t positions_max = 100'000; ///< Tasks of a queue that says how many go before one: they are counted.
 
-std::int64_t millis(wall_time t) noexcept { return t.time_since_epoch().count(); }
-
 json because(std::string what) { return json{{"for", std::move(what)}}; }
 
 json breaker_of(const agent_entry& a) {

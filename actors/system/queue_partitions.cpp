@@ -25,7 +25,6 @@ namespace {
 /// Agents in one message.
 constexpr std::size_t agents_told_at_once = 1'000;
 
-queue_memory& memory_of(turn& self) { return static_cast<queue_memory&>(*system_turn::memory(self)); }
 entity_id partition(turn& self, std::uint32_t p) { return queue_of(system_turn::id(self).tenant(), p); }
 void tell(turn& self, std::uint32_t to, std::string type, const json& body) {
   system_turn::send_to(self, partition(self, to), std::move(type), json_payload(body));

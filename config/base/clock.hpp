@@ -11,6 +11,7 @@ namespace hive {
 
 /// Milliseconds since the Unix epoch: what is stored and shown.
 using wall_time = std::chrono::sys_time<std::chrono::milliseconds>;
+constexpr std::int64_t millis(wall_time t) noexcept { return t.time_since_epoch().count(); }
 /// Never goes back; only differences mean anything. Never stored.
 using steady_time = std::chrono::steady_clock::time_point;
 

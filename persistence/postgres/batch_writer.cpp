@@ -10,7 +10,6 @@ namespace {
 constexpr unsigned event_bits = 20; // the room that an event's number has beside its transaction
 constexpr std::uint64_t events_max = std::uint64_t{1} << event_bits;
 
-std::int64_t ms(wall_time at) noexcept { return at.time_since_epoch().count(); }
 
 /// The numbers of an array as the server writes it: {1,0,1}
 std::vector<std::uint32_t> numbers_of(std::string_view text) {
@@ -436,7 +435,7 @@ void batch_writer::gather_turn(const turn_record& r, std::uint32_t number) {
 void batch_writer::gather_journal(const turn_record& r, std::uint32_t number) {
   column* to = journal_.row(number, r.entity.tenant(), r.entity.serial());
   to[0].number(r.position.value());
-  to[1].number(ms(r.at));
+  to[1].number(millis(r.at));
   if (r.keyed) {
     const auto& k = *r.keyed;
     to[2].number(r.previous_keyed.value());
@@ -486,7 +485,7 @@ void batch_writer::gather_messages(const turn_record& r, std::uint32_t number) {
     column* to = waiting_.row(number, tenant, serial);
     to[0].number(w.turn);
     to[1].number(std::uint64_t{r.shard.value()});
-    to[2].number(ms(w.started));
+    to[2].number(millis(w.started));
     to[3].number(w.seed);
     to[4].bytes(r.who.principal());
     put_sealed(to[5], r, "waiting.message", w.message);
@@ -516,9 +515,9 @@ void batch_writer::gather_keyed_rows(const chain& c) {
       step_now& now = steps[{s.turn, s.number}];
       now = {r, &s, s.intent.empty() ? now.intent : &s}; // an empty intent keeps the one that is there
     }
-    for (const auto& t : r->timers) timers.emplace(timer_at{ms(t.due), t.number}, &t);
+    for (const auto& t : r->timers) timers.emplace(timer_at{millis(t.due), t.number}, &t);
     for (const auto& t : r->timers_gone) {
-      const timer_at key{ms(t.due), t.number};
+      const timer_at key{millis(t.due), t.number};
       if (timers.erase(key) == 0) timers_gone.insert(key);
     }
   }
@@ -543,7 +542,7 @@ void batch_writer::gather_keyed_rows(const chain& c) {
     to[0].number(key.first);
     to[1].number(std::uint64_t{key.second});
     to[2].number(std::uint64_t{first.shard.value()});
-    to[3].number(ms(now.last->due));
+    to[3].number(millis(now.last->due));
     if (now.intent) {
       put_sealed(to[4], *now.by, "step.intent", now.intent->intent);
     } else {
@@ -606,7 +605,7 @@ void batch_writer::gather_names(const turn_record& r, std::uint32_t number) {
     to[2].bytes(k.secret_hash);
     to[3].bytes(k.role);
     to[4].bytes(k.label);
-    to[5].number(ms(k.created));
+    to[5].number(millis(k.created));
   }
 }
 
@@ -615,7 +614,7 @@ void batch_writer::gather_reports(const turn_record& r, std::uint32_t number) {
   const std::uint64_t serial = r.entity.serial();
   for (const auto& a : r.audit) {
     column* to = audit_.row(number, tenant, serial);
-    to[0].number(ms(r.at));
+    to[0].number(millis(r.at));
     to[1].bytes(r.who.principal());
     to[2].bytes(a.action);
     to[3].bytes(a.target);
@@ -625,14 +624,14 @@ void batch_writer::gather_reports(const turn_record& r, std::uint32_t number) {
     if (events_ >= events_max) refuse("more than " + std::to_string(events_max) + " events in one commit");
     column* to = event_.row(number, tenant, serial);
     to[0].number(events_++);
-    to[1].number(ms(r.at));
+    to[1].number(millis(r.at));
     to[2].bytes(e.type);
     to[3].bytes(e.source);
     put_sealed(to[4], r, "event.data", e.data);
   }
   for (const auto& d : r.dead_letters) {
     column* to = letter_.row(number, tenant, serial);
-    to[0].number(ms(r.at));
+    to[0].number(millis(r.at));
     to[1].bytes(r.who.principal());
     to[2].bytes(d.reason);
     put_sealed(to[3], r, "dead_letter.message", d.message);

@@ -12,7 +12,6 @@ constexpr std::int64_t log_rows_a_page = 512;
 constexpr std::int64_t log_bytes_a_page = 8 << 20; // a page of a log ends when it has that many
 
 wall_time time_of(std::int64_t milliseconds) noexcept { return wall_time{std::chrono::milliseconds{milliseconds}}; }
-std::int64_t ms(wall_time at) noexcept { return at.time_since_epoch().count(); }
 std::int64_t bounded(std::size_t limit) noexcept {
   return static_cast<std::int64_t>(std::min<std::size_t>(limit, std::numeric_limits<std::int64_t>::max()));
 }
@@ -114,7 +113,7 @@ public:
                                       wall_time oldest) override {
     if (who.tenant() != id.tenant()) return no_entity(id);
     arguments with = key_of(id);
-    with.number(from.value()).number(bounded(limit)).number(ms(oldest));
+    with.number(from.value()).number(bounded(limit)).number(millis(oldest));
     // A walk back along the chain; it ends at what was trimmed, or is too old to matter.
     auto found =
         pool_.read(of(who),
@@ -459,7 +458,7 @@ public:
     return pages(
         shard,
         [&](arguments& with) -> const char* {
-          with.number(ms(last.due))
+          with.number(millis(last.due))
               .number(std::int64_t{of_last.tenant().value()})
               .number(of_last.serial())
               .number(last.number);

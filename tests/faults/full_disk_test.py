@@ -7,16 +7,10 @@ import argparse
 import os
 import signal
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hive_process import Hive, clean_up  # noqa: E402
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
+from hive_process import Hive, check, run_test  # noqa: E402
 
 
 def until(condition, seconds, what):
@@ -43,58 +37,58 @@ def waits_for_room(hive):
     check(hive.process.poll() is None, "it runs")
 
 
+def a_full_disk(options, folder, ends):
+    full = os.path.join(folder, "full")
+    os.environ["LD_PRELOAD"] = os.path.abspath(os.path.join(options.bin, "full_disk.so"))
+    os.environ["FULL_DISK_WHILE"] = full
+    hive = Hive(os.path.join(options.bin, "hived"), folder)
+    ends.callback(hive.end)
+
+    def fill():
+        with open(full, "w", encoding="ascii"):
+            pass
+
+    def append(op):
+        return hive.request("POST", "/v1/tenants/t/agents/l:ask", {"type": "append", "payload": {"op": op}})
+
+    fill()
+    hive.start()
+    waits_for_room(hive)
+    os.unlink(full)
+    hive.wait_ready(20)
+    check(hive.request("POST", "/v1/apply", {"tenant": "t", "agents": [{"name": "l", "spec": {"behaviour": "ledger"}}]})[0] == 200, "a first start goes on")
+    check(append("before")[0] == 200, "an ask")
+    print("a first start on a full disk waits, and goes on: ok")
+
+    hive.kill()
+    fill()
+    hive.start()
+    waits_for_room(hive)
+    hive.process.send_signal(signal.SIGTERM)
+    check(hive.process.wait(10) == 0, "one that waits ends when it is told to")
+    hive.start()
+    waits_for_room(hive)
+    os.unlink(full)
+    hive.wait_ready(20)
+    status, body = hive.request("POST", "/v1/tenants/t/agents/l:ask", {"type": "list"})
+    check(status == 200 and "before" in str(body), f"what was acknowledged is there: {status} {body}")
+    check(append("after")[0] == 200, "and it goes on")
+    print("a start after a kill on a full disk waits, ends when told to, and loses nothing: ok")
+
+    fill()
+    until(lambda: append("x")[0] == 503, 20, "a disk that fills while it runs")
+    os.unlink(full)
+    until(lambda: append("y")[0] == 200, 20, "and has room again")
+    print("a disk that fills while it runs: ok")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", default="build/release/bin")
     parser.add_argument("--keep", action="store_true", help="keep the folder")
     options = parser.parse_args()
-    folder = tempfile.mkdtemp(prefix="hive-full-")
-    full = os.path.join(folder, "full")
-    os.environ["LD_PRELOAD"] = os.path.abspath(os.path.join(options.bin, "full_disk.so"))
-    os.environ["FULL_DISK_WHILE"] = full
-    hive = Hive(os.path.join(options.bin, "hived"), folder)
-    fill = lambda: open(full, "w", encoding="ascii").close()
-    try:
-        fill()
-        hive.start()
-        waits_for_room(hive)
-        os.unlink(full)
-        hive.wait_ready(20)
-        check(hive.request("POST", "/v1/apply", {"tenant": "t", "agents": [{"name": "l", "spec": {"behaviour": "ledger"}}]})[0] == 200, "a first start goes on")
-        append = lambda op: hive.request("POST", "/v1/tenants/t/agents/l:ask", {"type": "append", "payload": {"op": op}})
-        check(append("before")[0] == 200, "an ask")
-        print("a first start on a full disk waits, and goes on: ok")
-
-        hive.process.kill()
-        hive.process.wait()
-        fill()
-        hive.start()
-        waits_for_room(hive)
-        hive.process.send_signal(signal.SIGTERM)
-        check(hive.process.wait(10) == 0, "one that waits ends when it is told to")
-        hive.start()
-        waits_for_room(hive)
-        os.unlink(full)
-        hive.wait_ready(20)
-        status, body = hive.request("POST", "/v1/tenants/t/agents/l:ask", {"type": "list"})
-        check(status == 200 and "before" in str(body), f"what was acknowledged is there: {status} {body}")
-        check(append("after")[0] == 200, "and it goes on")
-        print("a start after a kill on a full disk waits, ends when told to, and loses nothing: ok")
-
-        fill()
-        until(lambda: append("x")[0] == 503, 20, "a disk that fills while it runs")
-        os.unlink(full)
-        until(lambda: append("y")[0] == 200, 20, "and has room again")
-        print("a disk that fills while it runs: ok")
-    except BaseException as e:
-        print(f"FAILED: {e!r}")
-        if os.path.exists(hive.log):
-            with open(hive.log, encoding="utf-8", errors="replace") as log:
-                print("".join(log.readlines()[-30:]))
-        raise
-    finally:
-        clean_up([hive], folder, options.keep)
+    return run_test("full", lambda folder, ends: a_full_disk(options, folder, ends), options.keep)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

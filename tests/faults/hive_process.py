@@ -1,4 +1,6 @@
-"""A hived as a child process, and the few HTTP requests that the fault tests make. Knows only the public API."""
+"""A hived as a child process, and the few HTTP requests that the tests of real processes make. Knows only the public API."""
+import contextlib
+import glob
 import http.client
 import json
 import os
@@ -6,7 +8,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
+
+begun = time.monotonic()
 
 
 class HiveDied(Exception):
@@ -19,16 +24,37 @@ def free_port():
         return s.getsockname()[1]
 
 
-def clean_up(hives, folder, keep):
-    """The end of a test, whatever its end: no process stays, and its folder only on demand."""
-    for hive in hives:
-        if hive.process is not None and hive.process.poll() is None:
-            hive.process.kill()
-            hive.process.wait()
-    if keep:
-        print(folder)
+def check(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
+def passed(what):
+    print(f"{time.monotonic() - begun:5.1f} s  {what}", flush=True)
+
+
+def run_test(prefix, test, keep=False):
+    """Runs test(folder, ends) in a folder of its own. What it pushes on `ends` (a contextlib.ExitStack) is called at the end,
+    whatever the end is. The folder stays when it failed, or on demand. @returns the exit code."""
+    folder = os.path.realpath(tempfile.mkdtemp(prefix=f"hive-{prefix}-"))
+    failed = True
+    try:
+        with contextlib.ExitStack() as ends:
+            test(folder, ends)
+            failed = False
+    except (AssertionError, RuntimeError, OSError, HiveDied) as e:
+        at = e.__traceback__
+        while at.tb_next is not None and at.tb_next.tb_frame.f_code is not check.__code__:
+            at = at.tb_next
+        print(f"FAILED: {e or type(e).__name__} (line {at.tb_lineno} of {os.path.basename(at.tb_frame.f_code.co_filename)})", flush=True)
+        for name in sorted(glob.glob(os.path.join(folder, "*.log"))):
+            with open(name, encoding="utf-8", errors="replace") as log:
+                print(f"-- the end of {name}\n" + "".join(log.readlines()[-10:]), flush=True)
+    if failed or keep:
+        print(f"kept: {folder}", flush=True)
     else:
         shutil.rmtree(folder, ignore_errors=True)
+    return int(failed)
 
 
 class Hive:
@@ -74,6 +100,12 @@ class Hive:
             raise HiveDied(f"hived ended by itself with {ended}; see {self.log}")
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+
+    def end(self):
+        """For the end of a test: nothing is left running."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
 
     def stop(self, seconds=30):
         """Asks it to end; its exit code. None: it did not, and was killed."""

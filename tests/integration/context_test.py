@@ -11,14 +11,13 @@ import os
 import random
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(SOURCE, "tests", "faults"))
-from hive_process import Hive, clean_up  # noqa: E402
+from hive_process import Hive, check, run_test  # noqa: E402
 
 WORDS = "lease epoch shard fence commit journal turn agent supervisor mailbox outbox timer queue task result key tenant search item vector".split()
 QUERIES = ["lease epoch", "who fences a shard", "journal of a turn", "queue of tasks", "vector search items"]
@@ -276,6 +275,48 @@ def commands(options, hive, folder, count):
     hivectl(options, hive, "search", "copy", "lease", fails=True)
 
 
+def killed_and_calm(options, folder, ends):
+    chance = random.Random(options.seed)
+    items = [item(i) for i in range(options.items)]
+    hive = start(options, os.path.join(folder, "killed"))
+    ends.callback(hive.end)
+    acknowledged, stop = set(), threading.Event()
+    writer = threading.Thread(target=put_all, args=(hive, items, 20, acknowledged, stop))
+    writer.start()
+    kills = 0
+    while kills < options.kills and writer.is_alive():
+        time.sleep(chance.uniform(0.02, 0.3))
+        hive.kill()
+        kills += 1
+        hive.start()
+        hive.wait_ready()
+        known = set(acknowledged)
+        for one in chance.sample(sorted(known), min(20, len(known))):  # what was acknowledged is there
+            status, answer = hive.request("GET", f"/v1/tenants/demo/collections/notes/items/{one}")
+            check(status == 200 and answer["text"] == items[int(one[1:])]["text"], f"{one}: {status} {answer}")
+    writer.join()
+    check(len(acknowledged) == options.items, f"{len(acknowledged)} acknowledged")
+    check(hive.request("GET", "/v1/tenants/demo/collections/notes")[1]["items"] == options.items, "each item once")
+    after_kills = searches(hive)
+    hive.kill()
+    hive.start()
+    hive.wait_ready()
+    check(searches(hive) == after_kills, "rebuilt from the rows, the same answers")
+
+    calm = start(options, os.path.join(folder, "calm"), ["node.workers=2", "entity.turn_limit=1000"])
+    ends.callback(calm.end)
+    put_all(calm, items, 100, set(), stop)
+    check(searches(calm) == after_kills, "a hive that was never killed answers the same")
+    print(f"killed {kills} times in the middle of {options.items} puts: the same answers", flush=True)
+
+    bad_input(calm)
+    same_facts(calm)
+    two_tenants(calm)
+    heavy_puts(calm)
+    commands(options, calm, folder, options.items)
+    print("ok", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bin", required=True)
@@ -285,51 +326,8 @@ def main():
     parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
-    chance = random.Random(options.seed)
-    folder = os.path.realpath(tempfile.mkdtemp(prefix="hive-context-"))
-    items = [item(i) for i in range(options.items)]
-    hives = []
-    try:
-        hive = start(options, os.path.join(folder, "killed"))
-        hives.append(hive)
-        acknowledged, stop = set(), threading.Event()
-        writer = threading.Thread(target=put_all, args=(hive, items, 20, acknowledged, stop))
-        writer.start()
-        kills = 0
-        while kills < options.kills and writer.is_alive():
-            time.sleep(chance.uniform(0.02, 0.3))
-            hive.kill()
-            kills += 1
-            hive.start()
-            hive.wait_ready()
-            known = set(acknowledged)
-            for one in chance.sample(sorted(known), min(20, len(known))):  # what was acknowledged is there
-                status, answer = hive.request("GET", f"/v1/tenants/demo/collections/notes/items/{one}")
-                check(status == 200 and answer["text"] == items[int(one[1:])]["text"], f"{one}: {status} {answer}")
-        writer.join()
-        check(len(acknowledged) == options.items, f"{len(acknowledged)} acknowledged")
-        check(hive.request("GET", "/v1/tenants/demo/collections/notes")[1]["items"] == options.items, "each item once")
-        after_kills = searches(hive)
-        hive.kill()
-        hive.start()
-        hive.wait_ready()
-        check(searches(hive) == after_kills, "rebuilt from the rows, the same answers")
-
-        calm = start(options, os.path.join(folder, "calm"), ["node.workers=2", "entity.turn_limit=1000"])
-        hives.append(calm)
-        put_all(calm, items, 100, set(), stop)
-        check(searches(calm) == after_kills, "a hive that was never killed answers the same")
-        print(f"killed {kills} times in the middle of {options.items} puts: the same answers", flush=True)
-
-        bad_input(calm)
-        same_facts(calm)
-        two_tenants(calm)
-        heavy_puts(calm)
-        commands(options, calm, folder, options.items)
-        print("ok", flush=True)
-    finally:
-        clean_up(hives, folder, options.keep)
+    return run_test("context", lambda folder, ends: killed_and_calm(options, folder, ends), options.keep)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

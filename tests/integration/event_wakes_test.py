@@ -9,11 +9,9 @@ import http.client
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -21,18 +19,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(SOURCE, "tests", "faults"))
 import cluster_process  # noqa: E402
+from hive_process import check, passed, run_test  # noqa: E402
 
 POLL = 20  # seconds: what is seen sooner was not found by looking
-begun = time.monotonic()
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
-
-
-def passed(what):
-    print(f"{time.monotonic() - begun:5.1f} s  {what}", flush=True)
 
 
 class Redis:
@@ -157,64 +146,54 @@ class Tester:
         return from_redis, from_memory
 
 
+def two_nodes_and_redis(options, folder, ends):
+    redis = Redis(os.path.join(folder, "redis"))
+    ends.callback(redis.stop)
+    os.chmod(folder, 0o711)
+    redis.start()
+    cluster = cluster_process.Cluster(options.bin, folder, nodes=2, settings=[
+        f"cache.redis.address=unix:{redis.socket}", f"cluster.event_poll={POLL}s", "cache.redis.backoff_max=500ms", "cluster.moves_per_second=100"])
+    ends.callback(cluster.destroy)
+    cluster.start()
+    cluster.wait_even(2)
+    cluster.insist("POST", "/v1/apply", {"tenant": "demo", "agents": [{"name": "ledger", "spec": {"behaviour": "ledger"}}] +
+                                         [{"name": f"stepper-{i}", "spec": {"behaviour": "stepper"}} for i in range(4)]})
+    test = Tester(cluster, redis)
+    passed(f"2 nodes and a Redis are up: {cluster.counts()}")
+
+    test.quick("with Redis")
+    check(test.carried("redis") > 0 and test.carried("links") <= 5, f"Redis carries: {test.carried('redis')}, links {test.carried('links')}")
+    test.quick("emptied in the middle", meanwhile=lambda: redis.say("FLUSHALL"))
+    by_links = test.carried("links")
+    test.quick("killed in the middle", meanwhile=redis.stop)
+    check(test.carried("links") > by_links, "without Redis the links carry")
+    test.same_everywhere()
+    by_redis = test.carried("redis")
+    redis.start()
+    cluster.wait_for("Redis carries again", lambda: (test.latencies(1), test.carried("redis") > by_redis)[1], 10)
+    test.quick("started again")
+    test.quick("frozen in the middle", meanwhile=lambda: redis.process.send_signal(signal.SIGSTOP))
+    redis.process.send_signal(signal.SIGCONT)
+    events = test.same_everywhere()
+    passed(f"{len(test.submitted)} tasks, {events} events, the same at both nodes, each once")
+
+    cluster.wait_for("both nodes reach Redis", lambda: all(test.counter(n, 'hive_cache_up{tier="redis"}') == 1 for n in cluster.nodes), 10)
+    test.submitted.clear()
+    test.latencies(20)
+    cluster.wait_for("they end", lambda: all(cluster.nodes[0].request("GET", f"/v1/tenants/demo/tasks/{t}")[1]["state"] == "succeeded" for t in test.submitted), 30)
+    from_redis, from_memory = test.results_are_shared()
+    check(from_redis >= 20 and from_memory >= 20, f"read from Redis: {from_redis}, in process: {from_memory}")
+    passed(f"results of 20 tasks at the other node: {from_redis:.0f} from Redis, the second time {from_memory:.0f} in process; the same after FLUSHALL")
+    bad = cluster.end()
+    check(not bad, f"asked to end, these did not end well: {bad}")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bin", required=True)
     parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()
-    folder = os.path.realpath(tempfile.mkdtemp(prefix="hive-wakes-"))
-    keep, cluster = True, None
-    redis = Redis(os.path.join(folder, "redis"))
-    try:
-        os.chmod(folder, 0o711)
-        redis.start()
-        cluster = cluster_process.Cluster(options.bin, folder, nodes=2, settings=[
-            f"cache.redis.address=unix:{redis.socket}", f"cluster.event_poll={POLL}s", "cache.redis.backoff_max=500ms", "cluster.moves_per_second=100"])
-        cluster.start()
-        cluster.wait_even(2)
-        cluster.insist("POST", "/v1/apply", {"tenant": "demo", "agents": [{"name": "ledger", "spec": {"behaviour": "ledger"}}] +
-                                             [{"name": f"stepper-{i}", "spec": {"behaviour": "stepper"}} for i in range(4)]})
-        test = Tester(cluster, redis)
-        passed(f"2 nodes and a Redis are up: {cluster.counts()}")
-
-        test.quick("with Redis")
-        check(test.carried("redis") > 0 and test.carried("links") <= 5, f"Redis carries: {test.carried('redis')}, links {test.carried('links')}")
-        test.quick("emptied in the middle", meanwhile=lambda: redis.say("FLUSHALL"))
-        by_links = test.carried("links")
-        test.quick("killed in the middle", meanwhile=redis.stop)
-        check(test.carried("links") > by_links, "without Redis the links carry")
-        test.same_everywhere()
-        by_redis = test.carried("redis")
-        redis.start()
-        cluster.wait_for("Redis carries again", lambda: (test.latencies(1), test.carried("redis") > by_redis)[1], 10)
-        test.quick("started again")
-        test.quick("frozen in the middle", meanwhile=lambda: redis.process.send_signal(signal.SIGSTOP))
-        redis.process.send_signal(signal.SIGCONT)
-        events = test.same_everywhere()
-        passed(f"{len(test.submitted)} tasks, {events} events, the same at both nodes, each once")
-
-        cluster.wait_for("both nodes reach Redis", lambda: all(test.counter(n, 'hive_cache_up{tier="redis"}') == 1 for n in cluster.nodes), 10)
-        test.submitted.clear()
-        test.latencies(20)
-        cluster.wait_for("they end", lambda: all(cluster.nodes[0].request("GET", f"/v1/tenants/demo/tasks/{t}")[1]["state"] == "succeeded" for t in test.submitted), 30)
-        from_redis, from_memory = test.results_are_shared()
-        check(from_redis >= 20 and from_memory >= 20, f"read from Redis: {from_redis}, in process: {from_memory}")
-        passed(f"results of 20 tasks at the other node: {from_redis:.0f} from Redis, the second time {from_memory:.0f} in process; the same after FLUSHALL")
-        bad = cluster.end()
-        check(not bad, f"asked to end, these did not end well: {bad}")
-        keep = options.keep
-        return 0
-    except (AssertionError, RuntimeError, OSError, cluster_process.HiveDied) as e:
-        print(f"FAILED: {e}", flush=True)
-        return 1
-    finally:
-        if cluster is not None:
-            cluster.destroy()
-        redis.stop()
-        if keep:
-            print(f"kept: {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+    return run_test("wakes", lambda folder, ends: two_nodes_and_redis(options, folder, ends), options.keep)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,14 @@ usage: HIVE_BIN_DIR=DIR hivectl_test.py [--keep]
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(SOURCE, "tests", "faults"))
-from hive_process import Hive  # noqa: E402
+from hive_process import Hive, check, run_test  # noqa: E402
 
 BIN = os.environ.get("HIVE_BIN_DIR", os.path.join(SOURCE, "build", "release", "bin"))
 DONE, REFUSED, USAGE, NOT_FOUND, DENIED = 0, 1, 2, 3, 4
@@ -37,11 +35,6 @@ MANIFEST = {
         {"name": "strong", "spec": {"behaviour": "stepper", "capabilities": ["sort"]}},
     ],
 }
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def until(what, look, seconds=10):
@@ -754,35 +747,24 @@ def permissions(hive, cli, folder):
     check(own.text("restart", "agent/ledger") == "agent/ledger restarting\n", "and restarts")
 
 
-def main():
-    folder = os.path.realpath(tempfile.mkdtemp(prefix="hive-hivectl-"))
+def commands(folder, ends):
     hive = Hive(os.path.join(BIN, "hived"), folder, ["node.workers=2"])
-    try:
-        hive.start()
-        hive.wait_ready()
-        cli = Cli(hive)
-        cli.text("apply", "-f", "-", tenant=None, stdin=json.dumps(MANIFEST))
-        sections = (lifecycle, dead_letters, tasks, runs, queue, schedules, explain, top, tenants, partitions)
-        for section in (*sections, lambda h, c: permissions(h, c, folder)):
-            begun = time.monotonic()
-            section(hive, cli)
-            print(f"{section.__name__.replace('<lambda>', 'permissions')}: {time.monotonic() - begun:.1f} s", flush=True)
-        check(hive.stop() == 0, "hived stops cleanly")
-        print("ok")
-        return 0
-    except AssertionError as failure:
-        print(f"FAILED: {failure}", flush=True)
-        with open(hive.log, encoding="utf-8", errors="replace") as log:
-            print("".join(log.readlines()[-10:]))
-        return 1
-    finally:
-        if hive.process is not None and hive.process.poll() is None:
-            hive.process.kill()
-            hive.process.wait()
-        if "--keep" in sys.argv[1:]:
-            print(f"kept: {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+    ends.callback(hive.end)
+    hive.start()
+    hive.wait_ready()
+    cli = Cli(hive)
+    cli.text("apply", "-f", "-", tenant=None, stdin=json.dumps(MANIFEST))
+    sections = (lifecycle, dead_letters, tasks, runs, queue, schedules, explain, top, tenants, partitions)
+    for section in (*sections, lambda h, c: permissions(h, c, folder)):
+        begun = time.monotonic()
+        section(hive, cli)
+        print(f"{section.__name__.replace('<lambda>', 'permissions')}: {time.monotonic() - begun:.1f} s", flush=True)
+    check(hive.stop() == 0, "hived stops cleanly")
+    print("ok")
+
+
+def main():
+    return run_test("hivectl", commands, "--keep" in sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -13,19 +13,13 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(SOURCE, "tests", "faults"))
-from hive_process import Hive, clean_up  # noqa: E402
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
+from hive_process import Hive, check, run_test  # noqa: E402
 
 
 def agents(count, prefix="a", **spec):
@@ -272,35 +266,30 @@ def keys(hive, _):
     check(hive.key() != good and hive.request("GET", "/v1/tenants")[0] == 200, "it was made anew")
 
 
+def a_real_node(options, folder, ends):
+    hive = Hive(os.path.join(options.bin, "hived"), folder, ["node.workers=2", "node.asks_under_way=1", "node.asks_waiting=3"])
+    ends.callback(hive.end)
+    hive.start()
+    hive.wait_ready()
+    for section in (exit_codes, manifests, large_manifests, deadlines, waiting_asks, bad_input, explain, interrupted):
+        begun = time.monotonic()
+        section(hive, options)
+        print(f"{section.__name__}: {time.monotonic() - begun:.1f} s", flush=True)
+    wanted = audit(hive, options)
+    check(hive.stop() == 0, "hived stops cleanly")
+    audit_is_there(hive, wanted)
+    print("audit: every RPC that promises it", flush=True)
+    keys(hive, options)
+    check(hive.stop() == 0, "hived stops cleanly")
+    print("ok")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bin", required=True)
     parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()
-    folder = os.path.realpath(tempfile.mkdtemp(prefix="hive-real-node-"))
-    hive = Hive(os.path.join(options.bin, "hived"), folder, ["node.workers=2", "node.asks_under_way=1", "node.asks_waiting=3"])
-    try:
-        hive.start()
-        hive.wait_ready()
-        for section in (exit_codes, manifests, large_manifests, deadlines, waiting_asks, bad_input, explain, interrupted):
-            begun = time.monotonic()
-            section(hive, options)
-            print(f"{section.__name__}: {time.monotonic() - begun:.1f} s", flush=True)
-        wanted = audit(hive, options)
-        check(hive.stop() == 0, "hived stops cleanly")
-        audit_is_there(hive, wanted)
-        print("audit: every RPC that promises it", flush=True)
-        keys(hive, options)
-        check(hive.stop() == 0, "hived stops cleanly")
-        print("ok")
-        return 0
-    except AssertionError as failure:
-        print(f"FAILED: {failure}", flush=True)
-        with open(hive.log, encoding="utf-8", errors="replace") as log:
-            print("".join(log.readlines()[-10:]))
-        return 1
-    finally:
-        clean_up([hive], folder, options.keep)
+    return run_test("real-node", lambda folder, ends: a_real_node(options, folder, ends), options.keep)
 
 
 if __name__ == "__main__":

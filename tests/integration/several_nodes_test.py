@@ -8,10 +8,8 @@ import http.client
 import json
 import os
 import random
-import shutil
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -23,18 +21,9 @@ import checker  # noqa: E402
 import client  # noqa: E402
 import cluster_client  # noqa: E402
 import cluster_process  # noqa: E402
+from hive_process import check, passed, run_test  # noqa: E402
 
 LEDGERS = [f"ledger-{i}" for i in range(24)]
-begun = time.monotonic()
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
-
-
-def passed(what):
-    print(f"{time.monotonic() - begun:5.1f} s  {what}", flush=True)
 
 
 def ask(node, agent, kind, payload=None, **more):
@@ -258,6 +247,28 @@ def drained_and_joined(cluster):
     left.wait_ready()
 
 
+def three_nodes(options, folder, ends):
+    cluster = cluster_process.Cluster(options.bin, folder, settings=[f"files.programs={client.PROGRAM}", "cluster.moves_per_second=100"])
+    ends.callback(cluster.destroy)
+    cluster.start()
+    cluster.wait_even(3)
+    cluster.insist("POST", "/v1/apply", {
+        "tenant": "demo", "supervisors": [{"name": "shelf", "spec": {"intensity": 100, "period_ms": 1000}}],
+        "collections": [{"name": "notes", "spec": {"dimension": 64, "embedder": "hashing-1"}}],
+        "agents": [{"name": name, "spec": {"behaviour": "ledger", "supervisor": "shelf"}} for name in [*LEDGERS, "task-ledger"]] +
+                  [{"name": f"stepper-{i}", "spec": {"behaviour": "stepper"}} for i in range(4)]})
+    passed(f"3 nodes are up: {cluster.counts()}")
+    every_agent_through_every_node(cluster)
+    a_collection_through_every_node(cluster)
+    tasks_through_every_node(cluster)
+    views_from_every_node(cluster)
+    killed_under_load(cluster, folder, options.seed)
+    drained_and_joined(cluster)
+    bad = cluster.end()
+    check(not bad, f"asked to end, these did not end well: {bad}")
+    passed("all ended in good order")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bin", required=True)
@@ -265,39 +276,7 @@ def main():
     parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
-    folder = os.path.realpath(tempfile.mkdtemp(prefix="hive-cluster-"))
-    keep, cluster = True, None
-    try:
-        cluster = cluster_process.Cluster(options.bin, folder, settings=[f"files.programs={client.PROGRAM}", "cluster.moves_per_second=100"])
-        cluster.start()
-        cluster.wait_even(3)
-        cluster.insist("POST", "/v1/apply", {
-            "tenant": "demo", "supervisors": [{"name": "shelf", "spec": {"intensity": 100, "period_ms": 1000}}],
-            "collections": [{"name": "notes", "spec": {"dimension": 64, "embedder": "hashing-1"}}],
-            "agents": [{"name": name, "spec": {"behaviour": "ledger", "supervisor": "shelf"}} for name in [*LEDGERS, "task-ledger"]] +
-                      [{"name": f"stepper-{i}", "spec": {"behaviour": "stepper"}} for i in range(4)]})
-        passed(f"3 nodes are up: {cluster.counts()}")
-        every_agent_through_every_node(cluster)
-        a_collection_through_every_node(cluster)
-        tasks_through_every_node(cluster)
-        views_from_every_node(cluster)
-        killed_under_load(cluster, folder, options.seed)
-        drained_and_joined(cluster)
-        bad = cluster.end()
-        check(not bad, f"asked to end, these did not end well: {bad}")
-        passed("all ended in good order")
-        keep = options.keep
-        return 0
-    except (AssertionError, RuntimeError, OSError, cluster_process.HiveDied) as e:
-        print(f"FAILED: {e}", flush=True)
-        return 1
-    finally:
-        if cluster is not None:
-            cluster.destroy()
-        if keep:
-            print(f"kept: {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+    return run_test("cluster", lambda folder, ends: three_nodes(options, folder, ends), options.keep)
 
 
 if __name__ == "__main__":

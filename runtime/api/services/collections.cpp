@@ -17,7 +17,6 @@ using persistence::store_reader;
 
 actors::destination to_collection(const std::string& name) { return {entity_kind::context, name}; }
 
-std::int64_t millis(wall_time t) { return t.time_since_epoch().count(); }
 wall_time time_of(std::int64_t ms) { return wall_time{std::chrono::milliseconds{ms}}; }
 
 /// Raw JSON fields are empty when they are absent.
