@@ -53,10 +53,15 @@ segment::~segment() = default;
 
 void segment::append(item_ptr content, std::span<const float> vector) {
   assert(rows_ < capacity_ && vector.size() == dimension_);
+  std::memcpy(next_vector().data(), vector.data(), vector.size_bytes());
+  append_written(std::move(content));
+}
+
+void segment::append_written(item_ptr content) {
+  assert(rows_ < capacity_);
   const std::uint32_t row = rows_;
-  float* to = floats_.get() + std::size_t{row} * float_stride_;
-  std::memcpy(to, vector.data(), vector.size_bytes());
-  std::fill(to + dimension_, to + float_stride_, 0.0F);
+  const std::span<float> vector = next_vector();
+  std::fill(vector.data() + dimension_, vector.data() + float_stride_, 0.0F);
   codes_.put(row, vector);
   id_hashes_[row] = hash_of(content->id);
   content_hashes_[row] = content_hash(*content, vector);

@@ -64,6 +64,9 @@ public:
 
   /// @pre `rows() < capacity()`; the vector went through `prepare`.
   void append(item_ptr content, std::span<const float> vector);
+  /// The next row's vector, to be written before `append_written`.
+  std::span<float> next_vector() noexcept { return {floats_.get() + std::size_t{rows_} * float_stride_, dimension_}; }
+  void append_written(item_ptr content);
   std::uint32_t rows() const noexcept { return rows_; }
   std::uint32_t capacity() const noexcept { return capacity_; }
   /// Null when made without words.

@@ -64,6 +64,7 @@ result<std::vector<float>> embed(const space& s, std::span<const view_entry> ent
     return error{errc::failed_precondition, "embedder_elsewhere",
                  s.embedder.empty() ? "this collection has no embedder: give a vector" : "this collection's vectors are made by \"" + s.embedder + "\"",
                  "vector", {}};
+  build_terms(entries, selected);
   term_statistics statistics;
   for (const selection& one : selected) statistics.items += one.alive_count;
   statistics.frequency = [&](std::uint64_t term) { return frequency(entries, selected, term); };
