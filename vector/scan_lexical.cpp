@@ -49,9 +49,10 @@ std::vector<found_row> scan_lexical(std::span<const view_entry> entries, std::sp
     const view_entry& entry = entries[e];
     starts[e + 1] = starts[e] + entry.count;
     if (selected[e].alive_count == 0) continue;
-    if (entry.words)
+    if (entry.words) {
+      entry.words->fill(entry.rows->items(), entry.count);
       words[e].growing = entry.words.get();
-    else
+    } else
       words[e].sealed = &entry.rows->terms(entry.count);
     items += selected[e].alive_count;
     if (words[e].sealed && selected[e].alive_count == entry.count)

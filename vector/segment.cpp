@@ -68,12 +68,7 @@ void segment::append_written(item_ptr content) {
   valid_from_[row] = content->valid_from;
   valid_to_[row] = content->valid_to;
   expires_[row] = content->expires_at;
-  std::size_t grown = heap_bytes(*content);
-  if (words_) {
-    const std::size_t taken = words_->put(row, content->text);
-    words_bytes_ += taken;
-    grown += taken;
-  }
+  const std::size_t grown = heap_bytes(*content);
   items_[row] = std::move(content);
   const auto enter = [&](std::vector<std::atomic<std::uint32_t>>& table, std::uint64_t hash) {
     std::size_t at = hash & table_mask_;
@@ -86,11 +81,7 @@ void segment::append_written(item_ptr content) {
   ++rows_;
 }
 
-void segment::seal() noexcept {
-  if (!words_) return;
-  bytes_.fetch_sub(words_bytes_, std::memory_order_relaxed);
-  words_.reset();
-}
+void segment::seal() noexcept { words_.reset(); }
 
 std::optional<std::uint32_t> segment::find_id(std::string_view id, std::uint64_t hash, std::uint32_t count, const row_set* dead) const noexcept {
   for (std::size_t at = hash & table_mask_;; at = (at + 1) & table_mask_) {

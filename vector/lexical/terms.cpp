@@ -48,9 +48,17 @@ private:
 
 } // namespace
 
-std::size_t tail_terms::put(std::uint32_t row, std::string_view text) {
-  static thread_local std::vector<std::uint64_t> all;
-  all.clear();
+void tail_terms::fill(std::span<const item_ptr> items, std::uint32_t count) const {
+  if (filled_.load(std::memory_order_acquire) >= count) return;
+  const std::lock_guard lock(guard_);
+  for (std::uint32_t row = filled_.load(std::memory_order_relaxed); row < count; ++row) {
+    read(row, items[row]->text);
+    filled_.store(row + 1, std::memory_order_release);
+  }
+}
+
+void tail_terms::read(std::uint32_t row, std::string_view text) const {
+  std::vector<std::uint64_t> all;
   tokenizer words(text);
   for (token t; words.next(t);) all.push_back(t.term);
   std::sort(all.begin(), all.end());
@@ -64,7 +72,7 @@ std::size_t tail_terms::put(std::uint32_t row, std::string_view text) {
   different.shrink_to_fit();
   lengths_[row] = static_cast<std::uint32_t>(all.size());
   words_[row] = std::move(different);
-  return words_[row].capacity() * sizeof(word);
+  bytes_.fetch_add(words_[row].capacity() * sizeof(word), std::memory_order_relaxed);
 }
 
 void tail_terms::find(std::uint64_t term, std::uint32_t count, std::vector<posting>& out) const {
