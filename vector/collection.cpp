@@ -344,18 +344,20 @@ result<void> collection::load(const std::vector<std::string_view>& rows) {
     const auto to = std::make_shared<segment>(state_.space_, static_cast<std::uint32_t>(end - begin), false);
     entry.rows = to;
     for (std::size_t i = begin; i < end; ++i) {
-      auto decoded = decode(rows[i]);
-      bool good = decoded.has_value();
-      if (good) good = decoded->vector.size() == state_.space_.dimension && std::all_of(decoded->vector.begin(), decoded->vector.end(), [](float x) { return std::isfinite(x); });
+      auto content = std::make_shared<item>();
+      const auto raw = decode_item(rows[i], *content);
+      bool good = raw && raw->size() == to->next_vector().size_bytes();
+      if (good) {
+        std::memcpy(to->next_vector().data(), raw->data(), raw->size());
+        good = all_finite(to->next_vector());
+      }
       if (!good) {
         if (!first_error)
-          first_error = decoded ? error{errc::internal, "damaged_item", "the row of item \"" + decoded->content.id + "\" has a damaged vector", {}, {}}
-                                : decoded.error();
+          first_error = raw ? error{errc::internal, "damaged_item", "the row of item \"" + content->id + "\" has a damaged vector", {}, {}} : raw.error();
         continue;
       }
-      auto content = std::make_shared<const item>(std::move(decoded->content));
       const item& by = *content;
-      to->append(std::move(content), decoded->vector);
+      to->append_written(std::move(content));
       extend(entry, by);
     }
   });

@@ -118,10 +118,8 @@ std::string encode(const item& i, std::span<const float> vector) {
   return out.take();
 }
 
-result<decoded_item> decode(std::string_view row) {
+result<std::string_view> decode_item(std::string_view row, item& i) {
   byte_reader in(row);
-  decoded_item out;
-  item& i = out.content;
   if (in.varint() != row_version) return damaged("its format is not known");
   i.id = in.text();
   i.text = in.text();
@@ -155,8 +153,15 @@ result<decoded_item> decode(std::string_view row) {
   }
   const std::string_view raw = in.text();
   if (!in.ok() || !in.at_end() || raw.size() % sizeof(float) != 0) return damaged("it is cut off or has bytes too many");
-  out.vector.resize(raw.size() / sizeof(float));
-  if (!raw.empty()) std::memcpy(out.vector.data(), raw.data(), raw.size()); // an item without a vector: both are null
+  return raw;
+}
+
+result<decoded_item> decode(std::string_view row) {
+  decoded_item out;
+  const auto raw = decode_item(row, out.content);
+  if (!raw) return raw.error();
+  out.vector.resize(raw->size() / sizeof(float));
+  if (!raw->empty()) std::memcpy(out.vector.data(), raw->data(), raw->size()); // an item without a vector: both are null
   return out;
 }
 

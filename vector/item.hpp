@@ -73,6 +73,9 @@ struct decoded_item {
 /// Any bytes are safe to give. Damaged rows are `internal` with reason "damaged_item".
 result<decoded_item> decode(std::string_view row);
 
+/// The same without a copy of the vector. @returns its bytes within `row`, a multiple of 4; `into` is what a default item was.
+result<std::string_view> decode_item(std::string_view row, item& into);
+
 /// Bytes of the item with its strings on the heap.
 std::size_t heap_bytes(const item& i) noexcept;
 

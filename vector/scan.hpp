@@ -38,6 +38,9 @@ void sort_by_score(std::vector<found_row>& rows, std::span<const view_entry> ent
 std::vector<found_row> scan_dense(std::span<const view_entry> entries, std::span<const selection> selected, const space& measured_in,
                                   std::span<const float> query, std::size_t k, const kernels::table& with = kernels::best());
 
+/// Reads for words what no search has read before, with several threads: whoever looks up words then finds them.
+void build_terms(std::span<const view_entry> entries, std::span<const selection> selected);
+
 /// The `k` best allowed rows by BM25 (k1 1.2, b 0.75), sorted; only rows with one of the terms. Statistics are those of the rows that
 /// are alive, so that scores do not depend on what was deleted or on how the collection came to be.
 std::vector<found_row> scan_lexical(std::span<const view_entry> entries, std::span<const selection> selected, std::span<const query_term> terms,

@@ -29,15 +29,14 @@ scratch& mine() {
   return s;
 }
 
-/// What no search has read before is read for words by several threads.
+} // namespace
+
 void build_terms(std::span<const view_entry> entries, std::span<const selection> selected) {
   std::vector<const view_entry*> missing;
   for (std::size_t e = 0; e < entries.size(); ++e)
     if (selected[e].alive_count != 0 && !entries[e].words && !entries[e].rows->has_terms()) missing.push_back(&entries[e]);
   if (missing.size() > 1) in_parallel(missing.size(), [&](std::size_t i) { missing[i]->rows->terms(missing[i]->count); });
 }
-
-} // namespace
 
 std::vector<found_row> scan_lexical(std::span<const view_entry> entries, std::span<const selection> selected, std::span<const query_term> terms,
                                     std::size_t k) {
@@ -50,9 +49,10 @@ std::vector<found_row> scan_lexical(std::span<const view_entry> entries, std::sp
     const view_entry& entry = entries[e];
     starts[e + 1] = starts[e] + entry.count;
     if (selected[e].alive_count == 0) continue;
-    if (entry.words)
+    if (entry.words) {
+      entry.words->fill(entry.rows->items(), entry.count);
       words[e].growing = entry.words.get();
-    else
+    } else
       words[e].sealed = &entry.rows->terms(entry.count);
     items += selected[e].alive_count;
     if (words[e].sealed && selected[e].alive_count == entry.count)

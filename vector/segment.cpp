@@ -53,22 +53,22 @@ segment::~segment() = default;
 
 void segment::append(item_ptr content, std::span<const float> vector) {
   assert(rows_ < capacity_ && vector.size() == dimension_);
+  std::memcpy(next_vector().data(), vector.data(), vector.size_bytes());
+  append_written(std::move(content));
+}
+
+void segment::append_written(item_ptr content) {
+  assert(rows_ < capacity_);
   const std::uint32_t row = rows_;
-  float* to = floats_.get() + std::size_t{row} * float_stride_;
-  std::memcpy(to, vector.data(), vector.size_bytes());
-  std::fill(to + dimension_, to + float_stride_, 0.0F);
+  const std::span<float> vector = next_vector();
+  std::fill(vector.data() + dimension_, vector.data() + float_stride_, 0.0F);
   codes_.put(row, vector);
   id_hashes_[row] = hash_of(content->id);
   content_hashes_[row] = content_hash(*content, vector);
   valid_from_[row] = content->valid_from;
   valid_to_[row] = content->valid_to;
   expires_[row] = content->expires_at;
-  std::size_t grown = heap_bytes(*content);
-  if (words_) {
-    const std::size_t taken = words_->put(row, content->text);
-    words_bytes_ += taken;
-    grown += taken;
-  }
+  const std::size_t grown = heap_bytes(*content);
   items_[row] = std::move(content);
   const auto enter = [&](std::vector<std::atomic<std::uint32_t>>& table, std::uint64_t hash) {
     std::size_t at = hash & table_mask_;
@@ -81,11 +81,7 @@ void segment::append(item_ptr content, std::span<const float> vector) {
   ++rows_;
 }
 
-void segment::seal() noexcept {
-  if (!words_) return;
-  bytes_.fetch_sub(words_bytes_, std::memory_order_relaxed);
-  words_.reset();
-}
+void segment::seal() noexcept { words_.reset(); }
 
 std::optional<std::uint32_t> segment::find_id(std::string_view id, std::uint64_t hash, std::uint32_t count, const row_set* dead) const noexcept {
   for (std::size_t at = hash & table_mask_;; at = (at + 1) & table_mask_) {

@@ -54,7 +54,7 @@ class segment {
 public:
   static constexpr std::uint32_t rows_max = 1024;
 
-  /// @param words whether to keep the words of each row while rows are added, for lexical search over a growing segment.
+  /// @param words whether words of each row can be had while rows are added, for lexical search over a growing segment.
   segment(const vector::space& space, std::uint32_t capacity, bool words);
   ~segment();
   segment(const segment&) = delete;
@@ -64,6 +64,9 @@ public:
 
   /// @pre `rows() < capacity()`; the vector went through `prepare`.
   void append(item_ptr content, std::span<const float> vector);
+  /// The next row's vector, to be written before `append_written`.
+  std::span<float> next_vector() noexcept { return {floats_.get() + std::size_t{rows_} * float_stride_, dimension_}; }
+  void append_written(item_ptr content);
   std::uint32_t rows() const noexcept { return rows_; }
   std::uint32_t capacity() const noexcept { return capacity_; }
   /// Null when made without words.
@@ -100,6 +103,7 @@ public:
   bool has_terms() const noexcept { return has_terms_.load(std::memory_order_acquire); }
   const column_index& columns(std::uint32_t count) const;
 
+  /// Without `words`.
   std::size_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
 
 private:
@@ -120,7 +124,6 @@ private:
   /// Open addressing, row + 1 or 0. Atomic because readers walk past rows that are being added; those are above their count.
   std::vector<std::atomic<std::uint32_t>> by_id_, by_content_;
   std::shared_ptr<tail_terms> words_;
-  std::size_t words_bytes_ = 0;
   mutable std::atomic<std::size_t> bytes_;
   mutable std::once_flag terms_once_, columns_once_;
   mutable std::atomic<bool> has_terms_{false};

@@ -45,6 +45,7 @@ std::uint32_t frequency(std::span<const view_entry> entries, std::span<const sel
     std::span<const posting> postings;
     if (entries[e].words) {
       growing.clear();
+      entries[e].words->fill(entries[e].rows->items(), entries[e].count);
       entries[e].words->find(term, entries[e].count, growing);
       postings = growing;
     } else {
@@ -64,6 +65,7 @@ result<std::vector<float>> embed(const space& s, std::span<const view_entry> ent
     return error{errc::failed_precondition, "embedder_elsewhere",
                  s.embedder.empty() ? "this collection has no embedder: give a vector" : "this collection's vectors are made by \"" + s.embedder + "\"",
                  "vector", {}};
+  build_terms(entries, selected);
   term_statistics statistics;
   for (const selection& one : selected) statistics.items += one.alive_count;
   statistics.frequency = [&](std::uint64_t term) { return frequency(entries, selected, term); };
@@ -143,7 +145,8 @@ result<void> check(const search_request& r, const search_limits& limits) {
 
 std::size_t view::bytes() const noexcept {
   std::size_t bytes = sizeof(view) + entries_.capacity() * sizeof(view_entry);
-  for (const auto& e : entries_) bytes += e.rows->bytes() + (e.dead ? sizeof(row_set) + e.dead->words().size_bytes() : 0);
+  for (const auto& e : entries_)
+    bytes += e.rows->bytes() + (e.words ? e.words->bytes() : 0) + (e.dead ? sizeof(row_set) + e.dead->words().size_bytes() : 0);
   return bytes;
 }
 
@@ -261,7 +264,10 @@ result<std::vector<float>> view::embed_query(std::string_view text, wall_time no
 
 void view::warm() const {
   for (const auto& e : entries_) {
-    if (e.words) continue;
+    if (e.words) {
+      e.words->fill(e.rows->items(), e.count);
+      continue;
+    }
     e.rows->terms(e.count);
     e.rows->columns(e.count);
   }

@@ -503,6 +503,30 @@ TEST_F(CollectionTest, BytesFollowWhatIsStored) {
 }
 
 /// Readers search every view while the owner goes on; run under ThreadSanitizer.
+/// A legal put may bring megabytes of text: the owner's turn does not read their words.
+TEST_F(CollectionTest, WordsAreReadByTheFirstSearchThatNeedsThem) {
+  std::string large;
+  for (int i = 0; i < 5000; ++i) large += "word" + std::to_string(i) + " ";
+  must(text_item("large", large));
+  must(text_item("small", "a few words"));
+  const auto before = c.publish();
+  const auto bytes = before->bytes();
+  search_request dense;
+  dense.mode = search_mode::dense;
+  dense.vector = std::vector<float>(64, 1.0F);
+  search("", dense);
+  EXPECT_EQ(before->bytes(), bytes) << "nothing was read";
+  search_request lexical;
+  lexical.mode = search_mode::lexical;
+  EXPECT_EQ(ids(search("word4999", lexical)), std::vector<std::string>{"large"});
+  EXPECT_GT(before->bytes(), bytes + 5000 * 8) << "and it counts";
+  must(text_item("later", "word4999 comes again"));
+  EXPECT_EQ(search("word4999", lexical).hits.size(), 2U);
+  lexical.now = at(t0);
+  lexical.text = "word4999";
+  EXPECT_EQ(before->search(lexical, {})->hits.size(), 1U) << "an old view has the words of its rows";
+}
+
 TEST_F(CollectionTest, ReadersSearchWhileTheOwnerWrites) {
   std::mutex mutex;
   view_ptr current = c.publish();

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <string>
 
 namespace hive::vector {
@@ -99,6 +101,47 @@ TEST(KernelsTest, EveryVariantGivesTheSameIntegers) {
           for (std::size_t r = 0; r < rows; ++r) ASSERT_EQ(out[r], r < count ? naive[which[r]] : 4242) << k->name << " some " << r;
         }
     }
+}
+
+TEST(Int8CodeTest, EveryVariantGivesTheSameCodesAndBits) {
+  random_source chance(5);
+  const auto& reference = *kernels::available().back();
+  for (const std::size_t dimension : {8U, 9U, 15U, 33U, 384U, 1000U, 4096U})
+    for (int round = 0; round < 40; ++round) {
+      auto v = random_vector(chance, dimension);
+      if (round % 4 == 1) v[chance.below(dimension)] = -1000;
+      if (round % 4 == 2)
+        for (float& x : v) x *= 1e-30F;
+      if (round % 4 == 3) // many halves between two codes
+        for (float& x : v) x = static_cast<float>(static_cast<int>(chance.below(509)) - 254) / 2;
+      if (round == 3) std::fill(v.begin(), v.end(), 0.0F);
+      std::vector<std::int8_t> wanted(padded(dimension, kernels::code_block), 7);
+      const auto code = encode_int8(v, wanted, reference);
+      for (const auto* k : kernels::available()) {
+        std::vector<std::int8_t> codes(wanted.size(), 99);
+        const auto same = encode_int8(v, codes, *k);
+        ASSERT_EQ(codes, wanted) << k->name << " " << dimension << " round " << round;
+        ASSERT_EQ(bits(same.scale), bits(code.scale));
+        ASSERT_EQ(bits(same.error), bits(code.error)) << k->name << " " << dimension;
+        ASSERT_EQ(bits(same.length), bits(code.length)) << k->name << " " << dimension;
+        ASSERT_EQ(same.sum, code.sum);
+      }
+    }
+}
+
+TEST(Int8CodeTest, OnlyFiniteVectorsAreFinite) {
+  for (const std::size_t dimension : {1U, 8U, 33U, 384U}) {
+    std::vector<float> v(dimension, -std::numeric_limits<float>::max());
+    EXPECT_TRUE(all_finite(v));
+    for (const float bad : {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(), std::nanf("")}) {
+      auto one = v;
+      one.back() = bad;
+      EXPECT_FALSE(all_finite(one)) << dimension;
+      one = v;
+      one.front() = bad;
+      EXPECT_FALSE(all_finite(one)) << dimension;
+    }
+  }
 }
 
 TEST(Int8CodeTest, ErrorsAndLengthsHold) {

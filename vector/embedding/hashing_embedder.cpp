@@ -81,7 +81,7 @@ public:
     tokenizer reader(text);
     std::optional<std::uint32_t> previous;
     for (token t; reader.next(t);) {
-      const auto [at, fresh] = places_.try_emplace(hash_of(t.folded), static_cast<std::uint32_t>(words_.size()));
+      const auto [at, fresh] = places_.try_emplace(t.word, static_cast<std::uint32_t>(words_.size()));
       if (fresh) words_.push_back({t.term, rarity_of(t.term), 0, '<' + std::string{t.folded} + '>'});
       word& now = words_[at->second];
       if (previous) {

@@ -99,9 +99,48 @@ void dot_some(const int8_query& query, const std::int8_t* rows, const std::int32
   dot_rest(query, rest, count - i, out + i);
 }
 
+/// Four doubles of the eight that one step brings.
+void add_squares(__m256d& to, __m256d x) { to = _mm256_add_pd(to, _mm256_mul_pd(x, x)); }
+
 } // namespace
 
-const table avx2_table{"avx2", dot, l2, dot_rows, dot_some};
+void code_avx2(const float* v, std::size_t n, float inverse, float scale, std::int8_t* out, coded_sums& sums) {
+  const __m256 by = _mm256_set1_ps(inverse), magic = _mm256_set1_ps(12'582'912.0F);
+  const __m256d unit = _mm256_set1_pd(double{scale});
+  __m256d lost[2], kept[2], squares[2];
+  for (int half = 0; half < 2; ++half) {
+    lost[half] = _mm256_loadu_pd(sums.lost + 4 * half);
+    kept[half] = _mm256_loadu_pd(sums.kept + 4 * half);
+    squares[half] = _mm256_loadu_pd(sums.squares + 4 * half);
+  }
+  __m256i codes = _mm256_setzero_si256();
+  for (std::size_t i = 0; i < n; i += code_lanes) {
+    const __m256 x = _mm256_loadu_ps(v + i);
+    const __m256 whole = _mm256_sub_ps(_mm256_add_ps(_mm256_mul_ps(x, by), magic), magic);
+    const __m256 c = _mm256_max_ps(_mm256_min_ps(whole, _mm256_set1_ps(127.0F)), _mm256_set1_ps(-127.0F));
+    const __m256i number = _mm256_cvtps_epi32(c);
+    codes = _mm256_add_epi32(codes, number);
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(number), _mm256_extracti128_si256(number, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(out + i), _mm_packs_epi16(words, words));
+    for (int half = 0; half < 2; ++half) {
+      const __m256d wide = _mm256_cvtps_pd(half == 0 ? _mm256_castps256_ps128(x) : _mm256_extractf128_ps(x, 1));
+      const __m256d back = _mm256_mul_pd(unit, _mm256_cvtps_pd(half == 0 ? _mm256_castps256_ps128(c) : _mm256_extractf128_ps(c, 1)));
+      add_squares(lost[half], _mm256_sub_pd(wide, back));
+      add_squares(kept[half], back);
+      add_squares(squares[half], wide);
+    }
+  }
+  for (int half = 0; half < 2; ++half) {
+    _mm256_storeu_pd(sums.lost + 4 * half, lost[half]);
+    _mm256_storeu_pd(sums.kept + 4 * half, kept[half]);
+    _mm256_storeu_pd(sums.squares + 4 * half, squares[half]);
+  }
+  std::int32_t eight[8];
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(eight), codes);
+  for (const std::int32_t x : eight) sums.codes += x;
+}
+
+const table avx2_table{"avx2", dot, l2, dot_rows, dot_some, code_avx2};
 
 } // namespace hive::vector::kernels
 

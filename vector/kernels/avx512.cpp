@@ -71,7 +71,7 @@ void dot_some(const int8_query& query, const std::int8_t* rows, const std::int32
 
 } // namespace
 
-const table avx512_table{"avx512-vnni", dot, l2, dot_rows, dot_some};
+const table avx512_table{"avx512-vnni", dot, l2, dot_rows, dot_some, code_avx2};
 
 } // namespace hive::vector::kernels
 

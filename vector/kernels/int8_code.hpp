@@ -32,8 +32,10 @@ struct int8_code {
   std::int32_t sum = 0; ///< Of the codes.
 };
 
-/// Codes one vector: the largest component becomes 127. `out` is padded with zeros.
-int8_code encode_int8(std::span<const float> v, std::span<std::int8_t> out) noexcept;
+/// Codes one vector: the largest component becomes 127. `out` is padded with zeros. The same bits with all kernels. @pre it is finite
+int8_code encode_int8(std::span<const float> v, std::span<std::int8_t> out, const kernels::table& with = kernels::best()) noexcept;
+
+bool all_finite(std::span<const float> v) noexcept;
 
 /// Codes of up to `capacity` rows, the memory taken at once.
 class int8_rows {

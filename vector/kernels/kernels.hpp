@@ -21,6 +21,15 @@ struct int8_query {
   std::size_t length;
 };
 
+/// What coding a vector lost and kept, and the vector itself: sums of squares by component modulo `code_lanes`.
+inline constexpr std::size_t code_lanes = 8;
+struct coded_sums {
+  double lost[code_lanes] = {};
+  double kept[code_lanes] = {};
+  double squares[code_lanes] = {};
+  std::int32_t codes = 0; ///< Sum of the codes.
+};
+
 struct table {
   const char* name; ///< "avx512-vnni", "avx2", "portable"
   /// @pre `n` is a multiple of `float_block`.
@@ -32,6 +41,9 @@ struct table {
   /// out[i] = query . row(which[i]).
   void (*dot_some)(const int8_query& query, const std::int8_t* rows, const std::int32_t* sums, const std::uint32_t* which, std::size_t count,
                    std::int32_t* out);
+  /// Codes of v: to the nearest, halves to even, of v * inverse, within -127..127; adds to `sums` what scale * code lost and kept.
+  /// @pre `n` is a multiple of `code_lanes`; v is finite.
+  void (*code)(const float* v, std::size_t n, float inverse, float scale, std::int8_t* out, coded_sums& sums);
 };
 
 /// The best for this CPU; chosen once. HIVE_KERNELS=portable|avx2|avx512-vnni chooses a lesser one, to compare.

@@ -2,6 +2,8 @@
 // multiply-add (see CMakeLists.txt), so that each product is rounded as in the other variants.
 #include "vector/kernels/variants.hpp"
 
+#include <algorithm>
+
 namespace hive::vector::kernels {
 namespace {
 
@@ -43,8 +45,29 @@ void dot_some(const int8_query& query, const std::int8_t* rows, const std::int32
   for (std::size_t i = 0; i < count; ++i) out[i] = dot_codes(query.codes, rows + which[i] * query.length, query.length);
 }
 
+/// For |x| < 2^22: adding and subtracting 1.5 * 2^23 leaves no fraction.
+float nearest(float x) {
+  constexpr float magic = 12'582'912.0F;
+  return (x + magic) - magic;
+}
+
+void code(const float* v, std::size_t n, float inverse, float scale, std::int8_t* out, coded_sums& sums) {
+  for (std::size_t i = 0; i < n; i += code_lanes)
+    for (std::size_t lane = 0; lane < code_lanes; ++lane) {
+      const float x = v[i + lane];
+      const float c = std::clamp(nearest(x * inverse), -127.0F, 127.0F);
+      const double back = double{scale} * double{c};
+      const double gone = double{x} - back;
+      sums.lost[lane] += gone * gone;
+      sums.kept[lane] += back * back;
+      sums.squares[lane] += double{x} * x;
+      out[i + lane] = static_cast<std::int8_t>(c);
+      sums.codes += static_cast<std::int32_t>(c);
+    }
+}
+
 } // namespace
 
-const table portable_table{"portable", dot, l2, dot_rows, dot_some};
+const table portable_table{"portable", dot, l2, dot_rows, dot_some, code};
 
 } // namespace hive::vector::kernels

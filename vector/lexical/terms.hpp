@@ -7,7 +7,9 @@
 
 #include <absl/container/flat_hash_map.h>
 
+#include <atomic>
 #include <cstdint>
+#include <mutex>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -20,23 +22,34 @@ struct posting {
   std::uint16_t count;
 };
 
-/// The words of a segment that is still growing, row by row. Row n is written before any view counts it.
+/// The words of a segment that is still growing, row by row. The first search that needs them reads them, not the owner who adds
+/// rows: a turn that puts large texts would keep its whole shard waiting.
 class tail_terms {
 public:
+  explicit tail_terms(std::uint32_t capacity) : words_(capacity), lengths_(capacity) {}
+
+  // -- any thread, for rows below the count of its view
+
+  /// Reads the words of rows below `count` that nobody has read. Call it before the next two.
+  void fill(std::span<const item_ptr> items, std::uint32_t count) const;
+  std::uint32_t length(std::uint32_t row) const noexcept { return lengths_[row]; }
+  /// Appends the rows below `count` that hold the word, in order.
+  void find(std::uint64_t term, std::uint32_t count, std::vector<posting>& out) const;
+  /// On the heap, of what was read so far.
+  std::size_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
+
+private:
   struct word {
     std::uint64_t term;
     std::uint32_t count;
   };
-  explicit tail_terms(std::uint32_t capacity) : words_(capacity), lengths_(capacity) {}
-  /// @returns the heap bytes it took.
-  std::size_t put(std::uint32_t row, std::string_view text);
-  std::uint32_t length(std::uint32_t row) const noexcept { return lengths_[row]; }
-  /// Appends the rows below `count` that hold the word, in order.
-  void find(std::uint64_t term, std::uint32_t count, std::vector<posting>& out) const;
+  void read(std::uint32_t row, std::string_view text) const;
 
-private:
-  std::vector<std::vector<word>> words_;
-  std::vector<std::uint32_t> lengths_; ///< Words of a row, repeats counted.
+  mutable std::mutex guard_;                          ///< Of whoever fills.
+  mutable std::atomic<std::uint32_t> filled_{0};      ///< Rows below are as they will be.
+  mutable std::atomic<std::size_t> bytes_{0};
+  mutable std::vector<std::vector<word>> words_;
+  mutable std::vector<std::uint32_t> lengths_; ///< Words of a row, repeats counted.
 };
 
 /// An inverted index over a sealed segment. Immutable.

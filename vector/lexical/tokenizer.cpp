@@ -55,8 +55,8 @@ std::size_t append_utf8(char* to, std::uint32_t code) noexcept {
 }
 
 /// Lower-case letters and digits as they are, capitals as lower case, everything else 0.
-constexpr std::array<char, 128> ascii_fold = [] {
-  std::array<char, 128> fold{};
+constexpr std::array<char, 256> ascii_fold = [] {
+  std::array<char, 256> fold{};
   for (char c = '0'; c <= '9'; ++c) fold[static_cast<std::size_t>(c)] = c;
   for (char c = 'a'; c <= 'z'; ++c) fold[static_cast<std::size_t>(c)] = c;
   for (char c = 'A'; c <= 'Z'; ++c) fold[static_cast<std::size_t>(c)] = static_cast<char>(c - 'A' + 'a');
@@ -101,10 +101,16 @@ public:
   stemmer& operator=(const stemmer&) = delete;
   ~stemmer() { sb_stemmer_delete(porter_); }
 
-  /// @returns the hash of the word's stem.
-  std::uint64_t term(std::string_view word) {
-    const std::uint64_t whole = hash_of(word);
+  /// @param whole the word's hash. @returns that of its stem.
+  std::uint64_t term(std::string_view word, std::uint64_t whole) {
     if (!porter_) return whole;
+    recent& last = recent_[whole % recent_max];
+    if (last.whole != whole) last = {whole, looked_up(whole, word)};
+    return last.stem;
+  }
+
+private:
+  std::uint64_t looked_up(std::uint64_t whole, std::string_view word) {
     if (known_.size() >= known_max) known_.clear();
     const auto [at, fresh] = known_.try_emplace(whole, whole);
     if (fresh) {
@@ -114,8 +120,14 @@ public:
     return at->second;
   }
 
-private:
   static constexpr std::size_t known_max = 32'768;
+  /// The common words, where one look suffices; 0 is nobody's hash, or as good as.
+  static constexpr std::size_t recent_max = 2'048;
+  struct recent {
+    std::uint64_t whole = 0;
+    std::uint64_t stem = 0;
+  };
+  std::array<recent, recent_max> recent_{};
   sb_stemmer* porter_;
   absl::flat_hash_map<std::uint64_t, std::uint64_t> known_;
 };
@@ -128,52 +140,67 @@ stemmer& my_stemmer() {
 } // namespace
 
 bool tokenizer::next(token& out) noexcept {
+  if (!next_word(out)) return false;
+  out.term = ascii_ ? my_stemmer().term(out.folded, out.word) : out.word;
+  return true;
+}
+
+bool tokenizer::next_word(token& out) noexcept {
+  // Kept here while the word is written: what is written could be any member.
+  const char* const text = text_.data();
+  const std::size_t size = text_.size();
+  std::size_t at = at_;
+  char* const word = word_;
   std::size_t length = 0;
-  std::size_t begin = at_;
+  std::size_t begin = at;
   bool ascii = true;
-  while (at_ < text_.size()) {
-    const auto b = static_cast<unsigned char>(text_[at_]);
+  while (at < size) {
+    const auto b = static_cast<unsigned char>(text[at]);
     if (b < 0x80U) {
-      const char c = ascii_fold[b];
+      char c = ascii_fold[b];
       if (c == 0) {
         if (length > 0) break;
-        ++at_;
+        ++at;
         continue;
       }
-      if (length == 0) begin = at_;
-      if (length < word_bytes_max) word_[length++] = c;
-      ++at_;
+      if (length == 0) begin = at;
+      do {
+        if (length < word_bytes_max) word[length++] = c;
+        ++at;
+      } while (at < size && (c = ascii_fold[static_cast<unsigned char>(text[at])]) != 0);
       continue;
     }
-    const character now = decode_at(text_, at_);
+    const character now = decode_at(text_, at);
     const std::uint32_t folded = now.length == 0 ? 0 : fold(now.code);
     if (folded == 0) {
       if (length > 0) break;
-      at_ += now.length == 0 ? 1 : now.length;
+      at += now.length == 0 ? 1 : now.length;
       continue;
     }
     if (folded == 0x300) {
-      at_ += now.length;
+      at += now.length;
       continue;
     }
     if (stands_alone(now.code)) {
       if (length > 0) break;
-      begin = at_;
-      at_ += now.length;
-      length = append_utf8(word_, folded);
+      begin = at;
+      at += now.length;
+      length = append_utf8(word, folded);
       ascii = false;
       break;
     }
-    if (length == 0) begin = at_;
-    if (length < word_bytes_max) length += append_utf8(word_ + length, folded);
+    if (length == 0) begin = at;
+    if (length < word_bytes_max) length += append_utf8(word + length, folded);
     if (folded >= 0x80) ascii = false;
-    at_ += now.length;
+    at += now.length;
   }
+  at_ = at;
   if (length == 0) return false;
-  out.folded = {word_, length};
-  out.term = ascii ? my_stemmer().term(out.folded) : hash_of(out.folded);
+  out.folded = {word, length};
+  out.word = hash_of(out.folded);
+  ascii_ = ascii;
   out.begin = static_cast<std::uint32_t>(begin);
-  out.end = static_cast<std::uint32_t>(at_);
+  out.end = static_cast<std::uint32_t>(at);
   return true;
 }
 

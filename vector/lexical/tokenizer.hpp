@@ -13,6 +13,7 @@ namespace hive::vector {
 /// Where a word stands and what it counts as.
 struct token {
   std::uint64_t term = 0;    ///< XXH3-64 of the stem of `folded`: equal for "Configured" and "configures".
+  std::uint64_t word = 0;    ///< XXH3-64 of `folded`.
   std::uint32_t begin = 0;   ///< Bytes [begin, end) of the text.
   std::uint32_t end = 0;
   std::string_view folded;   ///< Lower case, without accents. Valid until the next token.
@@ -29,10 +30,13 @@ public:
   explicit tokenizer(std::string_view text) noexcept : text_(text) {}
   /// @returns false at the end.
   bool next(token& out) noexcept;
+  /// The same, but for the term, which takes longest: for whoever knows the terms of most words.
+  bool next_word(token& out) noexcept;
 
 private:
   std::string_view text_;
   std::size_t at_ = 0;
+  bool ascii_ = true; ///< The word that came last.
   char word_[word_bytes_max + 8];
 };
 
