@@ -1,4 +1,5 @@
 // Moves of a shard between nodes: how it comes to rest and what it leaves behind, and how it reaches those who moved.
+#include "actors/recall.hpp"
 #include "actors/shard_core.hpp"
 
 #include "config/base/log.hpp"
@@ -116,6 +117,10 @@ void shard_core::send_rows_again(std::unordered_map<entity_id, std::vector<std::
         auto e = envelope_of(row, core.services_.context_of(row.receiver.tenant(), row.principal));
         core.count_deadline(*e);
         e->previous = std::exchange(before[{row.sender, row.receiver, row.lane}], row.sequence);
+        if (is_recall(*e)) {
+          const auto user = before.find({row.sender, row.receiver, static_cast<std::uint8_t>(lane::user)});
+          set_behind(*e, user == before.end() ? 0 : user->second);
+        }
         core.services_.post(row.receiver, std::move(e));
       }
     }));

@@ -1,4 +1,5 @@
 // Durable messages between entities: written with the turn that sends them, delivered in order, deleted when handled.
+#include "actors/recall.hpp"
 #include "actors/shard_core.hpp"
 
 namespace hive::actors {
@@ -36,7 +37,10 @@ void shard_core::pump(activation&, outbound_link& link) {
   while (link.in_flight.size() < limits_.outbox_window && !link.unsent.empty()) {
     auto e = std::move(link.unsent.front());
     link.unsent.pop_front();
-    if (services_.among_others()) e->previous = link.last_of(e->on);
+    if (services_.among_others()) {
+      e->previous = link.last_of(e->on);
+      if (is_recall(*e)) set_behind(*e, link.last_of(lane::user));
+    }
     link.in_flight.push_back({e->sequence, e->on});
     const entity_id to = e->to;
     services_.post(to, std::move(e));

@@ -1,5 +1,6 @@
 // Taking a request back: "hive.task.cancel" on the system lane names an attempt of a task, or a step's ask made on its
 // behalf. Once its answer is committed, nothing of the request takes effect any more.
+#include "actors/recall.hpp"
 #include "actors/shard_core.hpp"
 
 namespace hive::actors {
@@ -16,10 +17,37 @@ bool about(const envelope& request, const envelope& recall) {
   return to && to.asker == recall.sender && to.task == wanted.task && to.turn == wanted.turn && to.step == wanted.step;
 }
 
+/// Whether something that its sender sent here on the user lane before the recall was lost on its way: each such message names
+/// the one before it, down to one that was handled. What is lost is sent again, and may be what the recall is about.
+bool lost_before(activation& a, const envelope& recall) {
+  std::uint64_t wanted = behind(recall);
+  if (wanted == 0) return false;
+  std::uint64_t handled = 0;
+  std::unordered_map<std::uint64_t, std::uint64_t> previous; // of those that are here
+  const auto look = [&](const envelope& e) {
+    if (e.from_where != envelope::origin::send || e.sender != recall.sender) return true;
+    const auto known = previous.try_emplace(e.sequence, e.previous).first;
+    known->second = std::min(known->second, e.previous); // sent again, it may name an older one
+    return true;
+  };
+  if (a.more) {
+    const auto mark = a.more->marks.find(mark_key(recall.sender, static_cast<std::uint8_t>(lane::user)));
+    if (mark != a.more->marks.end()) handled = mark->second.handled;
+    if (a.more->turn && a.more->turn->in) look(*a.more->turn->in);
+  }
+  a.box.each(lane::user, look);
+  while (wanted > handled) {
+    const auto here = previous.find(wanted);
+    if (here == previous.end()) return true;
+    wanted = here->second;
+  }
+  return false;
+}
+
 } // namespace
 
-/// Messages of one sender come in order, so the request is here already: it waits in the mailbox, its turn waits, or it
-/// is over.
+/// The request waits in the mailbox, its turn waits, or it is over; or it was lost with a link, and then the recall is as if
+/// it had been lost too: both come again, in order.
 void shard_core::recall(activation& a, std::unique_ptr<envelope> e) {
   auto* turn = a.more && a.more->turn ? a.more->turn.get() : nullptr;
   if (turn && turn->in && about(*turn->in, *e)) {
@@ -39,7 +67,8 @@ void shard_core::recall(activation& a, std::unique_ptr<envelope> e) {
     else if (!found && queued.from_where == envelope::origin::send && queued.sender == e->sender) another_before = true;
     return found == nullptr;
   });
-  if (found && another_before) { // refused when its turn comes: "handled" is said in order
+  if (!found && lost_before(a, *e)) return;
+  if (found && (another_before || came_too_early(a, *found))) { // refused when its turn comes: "handled" is said in order
     found->recall = std::move(e);
     return;
   }

@@ -1,8 +1,16 @@
 // Shards at many nodes, seen from their entities: links that lose what is on its way, owners that change. (R2, R6, C1)
 #include "tests/actors/kit_fixture.hpp"
 
+#include <cstdlib>
+
 namespace hive::actors {
 namespace {
+
+/// HIVE_SEEDS asks for more.
+std::uint64_t seeds_of_cancels() {
+  const char* many = std::getenv("HIVE_SEEDS");
+  return many ? std::stoull(many) : 60;
+}
 
 class HandOffTest : public KitTest {
 protected:
@@ -131,6 +139,61 @@ TEST_F(HandOffTest, TasksEndOnceWhileQueueAndAgentsMove) {
     for (const auto& id : ids) EXPECT_EQ(kit->read_task(id)->at("state"), "succeeded") << "seed " << seed_;
     EXPECT_EQ(ops_of(*kit, "l").size(), 10U) << "seed " << seed_;
   }
+}
+
+/// Attempts and their recalls go by different lanes: what is lost of one overtakes nothing of the other.
+TEST_F(HandOffTest, NothingOfATaskTakesEffectAfterItsCancelWhateverLinksLose) {
+  std::size_t cancelled = 0;
+  for (seed_ = 1; seed_ <= seeds_of_cancels(); ++seed_) {
+    auto kit = make();
+    kit->add_agent("l", "ledger");
+    kit->add_agent("p", "puppet");
+    kit->scatter(2 + seed_ % 5);
+    random_source chance(seed_);
+    std::vector<std::string> ids;
+    std::map<std::string, json> done_by_then; // by cancelled task: what the ledger held when its cancel was acknowledged
+    for (int i = 0; i < 8; ++i) {
+      const json append{{"op", std::to_string(i)}};
+      const auto made = chance.one_in(2) ? kit->submit_task({{"agent", "l"}, {"type", "append"}, {"payload", append}})
+                                         : kit->submit_task({{"agent", "p"}, {"type", "ask"}, {"payload", {{"to", "l"}, {"type", "append"}, {"body", append}}}});
+      ASSERT_TRUE(made);
+      ids.push_back(made->at("id"));
+    }
+    const auto look = [&] {
+      for (const auto& id : ids)
+        if (!done_by_then.contains(id) && kit->read_task(id)->at("state") == "cancelled") done_by_then[id] = ops_of(*kit, "l");
+    };
+    for (const auto& id : ids)
+      if (chance.one_in(2)) {
+        (void)kit->queue("task.cancel", {{"id", id}});
+        look();
+        if (chance.one_in(2)) kit->advance(std::chrono::milliseconds{chance.below(1'500)});
+        if (chance.one_in(4)) kit->move(chance.one_in(2) ? "l" : "p");
+        look();
+      }
+    for (int i = 0; i < 200; ++i) {
+      kit->advance(std::chrono::milliseconds{100});
+      look();
+    }
+    kit->settle();
+    look();
+    const auto ops = ops_of(*kit, "l");
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      const auto op = json(std::to_string(i));
+      const auto times = std::count(ops.begin(), ops.end(), op);
+      if (const auto then = done_by_then.find(ids[i]); then != done_by_then.end()) {
+        ++cancelled;
+        EXPECT_EQ(times, std::count(then->second.begin(), then->second.end(), op)) << "seed " << seed_ << ", task " << i;
+      } else {
+        const auto task = *kit->read_task(ids[i]);
+        EXPECT_EQ(task.at("state"), "succeeded") << "seed " << seed_ << ", task " << i;
+        // Of the ask that its agent made: its time may have passed, or the cancel come while that agent moved.
+        const bool unheard = task.value("result", json::object()).contains("error");
+        EXPECT_TRUE(times == 1 || (unheard && times == 0)) << times << " times: seed " << seed_ << ", task " << i << ": " << task.dump();
+      }
+    }
+  }
+  EXPECT_GT(cancelled, seeds_of_cancels()) << "most were too late";
 }
 
 } // namespace
