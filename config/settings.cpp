@@ -278,6 +278,7 @@ const std::vector<entry>& table() {
     integer("cluster.link.tenant_window_messages", &settings::link, &l::tenant_window_messages, 16, 10'000'000),
     integer("cluster.link.tenant_window_bytes", &settings::link, &l::tenant_window_bytes, 64 * KiB, 4 * GiB),
     integer("cluster.link.requests", &settings::link, &l::requests, 1, 1'000'000),
+    integer("cluster.link.retry_messages", &settings::link, &l::retry_messages, 16, 10'000'000),
     integer("cluster.link.answer_bytes", &settings::link, &l::answer_bytes, MiB, 4 * GiB),
     duration("cluster.link.heartbeat", &settings::link, &l::heartbeat, 10, 60 * second),
     duration("cluster.link.heartbeat_timeout", &settings::link, &l::heartbeat_timeout, 30, 600 * second),

@@ -163,6 +163,7 @@ struct link_settings {
   std::uint32_t tenant_window_messages = 8'192; // 16..10,000,000: of one tenant to one peer
   std::uint64_t tenant_window_bytes = 8 * 1024 * 1024; // 64 KiB..4 GiB: of one tenant to one peer
   std::uint32_t requests = 10'000;              // 1..1,000,000: waiting for one peer's answers
+  std::uint32_t retry_messages = 100'000;       // 16..10,000,000: told again to peers that did not take them, until they do or a minute passed
   std::uint64_t answer_bytes = 64 * 1024 * 1024; // 1 MiB..4 GiB: answers waiting to go to one peer
   milliseconds heartbeat{500};                  // 10 ms..1 min
   milliseconds heartbeat_timeout{1'500};        // 30 ms..10 min: without an echo, the link is down

@@ -139,7 +139,8 @@ void remote_shards::retry(pending p) {
   p.due = parts_.clock.steady_now() + retry_after;
   if (p.due > p.until) return log::warn("given up: the owner of a shard cannot be told something", {{"shard", p.shard.value()}});
   std::lock_guard lock(guard_);
-  if (waiting_.size() < 1'000'000) waiting_.push_back(std::move(p));
+  if (waiting_.size() < parts_.retry_messages) return waiting_.push_back(std::move(p));
+  log::warn("given up: too much waits to be told again (cluster.link.retry_messages)", {{"shard", p.shard.value()}});
 }
 
 void remote_shards::tick() {

@@ -27,6 +27,7 @@ struct remote_parts {
   std::function<void(shard_id, std::unique_ptr<shard_op>)> post;    ///< To a shard of this node.
   std::function<std::uint32_t(shard_id)> depth;                     ///< Of its inbox.
   std::uint32_t inbox_messages = 0;                                 ///< Beyond this depth nothing is taken in.
+  std::uint32_t retry_messages = 0;                                 ///< Beyond this many nothing is told again.
 };
 
 /// Any thread.

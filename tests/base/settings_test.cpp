@@ -25,13 +25,17 @@ TEST(SettingsTest, EveryMistakeNamesFieldValueAndRange) {
          {"node.shards=63", "node.shards"}, {"passivation.idle=1", "passivation.idle"}, {"no.such=1", "no.such"},
          {"cluster.listen=7072", "cluster.listen"}, {"cluster.link.heartbeat=9", "cluster.link.heartbeat"},
          {"cluster.link.heartbeat=1s", "cluster.link.heartbeat_timeout"}, {"cluster.link.backoff_min=6s", "cluster.link.backoff_max"},
-         {"cluster.link.frame_bytes=5MiB", "cluster.link.tenant_window_bytes"},
+         {"cluster.link.frame_bytes=9MiB", "cluster.link.tenant_window_bytes"},
          {"log.level=loud", "log.level"}, {"files.programs=relative", "files.programs"}}) {
     const auto s = load("", {set});
     ASSERT_FALSE(s) << set;
     EXPECT_EQ(s.error().field, field);
     EXPECT_EQ(s.error().code, errc::invalid_argument);
   }
+  const auto whole_put = load("", {"store.kind=postgres", "store.postgres.url=postgres://a@h/d", "cluster.node=n", "cluster.link.ca_file=/c",
+                                   "cluster.link.certificate_file=/c", "cluster.link.key_file=/c", "context.batch_bytes=4MiB"});
+  ASSERT_FALSE(whole_put);
+  EXPECT_EQ(whole_put.error().field, "cluster.link.frame_bytes") << "a put must fit into a frame to the collection's node";
   EXPECT_FALSE(load("", {"novalue"}));
   EXPECT_FALSE(load("/no/such/file.yaml", {}));
 }
