@@ -664,12 +664,15 @@ private:
 /// What its shard knows; of what is not in memory, what the store knows.
 void node_host::explain_entity(tenant_context who, entity_id id, std::string address, std::function<void(json)> done) {
   const json question{{"id", id.bits()}, {"address", address}};
-  if (ask_owner(id, "explain", who, question.dump(), [done, address](const result<std::string>& theirs) {
+  // What is so wherever its shard is: all that can be said when that does not answer.
+  json place{{"address", address}, {"id", to_string(id)}, {"shard", shard_of(id, shard_count_).value()}, {"active", false}};
+  if (ask_owner(id, "explain", who, question.dump(), [done, place](const result<std::string>& theirs) mutable {
         if (theirs) return done(json::parse(*theirs, nullptr, false));
-        done({{"address", address}, {"active", false}, {"waits", {{"for", "its node, which does not answer: " + theirs.error().message}}}});
+        place["waits"] = {{"for", "its node, which does not answer: " + theirs.error().message}};
+        done(std::move(place));
       }))
     return;
-  auto word = std::make_shared<last_word>(std::move(done), json{{"address", address}, {"active", false}});
+  auto word = std::make_shared<last_word>(std::move(done), std::move(place));
   post(id, std::make_unique<call_op>([this, who, id, address = std::move(address), word](shard_core& shard) {
     const auto say = word->take();
     json e;

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Three hiveds that are one hive: every node answers for all of it, and losing, draining and adding nodes costs nobody anything.
+"""Three hiveds that are one hive: every node answers for all of it, and losing, draining and adding nodes costs nobody anything,
+neither agents nor a queue in partitions.
 
 usage: several_nodes_test.py --bin DIR [--seed S] [--keep]
 """
@@ -196,6 +197,62 @@ def killed_under_load(cluster, folder, seed):
     passed("kill -9: " + under_load(cluster, folder, "killed", seed, both_sides))
 
 
+def partitioned_queue_through_a_kill(cluster, seed):
+    """A queue of four partitions spread over the nodes; kill -9 of a node that has one, with tasks under way everywhere."""
+    chance = random.Random(f"{seed}/partitions")
+    workers = [f"s{i}" for i in range(6)]
+    cluster.insist("POST", "/v1/apply", {"tenant": "parts", "agents": [{"name": "ledger", "spec": {"behaviour": "ledger"}}] + [
+        {"name": name, "spec": {"behaviour": "stepper", "capabilities": ["step"]}} for name in workers]})
+    cluster.insist("PUT", "/v1/tenants/parts", {"queue_partitions": 4})
+    for node in cluster.nodes:
+        cluster.wait_for(f"{node.name} knows of the partitions", lambda n=node: "partitions" in n.request("GET", "/v1/explain/parts/queue/default")[1], 5)
+    ids = {}
+
+    def submit(first, last, nodes):
+        for i in range(first, last):
+            who = {"capability": "step"} if i % 3 == 0 else {"agent": chance.choice(workers)}
+            # Of short and long ones, so that some are with their agents when the node dies.
+            task = cluster.insist("POST", "/v1/tenants/parts/tasks", {
+                **who, "type": "work", "payload": {"op": f"op-{i}", "ms": chance.choice([0, 5, 150]), "to": "ledger"}, "idempotency_key": f"op-{i}",
+                "retry": {"attempts": 20, "backoff_ms": 20, "backoff_max_ms": 200}}, node=nodes[i % len(nodes)])
+            ids[f"op-{i}"] = task["id"]
+
+    def explained(node):
+        status, whole = node.request("GET", "/v1/explain/parts/queue/default")
+        check(status == 200 and len(whole.get("partitions", [])) == 4, f"explain of the queue at {node.name}: {status} {whole}")
+        check(all("shard" in one for one in whole["partitions"]), f"explain at {node.name} says where each partition is: {whole}")
+        return whole["partitions"]
+
+    submit(0, 60, cluster.nodes)
+    places = [[one["shard"] for one in explained(node)] for node in cluster.nodes]
+    check(places[0] == places[1] == places[2], f"the partitions are where they are: {places}")
+    check(len({int(t[1:], 16) >> 16 & 15 for t in ids.values()}) > 1, f"tasks are in several partitions: {ids}")
+    owners = cluster.owners()
+    victim = next(n for n in cluster.nodes if n.name == owners[chance.choice(places[0])])
+    others = [n for n in cluster.nodes if n is not victim]
+    victim.kill()
+    for node in others:  # its partitions have no owner yet: nobody waits for an answer for that
+        check([one["shard"] for one in explained(node)] == places[0], f"explain at {node.name} beside the dead {victim.name}")
+    submit(60, 120, others)
+    cluster.wait_owned(20)
+    submit(120, 150, others)
+    victim.start()
+    victim.wait_ready()
+    cluster.wait_for(f"{victim.name} takes part again", lambda: cluster.counts().get(victim.name, 0) > 0, 20)
+    submit(150, 180, cluster.nodes)
+
+    def ended(node):
+        states = Counter(node.request("GET", f"/v1/tenants/parts/tasks/{t}")[1]["state"] for t in ids.values())
+        check(not set(states) & {"failed", "dead", "cancelled"}, f"at {node.name}: {states}")
+        return states == {"succeeded": len(ids)}
+    for node in cluster.nodes:
+        cluster.wait_for(f"all tasks have succeeded as {node.name} sees it", lambda n=node: ended(n), 40)
+        check([one["shard"] for one in explained(node)] == places[0], f"explain at {node.name} when all is over")
+    done = Counter(cluster_client.read_list(cluster, "parts", "ledger"))
+    check(done == Counter(ids.keys()), f"each task once: twice {[o for o, n in done.items() if n > 1]}, never {sorted(set(ids) - set(done))}")
+    passed(f"partitions: {len(ids)} tasks at 4 partitions through each node and kill -9 of {victim.name}, each done once")
+
+
 def steady_load(cluster, count=6):
     cluster.insist("POST", "/v1/apply", {"tenant": "steady", "agents": [{"name": name, "spec": {"behaviour": "ledger"}} for name in LEDGERS]})
     callers = [cluster_client.Steady(n, cluster, "steady", LEDGERS) for n in range(count)]
@@ -263,6 +320,7 @@ def three_nodes(options, folder, ends):
     tasks_through_every_node(cluster)
     views_from_every_node(cluster)
     killed_under_load(cluster, folder, options.seed)
+    partitioned_queue_through_a_kill(cluster, options.seed)
     drained_and_joined(cluster)
     bad = cluster.end()
     check(not bad, f"asked to end, these did not end well: {bad}")
