@@ -215,6 +215,10 @@ const std::vector<entry>& table() {
     duration("keep.dead_letters", &settings::keep, &retention::dead_letters, second, 365 * day),
     duration("keep.audit", &settings::keep, &retention::audit, day, 3650 * day),
     duration("keep.tasks", &settings::keep, &retention::tasks, second, 365 * day),
+
+    integer("purge.rows", &settings::purge, &purge_settings::rows, 1, 100'000),
+    duration("purge.every", &settings::purge, &purge_settings::every, 1, 3600 * second),
+    duration("purge.after", &settings::purge, &purge_settings::after, 0, 365 * day),
     address("api.http", &settings::api, &a::http),
     integer("api.body_bytes", &settings::api, &a::body_bytes, KiB, 256 * MiB),
     integer("api.json_depth", &settings::api, &a::json_depth, 4, 512),

@@ -68,6 +68,13 @@ struct retention {
   milliseconds tasks{7 * 24 * 3600 * 1000ULL};  // 1 s..365 d: results of finished tasks
 };
 
+/// How fast the rows of deleted entities leave the store. Read by `actors::shard_core`.
+struct purge_settings {
+  std::uint32_t rows = 500;                     // 1..100,000: deleted in one commit, of one entity
+  milliseconds every{100};                      // 1 ms..1 h: between two such commits of one entity
+  milliseconds after{5'000};                    // 0 ms..365 d: the deletion; readers that are under way have ended by then
+};
+
 /// Read by `runtime::api`.
 struct api_limits {
   std::string http = "127.0.0.1:7070";          // address:port
@@ -268,6 +275,7 @@ struct settings {
   node_limits node;
   passivation_limits passivation;
   retention keep;
+  purge_settings purge;
   api_limits api;
   task_limits tasks;
   context_limits context;
