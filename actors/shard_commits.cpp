@@ -47,6 +47,7 @@ void shard_core::committed(activation* a, std::unique_ptr<actor_record> r) {
     acknowledge(m.sender, r->entity, m.sequence);
   }
   if (!r->timers.empty() || !r->timers_gone.empty()) timers_committed(*r);
+  if (r->purge != 0) purged(*a, *r);
   if (r->keyed) (r->keyed->generated ? a->generated_on_disk : a->keyed_on_disk) = r->position;
   if (r->keyed && r->keyed->generated && a->more && a->more->lookups != 0) a->more->answered_meanwhile.emplace(r->answered_key, r->position);
   if (r->answered_key != 0) settle_waiters(*a, r->answered_key, *r);

@@ -127,6 +127,9 @@ struct note_op final : shard_op {
   note_op(entity_id t, persistence::event_row e) : shard_op(kind::note), to(t), event(std::move(e)) {}
 };
 
+/// An entity's timer for the next of its rows to go, once it is deleted.
+inline constexpr const char* purge_message = "hive.purge";
+
 /// What tells a message from all others, also when it comes again after a restart; 0: it does not come again by itself.
 std::uint64_t message_of(const envelope& e) noexcept;
 
@@ -349,6 +352,9 @@ private:
   bool still_wanted(const envelope& e) const;
   void give_back_timer(const envelope& e);
   void stage_timers(activation& a, actor_record& r);
+  void purge_later(actor_record& r, std::chrono::milliseconds wait);
+  void purge_rows(activation& a, std::unique_ptr<envelope> e);
+  void purged(activation& a, const actor_record& r);
   void timers_committed(const actor_record& r);
   void timers_failed(const actor_record& r);
 

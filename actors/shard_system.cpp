@@ -58,12 +58,43 @@ void shard_core::system_message(activation& a, std::unique_ptr<envelope> e) {
     const json body = json::parse(e->body.bytes, nullptr, false);
     const std::string address = body.is_object() ? body.value("address", kind + "/" + a.name) : kind + "/" + a.name;
     r->events.push_back({address.substr(0, address.find('/')) + ".deleted", address, "{}"});
+    purge_later(*r, settings_.purge.after);
   } else {
     log::warn("unknown system message", {{"type", e->type}, {"entity", to_string(a.id)}});
   }
   r->generation = a.generation;
   r->message = std::move(e);
   submit(a, std::move(r));
+}
+
+// -- the rows of what was deleted: a bounded number in each commit, and between two a timer on the disk, which neither a crash
+// nor a new owner forgets. The entity's own row stays, and what it handled of whom: ids are never used again, and nobody who
+// repeats a message is taken for new.
+
+void shard_core::purge_later(actor_record& r, std::chrono::milliseconds wait) {
+  const auto number = chance_.next() >> 1U; // stores order it as a signed number
+  r.timers.push_back({services_.clock().wall_now() + wait, number, {}, {}, purge_message, payload{"null", content_type::json}});
+}
+
+void shard_core::purge_rows(activation& a, std::unique_ptr<envelope> e) {
+  auto r = make_record(a, e->who);
+  r->writes = true;
+  r->position = services_.allot(id_);
+  mark(a, *r, *e);
+  r->purge = settings_.purge.rows;
+  purge_later(*r, settings_.purge.every);
+  r->message = std::move(e);
+  submit(a, std::move(r));
+}
+
+/// Fewer than there might have been: these were the last, and the timer that this commit set is not needed.
+void shard_core::purged(activation& a, const actor_record& r) {
+  if (!r.purged || *r.purged >= r.purge || r.timers.empty()) return;
+  auto last = make_record(a, r.who);
+  last->writes = true;
+  last->position = services_.allot(id_);
+  last->timers_gone.push_back({r.timers.back().due, r.timers.back().number});
+  submit(a, std::move(last));
 }
 
 /// From stopped or quarantined to running; the new life begins when this is on its way to the disk.

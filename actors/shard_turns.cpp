@@ -70,6 +70,7 @@ void shard_core::begin(activation& a, std::unique_ptr<envelope> e) {
     return refuse(std::move(e), late);
   }
   if (a.desired != desired_state::running) {
+    if (a.desired == desired_state::deleted && e->from_where == envelope::origin::timer && e->type == purge_message) return purge_rows(a, std::move(e));
     auto why = not_running(a);
     if (!e->lasting()) return refuse(std::move(e), std::move(why));
     if (a.desired == desired_state::deleted) return dead_letter(a, std::move(e), "receiver_deleted", "the receiver was deleted");

@@ -4,7 +4,8 @@
 // chance: cold ones (asked to nothing since they were unloaded) and, as baseline in the same run, the same ones again, warm.
 // Targets: 25,000 collections of 200 items in <= 3 GB resident; first search of a cold one <= 20 ms. Of one of 10,000 items <= 50 ms:
 // `--collections 8 --items 10000 --searches 40 --memory 60000000`.
-// Options: --collections N (25000) --items M (200) --searches S (2000) --memory BYTES (1 GiB; context.memory_bytes)
+// Options: --collections N (25000) --items M (200) --searches S (2000) --memory BYTES (1 GiB; context.memory_bytes) --dense 1 (by a vector, without words;
+// otherwise hybrid, whose words are read too)
 #include "actors/context/items.hpp"
 #include "actors/context/query.hpp"
 #include "bench/support/local_hive.hpp"
@@ -25,9 +26,13 @@ std::string text_of(std::uint64_t i) {
 
 std::string name_of(std::uint64_t c) { return "c" + std::to_string(c); }
 
-double search(bench::local_hive& hive, tenant_context who, const std::string& name, std::uint64_t seed) {
+double search(bench::local_hive& hive, tenant_context who, const std::string& name, std::uint64_t seed, bool dense) {
   vector::search_request r;
   random_source chance(seed);
+  if (dense) {
+    r.mode = vector::search_mode::dense;
+    for (int i = 0; i < 384; ++i) r.vector.push_back(static_cast<float>(chance.below(2001)) - 1000);
+  }
   for (int i = 0; i < 4; ++i) r.text += " word" + std::to_string(chance.below(5000));
   const auto began = bench::clock::now();
   std::promise<result<std::size_t>> done;
@@ -56,6 +61,7 @@ int main(int argc, char** argv) {
   const auto collections = o.number("collections", 25'000);
   const auto items = o.number("items", 200);
   const auto searches = o.number("searches", 2'000);
+  const bool dense = o.number("dense", 0) != 0;
   bench::temp_dir dir;
   const auto raw = bench::raw_fdatasync(dir.path());
   const auto memory = o.number("memory", std::uint64_t{1} << 30U);
@@ -107,10 +113,10 @@ int main(int argc, char** argv) {
     const auto name = name_of(chance.below(collections));
     const auto loaded = hive.host().read_gauges().collections;
     const double cpu_before = process_cpu_micros();
-    const double first = search(hive, who, name, tries);
+    const double first = search(hive, who, name, tries, dense);
     const double cpu = process_cpu_micros() - cpu_before;
     const bool was_cold = hive.host().read_gauges().collections != loaded || first > 1000;
-    const double again = search(hive, who, name, tries + 1);
+    const double again = search(hive, who, name, tries + 1, dense);
     if (was_cold) cold.push_back(first), cold_cpu.push_back(cpu), warm.push_back(again);
     const auto now = bench::resident_bytes();
     for (auto seen = peak.load(); now > seen && !peak.compare_exchange_weak(seen, now);) {}

@@ -68,6 +68,13 @@ struct retention {
   milliseconds tasks{7 * 24 * 3600 * 1000ULL};  // 1 s..365 d: results of finished tasks
 };
 
+/// How fast the rows of deleted entities leave the store. Read by `actors::shard_core`.
+struct purge_settings {
+  std::uint32_t rows = 500;                     // 1..100,000: deleted in one commit, of one entity
+  milliseconds every{100};                      // 1 ms..1 h: between two such commits of one entity
+  milliseconds after{5'000};                    // 0 ms..365 d: the deletion; readers that are under way have ended by then
+};
+
 /// Read by `runtime::api`.
 struct api_limits {
   std::string http = "127.0.0.1:7070";          // address:port
@@ -78,6 +85,7 @@ struct api_limits {
   std::uint32_t wrong_keys_per_minute = 100;    // 1..1,000,000: from one remote address
   std::uint32_t connections_in_flight = 4096;   // 1..1,000,000: requests being handled; a sixteenth is kept for administrators
   std::uint32_t in_flight_per_tenant = 2048;    // 1..1,000,000: of them; administrators' are not counted
+  std::uint64_t unsent_bytes_per_tenant = 256 * 1024 * 1024; // 1 MiB..64 GiB: answers that wait to be written; administrators' are not counted
   milliseconds header_timeout{10'000};          // 100 ms..10 min: to read a request
   milliseconds idle_timeout{300'000};           // 1 s..24 h: of a kept-alive connection
   milliseconds ask_deadline{30'000};            // 1 ms..24 h: when the caller names none
@@ -126,6 +134,7 @@ struct embedding_settings {
   std::uint32_t waiting = 1000;                 // 1..1,000,000: requests waiting for a connection, of all tenants
   std::uint32_t batch_texts = 64;               // 1..2,048: in one request
   std::uint64_t batch_bytes = 256 * 1024;       // 1 KiB..16 MiB: texts of one request, unless one alone is larger
+  std::uint64_t answer_bytes = 256 * 1024 * 1024; // 64 KiB..1 GiB: of one answer; larger ones are not read
   std::uint32_t attempts = 4;                   // 1..20: of one request
   milliseconds timeout{5'000};                  // 10 ms..10 min: of one attempt
   milliseconds deadline{15'000};                // 10 ms..10 min: of all attempts of one request
@@ -269,6 +278,7 @@ struct settings {
   node_limits node;
   passivation_limits passivation;
   retention keep;
+  purge_settings purge;
   api_limits api;
   task_limits tasks;
   context_limits context;

@@ -198,6 +198,11 @@ struct turn_record : mpsc_node {
   std::vector<dead_letter_row> dead_letters;
   std::vector<std::uint64_t> letters_gone; ///< Numbers of the tenant's dead letters that were sent again or dropped.
 
+  /// Up to so many rows of this entity's items, and then of its logs, go; nothing goes of one that is not deleted. 0: none.
+  std::uint32_t purge = 0;
+  /// Filled in by the store when it commits: how many went. Empty: it had to find out what became of the batch.
+  std::optional<std::uint32_t> purged;
+
   std::uint64_t bytes = 256;       ///< Rough size, for the bounds of run-ahead and batches; set before `submit`.
   std::uint32_t weight = 1;        ///< Of its tenant, when more has queued than fits in a batch; set before `submit`.
 

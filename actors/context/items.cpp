@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 namespace hive::actors {
 namespace {
@@ -42,22 +43,27 @@ public:
         fail(name, "must be true or false");
     }
   }
-  void time(const char* name, wall_time& into) {
-    if (const auto* v = find(name)) {
-      if (v->is_number_integer() && v->get<std::int64_t>() >= 0 && v->get<std::int64_t>() <= latest_time &&
-          !(v->is_number_unsigned() && v->get<std::uint64_t>() > latest_time))
-        into = wall_time{std::chrono::milliseconds{v->get<std::int64_t>()}};
-      else
-        fail(name, "must be milliseconds since 1970");
-    }
+  void whole(const char* name, std::optional<std::int64_t>& into) {
+    const auto* v = find(name);
+    if (!v) return;
+    constexpr auto most = std::numeric_limits<std::int64_t>::max();
+    if (!v->is_number_integer())
+      fail(name, "must be a whole number");
+    else if (v->is_number_unsigned() && v->get<std::uint64_t>() > static_cast<std::uint64_t>(most))
+      into = most;
+    else
+      into = v->get<std::int64_t>();
   }
-  template <class T> void number(const char* name, T& into, double low, double high) {
-    if (const auto* v = find(name)) {
-      if (v->is_number() && v->get<double>() >= low && v->get<double>() <= high)
-        into = v->get<T>();
-      else
-        fail(name, "is out of its bounds");
-    }
+  /// As JSON once more, for whoever reads it.
+  void raw(const char* name, std::string& into) {
+    if (const auto* v = find(name)) into = v->dump(-1, ' ', false, json::error_handler_t::replace);
+  }
+  void number(const char* name, std::optional<double>& into) {
+    const auto* v = find(name);
+    if (v && !v->is_number())
+      fail(name, "must be a number");
+    else if (v)
+      into = v->get<double>();
   }
   std::string at(const std::string& name) const { return name.empty() ? path_ : path_ + "." + name; }
   void fail(const std::string& name, const std::string& why) {
@@ -82,48 +88,21 @@ private:
   std::optional<error> problem_;
 };
 
-result<new_item> item_from(const json& value, const item_author& by, const vector::collection_limits& limits,
-                           const std::string& path) {
-  new_item out;
-  auto& i = out.content;
+result<written_item> written_from(const json& value, const std::string& path) {
+  written_item out;
   member_reader in(value, path);
-  in.text("id", i.id);
-  in.text("text", i.text);
-  in.text("kind", i.kind);
-  i.source = by.source;
-  in.text("source", i.source);
-  std::string word;
-  in.text("trust", word);
-  if (auto t = trust_of(word, by, in.at("trust")))
-    i.trusted = *t;
-  else
-    in.take(t.error());
-  in.number("importance", i.importance, 0, 1);
-  in.time("valid_from", i.valid_from);
-  in.time("valid_to", i.valid_to);
-  in.time("expires_at", i.expires_at);
-  std::int64_t ttl = 0;
-  in.number("ttl_ms", ttl, 1, static_cast<double>(latest_time));
-  out.ttl = std::chrono::milliseconds{ttl};
-  if (const auto* v = in.find("vector")) {
-    if (!v->is_array())
-      in.fail("vector", "must be a list of numbers");
-    else
-      for (const auto& x : *v) {
-        if (x.is_number())
-          out.vector.push_back(x.get<float>());
-        else
-          in.fail("vector", "must be a list of numbers");
-      }
-  }
-  if (const auto* m = in.find("metadata")) {
-    auto read = vector::metadata_from_json(m->dump(-1, ' ', false, json::error_handler_t::replace), limits,
-                                           in.at("metadata"));
-    if (read)
-      i.meta = std::move(*read);
-    else
-      in.take(read.error());
-  }
+  in.text("id", out.id);
+  in.text("text", out.text);
+  in.text("kind", out.kind);
+  in.text("source", out.source);
+  in.text("trust", out.trust);
+  in.number("importance", out.importance);
+  in.whole("valid_from", out.valid_from);
+  in.whole("valid_to", out.valid_to);
+  in.whole("expires_at", out.expires_at);
+  in.whole("ttl_ms", out.ttl_ms);
+  in.raw("vector", out.vector);
+  in.raw("metadata", out.metadata);
   if (const auto* links = in.find("links")) {
     if (!links->is_array())
       in.fail("links", "must be a list");
@@ -134,16 +113,15 @@ result<new_item> item_from(const json& value, const item_author& by, const vecto
         one.text("relation", l.relation);
         one.text("to", l.to);
         if (auto problem = one.finish({"relation", "to"})) in.take(std::move(*problem));
-        i.links.push_back(std::move(l));
+        out.links.push_back(std::move(l));
       }
   }
   in.text("supersedes", out.how.supersedes);
   in.flag("allow_duplicate", out.how.allow_duplicate);
-  if (in.find("expected_version")) {
-    std::uint64_t version = 0;
-    in.number("expected_version", version, 0, 9e15);
-    out.how.expected_version = version;
-  }
+  std::optional<std::int64_t> version;
+  in.whole("expected_version", version);
+  if (version && *version < 0) in.fail("expected_version", "must not be below 0");
+  if (version) out.how.expected_version = static_cast<std::uint64_t>(*version);
   if (auto problem =
           in.finish({"id", "text", "kind", "source", "trust", "importance", "valid_from", "valid_to", "expires_at",
                      "ttl_ms", "vector", "metadata", "links", "supersedes", "allow_duplicate", "expected_version"}))
@@ -151,8 +129,7 @@ result<new_item> item_from(const json& value, const item_author& by, const vecto
   return out;
 }
 
-} // namespace
-
+/// Empty: the most that the author may be believed.
 result<trust> trust_of(std::string_view word, const item_author& by, const std::string& field) {
   if (word.empty()) return by.highest;
   auto t = vector::trust_from(word);
@@ -167,6 +144,57 @@ result<trust> trust_of(std::string_view word, const item_author& by, const std::
   return *t;
 }
 
+/// Raw JSON may say that it is absent.
+bool given(const std::string& raw) { return !raw.empty() && raw != "null"; }
+
+} // namespace
+
+result<wall_time> time_from(std::int64_t ms, const std::string& field) {
+  if (ms < 0 || ms > latest_time) return invalid(field, field + " must be milliseconds since 1970");
+  return wall_time{std::chrono::milliseconds{ms}};
+}
+
+result<new_item> item_from(written_item in, const item_author& by, const vector::collection_limits& limits, const std::string& path) {
+  new_item out;
+  auto& i = out.content;
+  i.id = std::move(in.id);
+  i.text = std::move(in.text);
+  i.kind = std::move(in.kind);
+  i.source = in.source.empty() ? by.source : std::move(in.source);
+  i.links = std::move(in.links);
+  out.how = std::move(in.how);
+  auto believed = trust_of(in.trust, by, path + ".trust");
+  if (!believed) return believed.error();
+  i.trusted = *believed;
+  if (in.importance) {
+    if (!(*in.importance >= 0 && *in.importance <= 1)) return invalid(path + ".importance", path + ".importance must be within 0..1");
+    i.importance = static_cast<float>(*in.importance);
+  }
+  for (const auto& [ms, into, name] : {std::tuple{in.valid_from, &i.valid_from, ".valid_from"}, std::tuple{in.valid_to, &i.valid_to, ".valid_to"},
+                                       std::tuple{in.expires_at, &i.expires_at, ".expires_at"}}) {
+    if (!ms) continue;
+    auto at = time_from(*ms, path + name);
+    if (!at) return at.error();
+    *into = *at;
+  }
+  if (in.ttl_ms) {
+    if (*in.ttl_ms < 1 || *in.ttl_ms > latest_time) return invalid(path + ".ttl_ms", path + ".ttl_ms must be milliseconds, above 0");
+    out.ttl = std::chrono::milliseconds{*in.ttl_ms};
+  }
+  if (given(in.vector)) {
+    auto floats = floats_from_json(in.vector, path + ".vector");
+    if (!floats) return floats.error();
+    if (floats->empty()) return invalid(path + ".vector", path + ".vector is empty; leave it out to have it made from the text");
+    out.vector = std::move(*floats);
+  }
+  if (given(in.metadata)) {
+    auto meta = vector::metadata_from_json(in.metadata, limits, path + ".metadata");
+    if (!meta) return meta.error();
+    i.meta = std::move(*meta);
+  }
+  return out;
+}
+
 result<std::vector<new_item>> items_from_json(const json& list, const item_author& by,
                                               const vector::collection_limits& limits, std::string_view field) {
   const std::string path(field);
@@ -174,7 +202,10 @@ result<std::vector<new_item>> items_from_json(const json& list, const item_autho
   std::vector<new_item> out;
   out.reserve(list.size());
   for (std::size_t i = 0; i < list.size(); ++i) {
-    auto one = item_from(list[i], by, limits, path + "[" + std::to_string(i) + "]");
+    const auto here = path + "[" + std::to_string(i) + "]";
+    auto written = written_from(list[i], here);
+    if (!written) return written.error();
+    auto one = item_from(std::move(*written), by, limits, here);
     if (!one) return one.error();
     out.push_back(std::move(*one));
   }

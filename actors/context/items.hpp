@@ -27,14 +27,27 @@ struct item_author {
   std::string source;
 };
 
+/// An item as somebody wrote it, in whatever form; nothing of it is checked yet.
+struct written_item {
+  std::string id, text, kind, source, trust; ///< Empty: not given.
+  std::string vector, metadata;              ///< JSON; empty: not given.
+  std::optional<double> importance;
+  std::optional<std::int64_t> valid_from, valid_to, expires_at, ttl_ms;
+  std::vector<vector::link> links;
+  vector::put_options how;
+};
+
+/// The one place where items are read. @param path of the item, for errors: "items[3]".
+result<new_item> item_from(written_item in, const item_author& by, const vector::collection_limits& limits, const std::string& path);
+
 /// {"id","text","vector","metadata","kind","source","trust","importance","valid_from","valid_to","expires_at","ttl_ms",
 /// "links":[{"relation","to"}],"supersedes","expected_version","allow_duplicate"}; times in milliseconds since 1970.
 /// null means absent, for every member. @returns errors naming the field below `field`: "items[3].vector".
 result<std::vector<new_item>> items_from_json(const nlohmann::json& list, const item_author& by,
                                               const vector::collection_limits& limits, std::string_view field);
 
-/// "trust" of an item as the author wrote it; empty: the most that it may be.
-result<vector::trust> trust_of(std::string_view word, const item_author& by, const std::string& field);
+/// Milliseconds since 1970, up to the year 9999: beyond, a mistake in the unit is taken for one.
+result<wall_time> time_from(std::int64_t milliseconds, const std::string& field);
 
 /// A list of numbers, read without building it as JSON first. Sizes and values are checked by the collection.
 result<std::vector<float>> floats_from_json(std::string_view text, const std::string& field);

@@ -94,6 +94,34 @@ mark as (
   where generation = $1 and exists (select from w) returning batch)
 select set_config('hive.accepted', (select ok from a)::text, true), (select ids from fm)::text, (select count(*) from mark),
   pg_current_xact_id()::text::bigint)sql"},
+    // Items first; the log goes from its newest row back, and its entity's row says how far.
+    {"purge", R"sql(
+with recursive
+u as materialized (
+  select u.c, u.tenant, u.entity, u.most, e.log_tail
+  from unnest($1::integer[], $2::integer[], $3::bigint[], $4::bigint[]) as u(c, tenant, entity, most)
+  join hive.entity e on e.tenant_id = u.tenant and e.entity = u.entity and e.desired = 3
+  )sql" HIVE_ACCEPTED R"sql(),
+items as (
+  delete from hive.item i
+  using (select u.tenant, u.entity, k.key from u cross join lateral (
+           select x.key from hive.item x where x.tenant_id = u.tenant and x.entity = u.entity order by x.key limit u.most) k) g
+  where i.tenant_id = g.tenant and i.entity = g.entity and i.key = g.key returning i.tenant_id, i.entity),
+room as materialized (
+  select u.tenant, u.entity, u.log_tail, u.most - (select count(*) from items i where i.tenant_id = u.tenant and i.entity = u.entity) as most from u),
+chain as (
+  select l.tenant_id, l.entity, l.position, l.previous, 1::bigint as n, r.most
+  from room r join hive.log l on l.tenant_id = r.tenant and l.position = r.log_tail and l.entity = r.entity where r.most > 0
+  union all
+  select l.tenant_id, l.entity, l.position, l.previous, c.n + 1, c.most
+  from chain c join hive.log l on l.tenant_id = c.tenant_id and l.position = c.previous and l.entity = c.entity where c.n < c.most),
+logs as (delete from hive.log l using chain c where l.tenant_id = c.tenant_id and l.position = c.position returning 1),
+tails as (
+  update hive.entity e set log_tail = t.previous
+  from (select distinct on (tenant_id, entity) tenant_id, entity, previous from chain order by tenant_id, entity, n desc) t
+  where e.tenant_id = t.tenant_id and e.entity = t.entity returning 1)
+select u.c::bigint, ((select count(*) from items i where i.tenant_id = u.tenant and i.entity = u.entity) +
+  (select count(*) from chain c where c.tenant_id = u.tenant and c.entity = u.entity))::bigint from u)sql"},
     {"log", "insert into hive.log(tenant_id, position, entity, previous, entries) select u.tenant, u.position, "
             "u.entity, u.previous, u.entries"
             " from unnest($1::integer[], $2::integer[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[])"
@@ -266,7 +294,7 @@ batch_writer::batch_writer(const payload_codec& codec)
       waiting_({i8, i4, i8, i8, tx, by}), ended_({i8}), step_({i8, i8, i4, i8, by, by}),
       timer_put_({i8, i8, i4, i4, tx, tx, by}), timer_gone_({i8, i8}), audit_({i8, tx, tx, tx, tx}),
       event_({i8, i8, tx, tx, by}), letter_({i8, tx, tx, by, tx}),
-      letter_gone_({i8}), names_{"name_gone", "name_put", {i4, tx}, {i4, tx, tx, tx, i8, by}, {}},
+      letter_gone_({i8}), purge_({i8}), names_{"name_gone", "name_put", {i4, tx}, {i4, tx, tx, tx, i8, by}, {}},
       tenant_rows_{"tenant_gone", "tenant_put", {i4}, {i4, tx, by}, {}}, keys_{"key_gone",
                                                                                "key_put",
                                                                                {i4, tx},
@@ -290,7 +318,7 @@ void batch_writer::gather(std::span<turn_record* const> batch) {
   last_events_.assign(batch.size(), 0);
   for (auto* t :
        {&insert_, &update_, &delivery_, &journal_, &log_, &item_put_, &item_gone_, &outbox_, &delivered_, &inbox_,
-        &waiting_, &ended_, &step_, &timer_put_, &timer_gone_, &audit_, &event_, &letter_, &letter_gone_})
+        &waiting_, &ended_, &step_, &timer_put_, &timer_gone_, &audit_, &event_, &letter_, &letter_gone_, &purge_})
     t->clear();
   for (auto* r : {&names_, &tenant_rows_, &keys_}) r->all.clear();
 
@@ -426,6 +454,7 @@ void batch_writer::gather_entities() {
 
 void batch_writer::gather_turn(const turn_record& r, std::uint32_t number) {
   gather_journal(r, number);
+  if (r.purge != 0) purge_.row(number, r.entity.tenant(), r.entity.serial())[0].number(std::uint64_t{r.purge});
   if (!r.outbox.empty() || r.accepted || r.ended) gather_messages(r, number);
   if (!r.directory.empty() || !r.tenants.empty() || !r.api_keys.empty()) gather_names(r, number);
   if (!r.audit.empty() || !r.events.empty() || !r.dead_letters.empty() || !r.letters_gone.empty())
@@ -685,6 +714,7 @@ void batch_writer::send(connection& on, const writer_name& as) {
     for (auto& c : t->columns) turns.array(c);
   on.send_prepared("turns", turns);
 
+  send_table(on, "purge", purge_); // right behind: `read` knows its place
   send_table(on, "log", log_);
   send_table(on, "item_put", item_put_);
   send_table(on, "item_gone", item_gone_);
@@ -722,6 +752,11 @@ bool batch_writer::read(const std::vector<rows>& answers, std::vector<turn_outco
     accepted = numbers_of(turns.bytes(0, 0));
     for (const std::uint32_t shard : numbers_of(turns.bytes(0, 1))) owned[shard] = true;
   }
+  std::map<std::uint32_t, std::uint32_t> purged; // by chain
+  if (!purge_.empty()) {
+    const rows& gone = answers.at(2);
+    for (std::size_t i = 0; i < gone.size(); ++i) purged[static_cast<std::uint32_t>(gone.number(i, 0))] = static_cast<std::uint32_t>(gone.number(i, 1));
+  }
   outcomes.resize(batch_.size());
   for (std::size_t i = 0; i < batch_.size(); ++i) {
     const auto& [how, of] = placed_[i];
@@ -733,6 +768,7 @@ bool batch_writer::read(const std::vector<rows>& answers, std::vector<turn_outco
       const bool there = how == fate::chain && accepted.at(chains_[of].number - 1) == 1;
       outcomes[i] = there ? turn_outcome::committed : turn_outcome::stale;
     }
+    if (outcomes[i] == turn_outcome::committed && batch_[i]->purge != 0) batch_[i]->purged = purged[chains_[of].number]; // nothing of one that is not deleted
     if (outcomes[i] == turn_outcome::committed && !batch_[i]->events.empty()) batch_[i]->last_event = first_event + last_events_[i];
   }
   return true;

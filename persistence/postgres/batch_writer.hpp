@@ -114,7 +114,7 @@ private:
 
   column shard_ids_, shard_epochs_, positions_;
   table insert_, update_, delivery_, journal_, log_, item_put_, item_gone_, outbox_, delivered_, inbox_, waiting_,
-      ended_, step_, timer_put_, timer_gone_, audit_, event_, letter_, letter_gone_;
+      ended_, step_, timer_put_, timer_gone_, audit_, event_, letter_, letter_gone_, purge_;
   rounds names_, tenant_rows_, keys_;
 };
 

@@ -19,6 +19,11 @@ batch_writer::batch_writer(connection& on, const payload_codec& codec)
     log_(on, "insert into log values(?, ?, ?, ?)"),
     item_put_(on, "insert into item values(?, ?, ?) on conflict do update set value = excluded.value"),
     item_delete_(on, "delete from item where entity = ? and key = ?"),
+    item_purge_(on, "delete from item where entity = ?1 and key in (select key from item where entity = ?1 order by key limit ?2)"),
+    purged_entity_(on, "select desired, log_tail from entity where id = ?"),
+    log_previous_(on, "select previous from log where position = ? and entity = ?"),
+    log_purge_(on, "delete from log where position = ?"),
+    log_tail_(on, "update entity set log_tail = ? where id = ?"),
     outbox_put_(on, "insert into outbox values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
     outbox_delete_(on, "delete from outbox where shard = ? and sender = ? and sequence = ?"),
     inbox_(on, "insert into inbox values(?, ?, ?, ?) on conflict do update set sequence = excluded.sequence"),
@@ -79,6 +84,7 @@ void batch_writer::apply(std::span<turn_record* const> batch, node_generation ow
   for (std::size_t i = 0; i < batch.size(); ++i) {
     if (outcomes[i] != turn_outcome::committed) continue;
     if (batch[i]->writes) put_rest(*batch[i], tally);
+    if (batch[i]->writes && batch[i]->purge != 0) batch[i]->purged = purge(*batch[i]);
     if (!batch[i]->delivered.empty()) forget_delivered(*batch[i], tally);
   }
 
@@ -266,6 +272,31 @@ void batch_writer::put_reports(const turn_record& r, batch_tally& tally) {
   for (const auto& d : r.dead_letters)
     dead_letter_.bind(tenant, at, r.entity, r.who.principal(), d.reason, sealed(r, "dead_letter.message", d.message), d.detail).run();
   for (const auto number : r.letters_gone) letter_gone_.bind(number, tenant).run();
+}
+
+/// Items first; the log goes from its newest row back, and its entity's row says how far, so that it can end anywhere.
+std::uint32_t batch_writer::purge(const turn_record& r) {
+  std::uint64_t tail = 0;
+  {
+    resetting after(purged_entity_.bind(r.entity));
+    if (!purged_entity_.step() || purged_entity_.number(0) != static_cast<std::int64_t>(desired_state::deleted)) return 0;
+    tail = purged_entity_.bits(1);
+  }
+  item_purge_.bind(r.entity, r.purge).run();
+  auto gone = static_cast<std::uint32_t>(on_.changes());
+  const auto before = tail;
+  while (tail != 0 && gone < r.purge) {
+    std::uint64_t previous = 0;
+    {
+      resetting after(log_previous_.bind(tail, r.entity));
+      if (log_previous_.step()) previous = log_previous_.bits(0);
+    }
+    log_purge_.bind(tail).run();
+    tail = previous;
+    ++gone;
+  }
+  if (tail != before) log_tail_.bind(tail, r.entity).run();
+  return gone;
 }
 
 blob batch_writer::sealed(const turn_record& r, std::string_view place, std::string_view bytes) {

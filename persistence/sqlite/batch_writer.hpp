@@ -51,6 +51,7 @@ private:
   void put_timers(const turn_record& record);
   void put_names(const turn_record& record);
   void put_reports(const turn_record& record, batch_tally& tally);
+  std::uint32_t purge(const turn_record& record);
   /// The bytes as stored; sealed copies live until the batch is done.
   blob sealed(const turn_record& record, std::string_view place, std::string_view bytes);
 
@@ -73,6 +74,9 @@ private:
   statement log_;
   statement item_put_;
   statement item_delete_;
+  statement item_purge_;
+  statement purged_entity_;
+  statement log_previous_, log_purge_, log_tail_;
   statement outbox_put_;
   statement outbox_delete_;
   statement inbox_;

@@ -361,5 +361,106 @@ TEST_F(ContextTest, ADuplicateThatLastsLongerMakesTheStoredOneLast) {
   EXPECT_EQ(kit->search("notes", {{"text", "sky"}, {"filter", {{"lang", "en"}}}})->at("hits").size(), 1U) << "on disk too";
 }
 
+/// A collection and an agent with rows and a log; both are deleted, and made again under their names.
+class PurgeTest : public ContextTest {
+protected:
+  static constexpr int item_count = 40;
+  static config::settings few_at_once() {
+    config::settings s;
+    s.purge.rows = 7;
+    return s;
+  }
+  struct left_rows {
+    std::size_t items = 0;
+    journal_position log_tail;
+  };
+  static left_rows rows_of(testkit& kit, entity_id id) {
+    return {kit.reader().items(kit.context(), id, "", "", 1000)->size(), kit.reader().load_entity(kit.context(), id)->log_tail};
+  }
+  static void put(testkit& kit, const std::string& prefix, const std::string& key) {
+    json items = json::array();
+    for (int i = 0; i < item_count; ++i) items.push_back(text_item(prefix + std::to_string(i), "fact number " + std::to_string(i)));
+    result<json> done = kit.put_items("notes", items, key);
+    for (int tries = 0; !done && tries < 20; ++tries) done = kit.put_items("notes", items, key); // it may have crashed meanwhile
+    ASSERT_TRUE(done) << to_string(done.error());
+  }
+  static void remove(testkit& kit, const std::string& kind, const std::string& name) {
+    for (int tries = 0; tries < 20; ++tries) {
+      const auto done = kit.admin("directory.delete", {{"kind", kind}, {"name", name}});
+      if (done || done.error().code == errc::not_found) return;
+    }
+    FAIL() << name;
+  }
+  static entity_id collection_id(testkit& kit) { return kit.reader().find(kit.context(), entity_kind::context, "notes")->id; }
+};
+
+TEST_F(PurgeTest, NothingOfADeletedCollectionOrAgentStaysButItsName) {
+  auto kit = make(few_at_once());
+  put(*kit, "old", "k1");
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(kit->ask("ann", "search", {{"text", "fact"}, {"k", 1}}));
+  const auto notes = collection_id(*kit);
+  const auto ann = kit->id_of("ann");
+  const auto timers = kit->timers_set();
+  EXPECT_EQ(rows_of(*kit, notes).items, static_cast<std::size_t>(item_count));
+  EXPECT_NE(rows_of(*kit, ann).log_tail, journal_position{});
+  const auto held = kit->collection("notes"); // a search that is under way
+  remove(*kit, "context", "notes");
+  remove(*kit, "agent", "ann");
+  kit->run();
+  EXPECT_EQ(rows_of(*kit, notes).items, static_cast<std::size_t>(item_count)) << "purge.after has not passed";
+  kit->add_collection("notes", {{"dimension", 64}});
+  put(*kit, "new", "k2");
+  const auto before = kit->commits();
+  kit->advance(few_at_once().purge.after);
+  kit->advance(std::chrono::milliseconds{1});
+  EXPECT_GE(rows_of(*kit, notes).items, static_cast<std::size_t>(item_count) - 2 * 7) << "a few at a time";
+  kit->settle();
+  kit->advance(std::chrono::seconds{60});
+  EXPECT_EQ(rows_of(*kit, notes).items, 0U);
+  EXPECT_EQ(rows_of(*kit, ann).items, 0U);
+  EXPECT_EQ(rows_of(*kit, ann).log_tail, journal_position{});
+  EXPECT_EQ(kit->timers_set(), timers) << "and then no more";
+  EXPECT_LT(kit->commits() - before, 60U);
+  EXPECT_EQ(held->view->size(), static_cast<std::uint32_t>(item_count)) << "a view is whole while it is held";
+  EXPECT_NE(collection_id(*kit), notes);
+  EXPECT_EQ(rows_of(*kit, collection_id(*kit)).items, static_cast<std::size_t>(item_count));
+  EXPECT_EQ(kit->search("notes", {{"text", "fact"}, {"k", 1000}})->at("hits").size(), static_cast<std::size_t>(item_count));
+  kit->crash();
+  EXPECT_TRUE(kit->search("notes", {{"text", "fact"}, {"k", 1000}})->at("hits")[0].at("item").at("id").get<std::string>().starts_with("new"));
+}
+
+TEST_F(PurgeTest, GoesOnAfterACrashAtAnyCommit) {
+  for (std::uint64_t cut = 1;; ++cut) {
+    auto kit = make(few_at_once(), cut);
+    put(*kit, "old", "k1");
+    const auto notes = collection_id(*kit);
+    kit->crash_after_commits(cut);
+    remove(*kit, "context", "notes");
+    kit->settle();
+    kit->advance(std::chrono::seconds{60});
+    EXPECT_EQ(rows_of(*kit, notes).items, 0U) << cut;
+    EXPECT_EQ(kit->timers_set(), 0) << cut;
+    if (kit->crashes() != 0) continue;
+    EXPECT_GT(cut, 8U) << "six commits of rows, and those of the deletion";
+    break;
+  }
+}
+
+TEST_F(PurgeTest, LeavesAnAgentThatWasMadeAgainAlone) {
+  auto kit = make(few_at_once());
+  for (int i = 0; i < 30; ++i) ASSERT_TRUE(kit->ask("ann", "search", {{"text", "fact"}, {"k", 1}}));
+  const auto ann = kit->id_of("ann");
+  remove(*kit, "agent", "ann");
+  kit->advance(few_at_once().purge.after);
+  kit->add_agent("ann", "rememberer"); // another one of that name
+  ASSERT_TRUE(kit->ask("ann", "search", {{"text", "fact"}, {"k", 1}}));
+  const auto other = kit->id_of("ann");
+  EXPECT_NE(other, ann);
+  kit->settle();
+  kit->advance(std::chrono::seconds{60});
+  EXPECT_EQ(rows_of(*kit, ann).log_tail, journal_position{});
+  EXPECT_NE(rows_of(*kit, other).log_tail, journal_position{});
+}
+
 } // namespace
 } // namespace hive::actors

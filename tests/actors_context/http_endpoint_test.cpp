@@ -209,6 +209,24 @@ TEST_F(HttpEndpointTest, WhatBreaksOffIsAnError) {
   EXPECT_TRUE(c->post("{}", wait_, stop_)) << "the next one is not harmed";
 }
 
+TEST_F(HttpEndpointTest, AnAnswerLargerThanTheSettingIsNotRead) {
+  settings_.answer_bytes = 1000;
+  auto c = connect();
+  const std::string large(1001, 'x');
+  for (const auto& answer : {http_answer(large), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" + large + "\r\n0\r\n\r\n",
+                             "HTTP/1.0 200 OK\r\n\r\n" + large}) {
+    server_.will({answer, true});
+    const auto got = c->post("{}", wait_, stop_);
+    ASSERT_FALSE(got) << answer.substr(0, 60);
+    EXPECT_EQ(got.error().code, errc::unavailable);
+    EXPECT_NE(got.error().message.find("embedding.answer_bytes"), std::string::npos) << got.error().message;
+  }
+  server_.will({http_answer(std::string(1000, 'x'))});
+  const auto fits = c->post("{}", wait_, stop_);
+  ASSERT_TRUE(fits) << to_string(fits.error());
+  EXPECT_EQ(fits->body.size(), 1000U);
+}
+
 TEST_F(HttpEndpointTest, ASlowAnswerEndsAtTheDeadline) {
   auto c = connect();
   server_.will({http_answer("late"), true, milliseconds{400}});

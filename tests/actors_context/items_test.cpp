@@ -39,7 +39,7 @@ TEST(ItemsTest, HostileItemsNameTheirPlace) {
       {R"({})", "items"},
       {R"([7])", "items[0]"},
       {R"([{"text":7}])", "items[0].text"},
-      {R"([{"text":"a"},{"text":"b","vector":[1,"2"]}])", "items[1].vector"},
+      {R"([{"text":"a"},{"text":"b","vector":[1,"2"]}])", "items[1].vector[1]"},
       {R"([{"text":"b","vector":{}}])", "items[0].vector"},
       {R"([{"text":"b","links":{}}])", "items[0].links"},
       {R"([{"text":"b","links":[{"relation":1}]}])", "items[0].links[0].relation"},
@@ -105,6 +105,30 @@ TEST(ItemsTest, AnyBytesAreSafeToDecode) {
     (void)decode_items(bytes, 10);
   }
   EXPECT_EQ(decode_items(good, 1).error().field, "items");
+}
+
+/// Whether it came as JSON or as a message of the API.
+TEST(ItemsTest, WhatIsWrittenIsCheckedInOnePlace) {
+  const auto field_of = [](auto change) {
+    written_item w;
+    w.text = "t";
+    change(w);
+    const auto read = item_from(std::move(w), person, {}, "items[4]");
+    return read ? std::string("none") : read.error().field;
+  };
+  EXPECT_EQ(field_of([](auto&) {}), "none");
+  EXPECT_EQ(field_of([](auto& w) { w.trust = "system"; }), "items[4].trust");
+  EXPECT_EQ(field_of([](auto& w) { w.importance = std::nan(""); }), "items[4].importance");
+  EXPECT_EQ(field_of([](auto& w) { w.importance = 1.5; }), "items[4].importance");
+  EXPECT_EQ(field_of([](auto& w) { w.valid_from = -1; }), "items[4].valid_from");
+  EXPECT_EQ(field_of([](auto& w) { w.expires_at = std::numeric_limits<std::int64_t>::max(); }), "items[4].expires_at");
+  EXPECT_EQ(field_of([](auto& w) { w.ttl_ms = 0; }), "items[4].ttl_ms");
+  EXPECT_EQ(field_of([](auto& w) { w.vector = "[]"; }), "items[4].vector");
+  EXPECT_EQ(field_of([](auto& w) { w.vector = "[1, 1e300]"; }), "items[4].vector[1]");
+  EXPECT_EQ(field_of([](auto& w) { w.metadata = "[1]"; }), "items[4].metadata");
+  const auto from_json = items_from_json(json::parse(R"([{"text":"t","valid_from":-1}])"), person, {}, "items");
+  ASSERT_FALSE(from_json);
+  EXPECT_EQ(from_json.error().field, "items[0].valid_from");
 }
 
 } // namespace

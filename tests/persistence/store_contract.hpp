@@ -135,6 +135,77 @@ TEST_P(StoreContract, EverythingSurvivesAReopen) {
   EXPECT_EQ(outbox(ann.id).size(), 1u);
 }
 
+TEST_P(StoreContract, RowsOfADeletedEntityGoABatchAtATime) {
+  const auto fill = [&](actor& a) {
+    for (int i = 0; i < 3; ++i) {
+      auto r = make->turn(a);
+      turn_maker::append(a, *r, "ops", "entry " + std::to_string(i));
+      turn_maker::end_appends(a, *r);
+      for (int k = 0; k < 2; ++k) r->items.push_back({"i/" + std::to_string(i * 2 + k), "value"});
+      commit(r);
+    }
+  };
+  for (auto* a : {&ann, &bob, &eve}) fill(*a);
+  const auto purge = [&](std::uint32_t most) {
+    auto r = make->turn(ann);
+    r->purge = most;
+    commit(r);
+    return r->purged;
+  };
+  const auto items_of = [&](const actor& a) { return reader->items(who(a), a.id, "", "", 100)->size(); };
+  EXPECT_EQ(purge(100), 0U) << "it is not deleted";
+  EXPECT_EQ(items_of(ann), 6U);
+  EXPECT_EQ(log(ann, "ops").size(), 3U);
+
+  auto gone = make->turn(ann);
+  gone->desired = desired_state::deleted;
+  commit(gone);
+  EXPECT_EQ(purge(4), 4U);
+  EXPECT_EQ(items_of(ann), 2U);
+  EXPECT_EQ(purge(3), 3U) << "the last two, and the newest of the log";
+  EXPECT_EQ(items_of(ann), 0U);
+  ann.log_tail = loaded(ann).log_tail;
+  EXPECT_EQ(log(ann, "ops", 0, 2), (std::vector<std::string>{"entry 0", "entry 1"}));
+  auto fenced = make->turn(ann);
+  fenced->fence = epoch{fenced->fence.value() + 1};
+  fenced->purge = 10;
+  EXPECT_EQ(write(*store, fenced).outcomes, std::vector{turn_outcome::fenced});
+  --ann.version;
+  EXPECT_EQ(log(ann, "ops", 0, 2).size(), 2U);
+  EXPECT_EQ(purge(3), 2U) << "fewer than there might be: these were the last";
+  EXPECT_EQ(loaded(ann).log_tail, journal_position{});
+  EXPECT_EQ(purge(3), 0U);
+  EXPECT_EQ(loaded(ann).desired, desired_state::deleted);
+
+  for (auto* a : {&bob, &eve}) { // same tenant, and same serial
+    EXPECT_EQ(items_of(*a), 6U);
+    EXPECT_EQ(log(*a, "ops").size(), 3U);
+  }
+}
+
+TEST_P(StoreContract, RowsOfSeveralDeletedEntitiesGoInOneBatch) {
+  for (auto* a : {&ann, &bob, &eve}) {
+    auto r = make->turn(*a);
+    r->desired = desired_state::deleted;
+    for (int i = 0; i < 5; ++i) r->items.push_back({"i/" + std::to_string(i), "value"});
+    turn_maker::append(*a, *r, "ops", "entry");
+    turn_maker::end_appends(*a, *r);
+    commit(r);
+  }
+  auto first = make->turn(ann);
+  auto second = make->turn(bob);
+  auto third = make->turn(eve);
+  first->purge = 2;
+  second->purge = 50;
+  commit(first, second, third);
+  EXPECT_EQ(first->purged, 2U);
+  EXPECT_EQ(second->purged, 6U);
+  EXPECT_FALSE(third->purged);
+  EXPECT_EQ(reader->items(who(ann), ann.id, "", "", 100)->size(), 3U);
+  EXPECT_EQ(reader->items(who(bob), bob.id, "", "", 100)->size(), 0U);
+  EXPECT_EQ(reader->items(who(eve), eve.id, "", "", 100)->size(), 5U);
+}
+
 TEST_P(StoreContract, AChainOfTurnsOfOneEntityCommitsInOneBatch) {
   std::vector<std::unique_ptr<turn_record>> chain;
   for (int i = 0; i < 5; ++i) {

@@ -514,5 +514,72 @@ TEST_F(FewRequestsOfATenantTest, OneTenantsLongPollsLeaveRoomForTheOthers) {
   EXPECT_EQ(send("GET", "/v1/tenants/acme", acme).status, 200);
 }
 
+/// One client of acme asks for an answer that no socket buffer holds, and does not read it.
+class UnreadAnswersTest : public GatewayTest {
+protected:
+  static constexpr std::size_t large = 16 << 20;
+  UnreadAnswersTest() {
+    limits.body_bytes = 32 << 20;
+    limits.unsent_bytes_per_tenant = 24 << 20;
+  }
+  static std::string echo(std::size_t bytes) { return R"({"type":"x","payload":")" + std::string(bytes, 'x') + R"("})"; }
+  void ask_and_read_little(raw_http& http) const {
+    http.send(request("POST", "/v1/tenants/acme/agents/bob:ask", acme, echo(large)));
+    ASSERT_TRUE(http.read_until("HTTP/1.1 200")); // it is being written
+  }
+  /// The server hears of the end of a write a moment after its client.
+  http_answer ask_until_it_is_taken(const std::string& body) const {
+    for (int tries = 0;; ++tries) {
+      auto a = ask(body);
+      if (a.status == 200 || tries == 500) return a;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  }
+};
+
+TEST_F(UnreadAnswersTest, AreBoundedByTenantAndNameTheSetting) {
+  raw_http slow(port);
+  ask_and_read_little(slow);
+  const auto before = hive.last().count;
+  const auto refused = ask(echo(10 << 20));
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(refused.reason(), "unsent_answers");
+  EXPECT_NE(refused.message().find("api.unsent_bytes_per_tenant"), std::string::npos) << refused.message();
+  EXPECT_NE(refused.message().find("was handled"), std::string::npos) << refused.message();
+  EXPECT_EQ(hive.last().count, before + 1);
+  EXPECT_EQ(ask(echo(100)).status, 200) << "small ones are heard";
+  EXPECT_EQ(send("POST", "/v1/tenants/rival/agents/eve:ask", rival, echo(10 << 20)).status, 200);
+  EXPECT_EQ(send("POST", "/v1/tenants/acme/agents/bob:ask", admin, echo(10 << 20)).status, 200);
+  EXPECT_GT(slow.answer().body.size(), large);
+  EXPECT_EQ(ask_until_it_is_taken(echo(10 << 20)).status, 200);
+}
+
+TEST_F(UnreadAnswersTest, OfAClientThatGoesCountNoMore) {
+  {
+    raw_http gone(port);
+    ask_and_read_little(gone);
+    EXPECT_EQ(ask(echo(10 << 20)).status, 429);
+  }
+  EXPECT_EQ(ask_until_it_is_taken(echo(10 << 20)).status, 200);
+}
+
+class ManyUnreadAnswersTest : public UnreadAnswersTest {
+protected:
+  ManyUnreadAnswersTest() { limits.unsent_bytes_per_tenant = 20 << 20; }
+};
+
+TEST_F(ManyUnreadAnswersTest, NoMoreRequestsBegin) {
+  raw_http slow(port);
+  ask_and_read_little(slow);
+  const auto before = hive.last().count;
+  const auto refused = ask(echo(100));
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(refused.reason(), "unsent_answers");
+  EXPECT_EQ(hive.last().count, before) << "nothing was done";
+  EXPECT_EQ(send("GET", "/v1/tenants/rival", rival).status, 200);
+  EXPECT_EQ(slow.answer().status, 200);
+  EXPECT_EQ(ask_until_it_is_taken(echo(100)).status, 200);
+}
+
 } // namespace
 } // namespace hive::test

@@ -22,7 +22,6 @@ using error_code = boost::system::error_code;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr std::uint64_t answer_bytes_max = 256ULL * 1024 * 1024;
 constexpr milliseconds longest_wait{60'000};
 
 struct endpoint_place {
@@ -69,7 +68,7 @@ result<endpoint_place> place_from(const std::string& url) {
 
 class connection final : public endpoint_connection {
 public:
-  explicit connection(std::shared_ptr<const endpoint_place> to) : to_(std::move(to)) {}
+  connection(std::shared_ptr<const endpoint_place> to, std::uint64_t answer_bytes) : to_(std::move(to)), answer_bytes_(answer_bytes) {}
 
   result<endpoint_answer> post(const std::string& body, milliseconds wait, const std::atomic<bool>& stop) override {
     until_ = steady_clock::now() + wait;
@@ -161,13 +160,21 @@ private:
     request.body() = body;
     request.prepare_payload();
     http::response_parser<http::string_body> parser;
-    parser.body_limit(answer_bytes_max);
+    parser.body_limit(answer_bytes_);
     const auto exchange = [&](auto& stream) {
       const auto problem = finish([&](auto done) { http::async_write(stream, request, done); });
       if (problem) return problem;
+      if (const auto head = finish([&](auto done) { http::async_read_header(stream, buffer_, parser, done); })) return head;
+      // Beast 1.74 holds only bodies without a length to the limit.
+      if (parser.content_length_remaining().value_or(0) > answer_bytes_) return error_code(http::error::body_limit);
       return finish([&](auto done) { http::async_read(stream, buffer_, parser, done); });
     };
     const auto problem = stream_->tls ? exchange(*stream_->tls) : exchange(*stream_->plain);
+    if (problem == http::error::body_limit)
+      return error{errc::unavailable, "embedding_unavailable",
+                   "the embedding endpoint " + to_->host + ":" + to_->port + " sent more than " + std::to_string(answer_bytes_) +
+                       " bytes, which is all that embedding.answer_bytes allows",
+                   {}, {}};
     if (problem) return failed("broke off", problem);
 
     auto response = parser.release();
@@ -185,6 +192,7 @@ private:
   }
 
   std::shared_ptr<const endpoint_place> to_;
+  const std::uint64_t answer_bytes_;
   asio::io_context io_;
   tcp::resolver resolver_{io_};
   std::unique_ptr<streams> stream_;
@@ -219,8 +227,8 @@ result<endpoint_embedder::connect> http_endpoint(const config::embedding_setting
       place->trust->load_verify_file(settings.ca_file, problem);
     if (problem) return invalid("embedding.ca_file", "embedding.ca_file: no certificates can be read: " + problem.message());
   }
-  return endpoint_embedder::connect{[place = std::shared_ptr<const endpoint_place>(std::move(place))] {
-    return std::make_unique<connection>(place);
+  return endpoint_embedder::connect{[place = std::shared_ptr<const endpoint_place>(std::move(place)), answer_bytes = settings.answer_bytes] {
+    return std::make_unique<connection>(place, answer_bytes);
   }};
 }
 

@@ -121,7 +121,7 @@ void server::give_back(tenant_id tenant, std::uint32_t share::* what) {
   if (found == of_tenant_.end()) return;
   auto& s = found->second;
   s.*what -= 1;
-  if (s.connections == 0 && s.requests == 0 && s.streams == 0) of_tenant_.erase(found);
+  if (s.nothing()) of_tenant_.erase(found);
 }
 
 namespace {
@@ -137,6 +137,30 @@ bool server::begin_request(tenant_id tenant) {
 }
 
 void server::request_over(tenant_id tenant) { give_back(tenant, &share::requests); }
+
+bool server::begin_answer(tenant_id tenant, std::uint64_t bytes) {
+  constexpr std::uint64_t always = 16 * 1024; // small ones are bounded by the connections; what was done should be heard of
+  auto& mine = of_tenant_[tenant];
+  if (tenant != system_tenant && bytes > always && mine.unsent + bytes > limits.unsent_bytes_per_tenant) {
+    if (mine.nothing()) of_tenant_.erase(tenant);
+    return false;
+  }
+  mine.unsent += bytes;
+  return true;
+}
+
+void server::answer_over(tenant_id tenant, std::uint64_t bytes) {
+  const auto found = of_tenant_.find(tenant);
+  if (found == of_tenant_.end()) return; // everything was closed
+  found->second.unsent -= std::min(found->second.unsent, bytes);
+  if (found->second.nothing()) of_tenant_.erase(found);
+}
+
+bool server::takes_answers(tenant_id tenant) const {
+  const auto found = of_tenant_.find(tenant);
+  const auto begins_below = limits.unsent_bytes_per_tenant - limits.unsent_bytes_per_tenant / 4; // the rest is for what is under way
+  return tenant == system_tenant || found == of_tenant_.end() || found->second.unsent < begins_below;
+}
 
 bool server::begin_stream(tenant_id tenant) {
   auto& mine = of_tenant_[tenant].streams;

@@ -45,7 +45,12 @@ public:
   /// is kept for administrators, whom nothing of this bounds.
   bool begin_request(tenant_id tenant);
   void request_over(tenant_id tenant);
-  /// The same for its event streams.
+  /// An answer of so many bytes waits to be written, until `answer_over`. @returns false: the tenant's have as many as they may.
+  bool begin_answer(tenant_id tenant, std::uint64_t bytes);
+  void answer_over(tenant_id tenant, std::uint64_t bytes);
+  /// Whether another answer of the tenant could wait: a request that nobody could be answered is not begun.
+  bool takes_answers(tenant_id tenant) const;
+  /// The same as for requests for its event streams.
   bool begin_stream(tenant_id tenant);
   void stream_over(tenant_id tenant);
 
@@ -77,6 +82,8 @@ private:
     std::uint32_t connections = 0;
     std::uint32_t requests = 0;
     std::uint32_t streams = 0;
+    std::uint64_t unsent = 0;                ///< Bytes of answers.
+    bool nothing() const noexcept { return connections == 0 && requests == 0 && streams == 0 && unsent == 0; }
   };
   void give_back(tenant_id tenant, std::uint32_t share::* what);
   void accept();

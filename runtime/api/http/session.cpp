@@ -71,6 +71,15 @@ void session::answer(const google::protobuf::Message& response) {
   std::string body;
   if (m.response_body.empty()) append_json(body, response);
   else append_json_field(body, response, m.response_body);
+  if (who_) {
+    const auto tenant = who_->context.tenant();
+    if (!server_.begin_answer(tenant, body.size()))
+      return fail({errc::resource_exhausted, "unsent_answers",
+                   "the request was handled and its answer is dropped: answers of this tenant that wait to be read have as many bytes as"
+                   " api.unsent_bytes_per_tenant allows; read them, then ask again, with the same idempotency key if it had one",
+                   {}, std::chrono::seconds(1)});
+    unsent_.emplace(tenant, body.size());
+  }
   const auto* repeated = type.FindFieldByName("repeated");
   respond(200, "application/json", body, repeated && reflection.GetBool(response, repeated) ? "Idempotency-Replayed: true\r\n" : "");
 }
@@ -121,10 +130,17 @@ void session::write() {
   deadline_ = std::chrono::steady_clock::now() + write_timeout;
   net::async_write(socket_, net::buffer(out_), [self = shared_from_this()](const beast::error_code& ec, std::size_t) {
     if (self->state_ == state::closed) return;
+    self->written();
     if (ec) return self->close();
     if (self->close_after_) return self->linger();
     self->next_request();
   });
+}
+
+void session::written() {
+  if (const auto of = std::exchange(unsent_, std::nullopt)) server_.answer_over(of->first, of->second);
+  constexpr std::size_t kept = 64 * 1024; // for the next answer; a large one is not held until then
+  if (out_.capacity() > kept) std::string().swap(out_);
 }
 
 /// Closing with unread input would reset the connection, and the answer could be lost on its way.
@@ -169,6 +185,7 @@ void session::close() {
   if (state_ == state::closed) return;
   state_ = state::closed;
   no_more_under_way();
+  if (const auto of = std::exchange(unsent_, std::nullopt)) server_.answer_over(of->first, of->second); // not the text: its write may be under way
   if (feed_) feed_->stop();
   feed_.reset();
   beast::error_code ignored;

@@ -84,6 +84,7 @@ private:
   void fail(const error& why, unsigned status = 0);
   void respond(unsigned status, std::string_view content_type, std::string_view body, std::string_view more_headers = {});
   void write();
+  void written();
   void linger();
   void read_to_end();
 
@@ -110,6 +111,7 @@ private:
   bool close_after_ = false;
   bool counted_ = false;                 ///< Is one of `server::in_flight`,
   std::optional<tenant_id> request_of_;  ///< and of this tenant's requests.
+  std::optional<std::pair<tenant_id, std::uint64_t>> unsent_; ///< Its answer waits to be written.
   std::optional<tenant_id> stream_of_;   ///< Is one of this tenant's streams.
 
   // -- this request

@@ -169,6 +169,10 @@ void session::on_caller(result<security::caller> who) {
                  "this node handles as many requests, or as many of this tenant, as api.connections_in_flight and api.in_flight_per_tenant allow", {},
                  std::chrono::milliseconds(100)});
   request_of_ = who->context.tenant();
+  if (!server_.takes_answers(*request_of_))
+    return fail({errc::resource_exhausted, "unsent_answers",
+                 "answers of this tenant that wait to be read have as many bytes as api.unsent_bytes_per_tenant allows; read them first. Nothing was done", {},
+                 std::chrono::seconds(1)});
   who_ = std::move(*who);
   if (auto allowed = dispatcher::permit(*who_, *route_.to); !allowed) return fail(allowed.error());
   on_permitted();

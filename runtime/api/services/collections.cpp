@@ -17,7 +17,6 @@ using persistence::store_reader;
 
 actors::destination to_collection(const std::string& name) { return {entity_kind::context, name}; }
 
-wall_time time_of(std::int64_t ms) { return wall_time{std::chrono::milliseconds{ms}}; }
 
 /// Raw JSON fields are empty when they are absent.
 bool given(const std::string& raw) { return !raw.empty() && raw != "null"; }
@@ -71,55 +70,25 @@ v1::Quality quality_of(vector::completeness c) {
                                                   : v1::QUALITY_PARTIAL;
 }
 
-/// A time that a caller gives. The year 9999 is the last.
-result<void> read_time(bool has, std::int64_t ms, wall_time& into, const std::string& field) {
-  constexpr std::int64_t latest = 253'402'300'800'000;
-  if (!has) return {};
-  if (ms < 0 || ms > latest) return invalid(field, field + " must be milliseconds since 1970");
-  into = time_of(ms);
-  return {};
-}
-
 result<actors::new_item> item_from(v1::NewItem& in, const vector::collection_limits& limits, const std::string& path) {
-  const actors::item_author by{vector::trust::user, {}};
-  actors::new_item out;
-  auto& i = out.content;
-  i.id = std::move(*in.mutable_id());
-  i.text = std::move(*in.mutable_text());
-  i.kind = in.kind();
-  i.source = in.source();
-  auto trusted = actors::trust_of(in.trust(), by, path + ".trust");
-  if (!trusted) return trusted.error();
-  i.trusted = *trusted;
-  i.importance = static_cast<float>(in.importance());
-  for (const auto& [has, ms, into, name] :
-       {std::tuple{in.has_valid_from(), in.valid_from(), &i.valid_from, ".valid_from"},
-        std::tuple{in.has_valid_to(), in.valid_to(), &i.valid_to, ".valid_to"},
-        std::tuple{in.has_expires_at(), in.expires_at(), &i.expires_at, ".expires_at"}})
-    if (auto ok = read_time(has, ms, *into, path + name); !ok) return ok.error();
-  if (in.has_ttl_ms()) {
-    wall_time unused{};
-    if (auto ok = read_time(true, in.ttl_ms(), unused, path + ".ttl_ms"); !ok || in.ttl_ms() == 0)
-      return invalid(path + ".ttl_ms", path + ".ttl_ms must be above 0");
-    out.ttl = std::chrono::milliseconds{in.ttl_ms()};
-  }
-  if (given(in.vector())) {
-    auto floats = actors::floats_from_json(in.vector(), path + ".vector");
-    if (!floats) return floats.error();
-    if (floats->empty())
-      return invalid(path + ".vector", path + ".vector is empty; leave it out to have it made from the text");
-    out.vector = std::move(*floats);
-  }
-  if (given(in.metadata())) {
-    auto meta = vector::metadata_from_json(in.metadata(), limits, path + ".metadata");
-    if (!meta) return meta.error();
-    i.meta = std::move(*meta);
-  }
-  for (const auto& l : in.links()) i.links.push_back({l.relation(), l.to()});
+  actors::written_item out;
+  out.id = std::move(*in.mutable_id());
+  out.text = std::move(*in.mutable_text());
+  out.kind = in.kind();
+  out.source = in.source();
+  out.trust = in.trust();
+  out.importance = static_cast<double>(in.importance());
+  if (in.has_valid_from()) out.valid_from = in.valid_from();
+  if (in.has_valid_to()) out.valid_to = in.valid_to();
+  if (in.has_expires_at()) out.expires_at = in.expires_at();
+  if (in.has_ttl_ms()) out.ttl_ms = in.ttl_ms();
+  out.vector = std::move(*in.mutable_vector());
+  out.metadata = std::move(*in.mutable_metadata());
+  for (const auto& l : in.links()) out.links.push_back({l.relation(), l.to()});
   out.how.supersedes = in.supersedes();
   out.how.allow_duplicate = in.allow_duplicate();
   if (in.has_expected_version()) out.how.expected_version = in.expected_version();
-  return out;
+  return actors::item_from(std::move(out), {vector::trust::user, {}}, limits, path);
 }
 
 /// What a search and a pack have in common. @param text moved from
@@ -151,9 +120,9 @@ result<void> read_query(Request& in, vector::search_request& r, const vector::se
     r.where = std::move(*filter);
   }
   if (in.has_as_of()) {
-    wall_time at{};
-    if (auto ok = read_time(true, in.as_of(), at, "as_of"); !ok) return ok;
-    r.as_of = at;
+    auto at = actors::time_from(in.as_of(), "as_of");
+    if (!at) return at.error();
+    r.as_of = *at;
   }
   return {};
 }
