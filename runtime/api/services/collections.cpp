@@ -17,7 +17,6 @@ using persistence::store_reader;
 
 actors::destination to_collection(const std::string& name) { return {entity_kind::context, name}; }
 
-
 /// Raw JSON fields are empty when they are absent.
 bool given(const std::string& raw) { return !raw.empty() && raw != "null"; }
 
