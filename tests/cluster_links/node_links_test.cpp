@@ -75,17 +75,18 @@ TEST_F(LinkTest, LargeFramesAndAnswersPassAndTooLargeOnesAreNamed) {
   auto& a = node("a");
   auto& b = node("b");
   connect({&a, &b});
-  const std::string large(2 * 1024 * 1024 - 4, 'x');
+  const auto most = config::link_settings{}.frame_bytes;
+  const std::string large(most - 4, 'x');
   asked q;
   a.links->request("b", lane::data, {tenant_id{1}, large}, in(seconds{10}), q.handler());
   const auto end = q.wait();
   ASSERT_TRUE(end && *end) << to_string(end->error());
   EXPECT_EQ((*end)->size(), large.size() + 4);
-  const auto over = a.links->tell("b", lane::data, {tenant_id{1}, std::string(2 * 1024 * 1024 + 1, 'x')});
+  const auto over = a.links->tell("b", lane::data, {tenant_id{1}, std::string(most + 1, 'x')});
   ASSERT_FALSE(over);
   EXPECT_EQ(over.error().reason, "frame_too_large");
   asked more; // the answer adds four bytes
-  a.links->request("b", lane::data, {tenant_id{1}, std::string(2 * 1024 * 1024 - 3, 'x')}, in(seconds{10}), more.handler());
+  a.links->request("b", lane::data, {tenant_id{1}, std::string(most - 3, 'x')}, in(seconds{10}), more.handler());
   const auto refused = more.wait();
   ASSERT_TRUE(refused && !*refused);
   EXPECT_EQ(refused->error().reason, "answer_too_large");
