@@ -209,7 +209,7 @@ std::optional<entity_id> fixed(tenant_context who, const destination& to) {
 std::optional<error> node_host::too_large(const destination& to, const payload& body) const {
   constexpr std::uint64_t around = 32 * 1024; // of the frame, whatever the message says beside it
   const auto& s = parts_.settings;
-  std::string field = "payload", setting = "entity.payload_bytes", instead = "keep what is large elsewhere, and send where it is";
+  const char *field = "payload", *setting = "entity.payload_bytes", *instead = "keep what is large elsewhere, and send where it is";
   std::uint64_t most = s.entity.payload_bytes;
   if (to.kind == entity_kind::context) {
     field = "items", setting = "context.batch_bytes", instead = "send fewer items at a time";

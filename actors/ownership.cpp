@@ -212,7 +212,7 @@ void node_host::each_tick() {
 void node_host::answer_peers() {
   remote_ = std::make_unique<remote::remote_shards>(remote::remote_parts{
     parts_.clock, parts_.contexts, *parts_.map, [this](shard_id s, std::unique_ptr<shard_op> op) { post_to(s, std::move(op)); },
-    [this](shard_id s) { return shards_->depth(s); }, parts_.settings.node.inbox_messages, parts_.settings.link.retry_messages});
+    [this](shard_id s) { return inbox_full(s); }, parts_.settings.link.retry_messages});
   using answer_to = remote::remote_shards::answer_to;
   using milliseconds = std::chrono::milliseconds;
   const auto malformed = error{errc::invalid_argument, "malformed", "the question cannot be read"};

@@ -144,9 +144,6 @@ result<trust> trust_of(std::string_view word, const item_author& by, const std::
   return *t;
 }
 
-/// Raw JSON may say that it is absent.
-bool given(const std::string& raw) { return !raw.empty() && raw != "null"; }
-
 } // namespace
 
 result<wall_time> time_from(std::int64_t ms, const std::string& field) {

@@ -49,6 +49,9 @@ result<std::vector<new_item>> items_from_json(const nlohmann::json& list, const 
 /// Milliseconds since 1970, up to the year 9999: beyond, a mistake in the unit is taken for one.
 result<wall_time> time_from(std::int64_t milliseconds, const std::string& field);
 
+/// Raw JSON that is absent is empty, or says so.
+inline bool given(const std::string& raw) { return !raw.empty() && raw != "null"; }
+
 /// A list of numbers, read without building it as JSON first. Sizes and values are checked by the collection.
 result<std::vector<float>> floats_from_json(std::string_view text, const std::string& field);
 /// The shortest text that reads back the same.

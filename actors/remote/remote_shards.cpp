@@ -180,8 +180,7 @@ void remote_shards::take(const links::received_frame& frame, const std::string& 
 
 result<void> remote_shards::room_for_message(shard_id shard) const {
   if (!here(shard)) return not_here();
-  if (parts_.depth(shard) > parts_.inbox_messages)
-    return error{errc::resource_exhausted, "node_overloaded", "the shard's inbox is full (node.inbox_messages)", {}, 100ms};
+  if (auto full = parts_.inbox_full(shard)) return std::move(*full);
   return {};
 }
 

@@ -25,8 +25,7 @@ struct remote_parts {
   context_restorer& contexts;
   const cluster::shard_map& map;
   std::function<void(shard_id, std::unique_ptr<shard_op>)> post;    ///< To a shard of this node.
-  std::function<std::uint32_t(shard_id)> depth;                     ///< Of its inbox.
-  std::uint32_t inbox_messages = 0;                                 ///< Beyond this depth nothing is taken in.
+  std::function<std::optional<error>(shard_id)> inbox_full;         ///< Why a shard of this node takes nothing in.
   std::uint32_t retry_messages = 0;                                 ///< Beyond this many nothing is told again.
 };
 

@@ -10,7 +10,6 @@ namespace {
 constexpr unsigned event_bits = 20; // the room that an event's number has beside its transaction
 constexpr std::uint64_t events_max = std::uint64_t{1} << event_bits;
 
-
 /// The numbers of an array as the server writes it: {1,0,1}
 std::vector<std::uint32_t> numbers_of(std::string_view text) {
   std::vector<std::uint32_t> numbers;

@@ -117,9 +117,11 @@ int run_daemon(int argc, char** argv, const std::function<void(actors::behaviour
       if (first && why.reason != "no_space") return complain(why);
       here.stop();
       std::ignore = take_end();
-      if (!meanwhile) log::error("the node cannot start, and tries again every second", {{"why", to_string(why)}});
       if (meanwhile) meanwhile->because(why);
-      else meanwhile = std::make_unique<unready_node>(*settings, why);
+      else {
+        log::error("the node cannot start, and tries again every second", {{"why", to_string(why)}});
+        meanwhile = std::make_unique<unready_node>(*settings, why);
+      }
       if (told_to_end(signals, std::chrono::seconds{1})) return 0;
       continue;
     }

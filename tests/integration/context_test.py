@@ -23,12 +23,6 @@ WORDS = "lease epoch shard fence commit journal turn agent supervisor mailbox ou
 QUERIES = ["lease epoch", "who fences a shard", "journal of a turn", "queue of tasks", "vector search items"]
 
 
-def check(condition, what):
-    if not condition:
-        print(f"FAILED: {what}", flush=True)
-        sys.exit(1)
-
-
 def item(i):
     chance = random.Random(i)
     return {"id": f"i{i:06}", "text": f"note {i}: " + " ".join(chance.choice(WORDS) for _ in range(12)), "metadata": {"n": i, "even": i % 2 == 0}}

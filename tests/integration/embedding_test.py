@@ -24,12 +24,6 @@ DIMENSION = 16
 NOTES = "/v1/tenants/demo/collections/notes"
 
 
-def check(condition, what):
-    if not condition:
-        print(f"FAILED: {what}", flush=True)
-        sys.exit(1)
-
-
 def vector_of(text):
     chance = random.Random(text)
     return [round(chance.uniform(-1, 1), 6) for _ in range(DIMENSION)]

@@ -12,22 +12,15 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(SOURCE, "tests", "faults"))
-from hive_process import Hive  # noqa: E402
+from hive_process import Hive, check, run_test  # noqa: E402
 
 MARKERS = ["TODO", "FIXME", "XXX", "HACK"]
 HUGE = 1_000_000
-
-
-def check(condition, what):
-    if not condition:
-        print(f"FAILED: {what}", flush=True)
-        sys.exit(1)
 
 
 # -- trees
@@ -189,6 +182,98 @@ def disturb(hive, chance):
     return what.split("/")[1]
 
 
+def killed_and_disturbed(options, folder, ends):
+    chance = random.Random(options.seed)
+    tree, sources, out = (os.path.join(folder, n) for n in ("tree", "sources", "out"))
+    os.makedirs(out)
+    make_tree(tree, options.files, chance)
+    copy_of_sources(sources)
+
+    hive = Hive(os.path.join(options.bin, "hived"), folder, [f"files.read_roots={tree}:{sources}", f"files.write_roots={out}"])
+    ends.callback(hive.end)
+    hive.start()
+    hive.wait_ready()
+    subprocess.run([os.path.join(options.bin, "hivectl"), "--server", f"http://127.0.0.1:{hive.port}", "--data", hive.data, "apply", "-f",
+                    os.path.join(SOURCE, "config", "swarms", "survey.yaml")], check=True, stdout=subprocess.DEVNULL)
+
+    # Undisturbed: the counts are those of the tools, and what is odd is named.
+    begin = time.monotonic()
+    first = os.path.join(out, "first")
+    answer = wait_for(hive, submit(hive, tree, first))
+    took = time.monotonic() - begin
+    report = compare(tree, first)
+    check(answer["files"] == report["totals"]["files"] and answer["report"] == os.path.join(first, "report.md"), f"the answer: {answer}")
+    check(report["findings"] == {**report["findings"], "link loop": 3, "link dangling": 1, "link outside": 1, "link": 1, "special": 1, "huge": 1, "binary": 1},
+          f"findings: {report['findings']}")
+    with open(os.path.join(first, "report.md"), encoding="utf-8") as f:
+        text = f.read()
+    for name in ("loop-here", "loop-a", "dangling", "outside", "pipe", "huge.py", "binary.bin"):
+        check(f"- `{name}" in text, f"report.md names {name}")
+    print(f"{answer['files']} files in {took:.2f} s ({answer['files'] / took:.0f} files/s), counts equal", flush=True)
+
+    # This repository.
+    answer = wait_for(hive, submit(hive, sources, os.path.join(out, "sources")))
+    compare(sources, os.path.join(out, "sources"))
+    print(f"{answer['files']} files of this repository, counts equal", flush=True)
+
+    # Asked again while one is running: the second task waits for its turn, and is taken back. Then killed at random instants: the same report.
+    second = os.path.join(out, "second")
+    task_id = submit(hive, tree, second)
+    time.sleep(0.05)
+    if not ended(task_of(hive, task_id)):
+        third = submit(hive, tree, os.path.join(out, "third"))
+        waits = task_of(hive, third)
+        check(waits["state"] in ("queued", "running"), f"a second survey at the same time: {waits}")
+        if waits["state"] == "queued":
+            cancelled = hive.request("POST", f"/v1/tenants/demo/tasks/{third}:cancel", {})
+            check(cancelled[1].get("state") == "cancelled", f"taken back before it began: {cancelled}")
+        else:
+            wait_for(hive, third)
+    kills = 0
+    while kills < options.kills:
+        time.sleep(chance.uniform(0, max(0.2, took / 2)))
+        if ended(task_of(hive, task_id)):
+            wait_for(hive, task_id)
+            same(first, second)
+            task_id = submit(hive, tree, second)
+            continue
+        if kills % 3 == 2:  # a clean stop: what it cuts short is done again, not recorded as failed
+            check(hive.stop() == 0, "hived ends with 0 when asked to")
+        else:
+            hive.kill()
+        kills += 1
+        hive.start()
+        hive.wait_ready()
+    wait_for(hive, task_id)
+    same(first, second)
+    compare(tree, second)
+    print(f"killed {kills} times: the same report", flush=True)
+
+    # Agents, groups and supervisors that end in the middle of it are healed: the same report, and a whole tree.
+    healed = []
+    task_id = submit(hive, tree, second)
+    while len(healed) < 12:
+        time.sleep(chance.uniform(0, max(0.1, took / 6)))
+        if ended(task_of(hive, task_id)):
+            wait_for(hive, task_id)
+            same(first, second)
+            task_id = submit(hive, tree, second)
+        healed.append(disturb(hive, chance))
+    wait_for(hive, task_id)
+    same(first, second)
+    tree_is_whole(hive)
+    print(f"restarted {', '.join(healed)}: the same report, and the tree is whole", flush=True)
+
+    # What is not allowed is refused by name, and the coordinator is free again.
+    refused = task_of(hive, submit(hive, "/etc", out), 10_000)
+    check(refused.get("error", {}).get("reason") == "outside_roots", f"a survey of /etc: {refused}")
+    refused = task_of(hive, submit(hive, tree, "/tmp/not-allowed"), 10_000)
+    check(refused.get("error", {}).get("reason") == "outside_roots", f"a report in /tmp: {refused}")
+    check(hive.ask("demo", "coordinator", "survey.status")["state"] == "idle", "the coordinator is idle again")
+    check(hive.stop() == 0, "hived stops cleanly")
+    print("ok", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bin", required=True)
@@ -198,105 +283,8 @@ def main():
     parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
-    chance = random.Random(options.seed)
-    folder = os.path.realpath(tempfile.mkdtemp(prefix="hive-survey-"))
-    tree, sources, out = (os.path.join(folder, n) for n in ("tree", "sources", "out"))
-    os.makedirs(out)
-    make_tree(tree, options.files, chance)
-    copy_of_sources(sources)
-
-    hive = Hive(os.path.join(options.bin, "hived"), folder, [f"files.read_roots={tree}:{sources}", f"files.write_roots={out}"])
-    try:
-        hive.start()
-        hive.wait_ready()
-        subprocess.run([os.path.join(options.bin, "hivectl"), "--server", f"http://127.0.0.1:{hive.port}", "--data", hive.data, "apply", "-f",
-                        os.path.join(SOURCE, "config", "swarms", "survey.yaml")], check=True, stdout=subprocess.DEVNULL)
-
-        # Undisturbed: the counts are those of the tools, and what is odd is named.
-        begin = time.monotonic()
-        first = os.path.join(out, "first")
-        answer = wait_for(hive, submit(hive, tree, first))
-        took = time.monotonic() - begin
-        report = compare(tree, first)
-        check(answer["files"] == report["totals"]["files"] and answer["report"] == os.path.join(first, "report.md"), f"the answer: {answer}")
-        check(report["findings"] == {**report["findings"], "link loop": 3, "link dangling": 1, "link outside": 1, "link": 1, "special": 1, "huge": 1, "binary": 1},
-              f"findings: {report['findings']}")
-        with open(os.path.join(first, "report.md"), encoding="utf-8") as f:
-            text = f.read()
-        for name in ("loop-here", "loop-a", "dangling", "outside", "pipe", "huge.py", "binary.bin"):
-            check(f"- `{name}" in text, f"report.md names {name}")
-        print(f"{answer['files']} files in {took:.2f} s ({answer['files'] / took:.0f} files/s), counts equal", flush=True)
-
-        # This repository.
-        answer = wait_for(hive, submit(hive, sources, os.path.join(out, "sources")))
-        compare(sources, os.path.join(out, "sources"))
-        print(f"{answer['files']} files of this repository, counts equal", flush=True)
-
-        # Asked again while one is running: the second task waits for its turn, and is taken back. Then killed at random instants: the same report.
-        second = os.path.join(out, "second")
-        task_id = submit(hive, tree, second)
-        time.sleep(0.05)
-        if not ended(task_of(hive, task_id)):
-            third = submit(hive, tree, os.path.join(out, "third"))
-            waits = task_of(hive, third)
-            check(waits["state"] in ("queued", "running"), f"a second survey at the same time: {waits}")
-            if waits["state"] == "queued":
-                cancelled = hive.request("POST", f"/v1/tenants/demo/tasks/{third}:cancel", {})
-                check(cancelled[1].get("state") == "cancelled", f"taken back before it began: {cancelled}")
-            else:
-                wait_for(hive, third)
-        kills = 0
-        while kills < options.kills:
-            time.sleep(chance.uniform(0, max(0.2, took / 2)))
-            if ended(task_of(hive, task_id)):
-                wait_for(hive, task_id)
-                same(first, second)
-                task_id = submit(hive, tree, second)
-                continue
-            if kills % 3 == 2:  # a clean stop: what it cuts short is done again, not recorded as failed
-                check(hive.stop() == 0, "hived ends with 0 when asked to")
-            else:
-                hive.kill()
-            kills += 1
-            hive.start()
-            hive.wait_ready()
-        wait_for(hive, task_id)
-        same(first, second)
-        compare(tree, second)
-        print(f"killed {kills} times: the same report", flush=True)
-
-        # Agents, groups and supervisors that end in the middle of it are healed: the same report, and a whole tree.
-        healed = []
-        task_id = submit(hive, tree, second)
-        while len(healed) < 12:
-            time.sleep(chance.uniform(0, max(0.1, took / 6)))
-            if ended(task_of(hive, task_id)):
-                wait_for(hive, task_id)
-                same(first, second)
-                task_id = submit(hive, tree, second)
-            healed.append(disturb(hive, chance))
-        wait_for(hive, task_id)
-        same(first, second)
-        tree_is_whole(hive)
-        print(f"restarted {', '.join(healed)}: the same report, and the tree is whole", flush=True)
-
-        # What is not allowed is refused by name, and the coordinator is free again.
-        refused = task_of(hive, submit(hive, "/etc", out), 10_000)
-        check(refused.get("error", {}).get("reason") == "outside_roots", f"a survey of /etc: {refused}")
-        refused = task_of(hive, submit(hive, tree, "/tmp/not-allowed"), 10_000)
-        check(refused.get("error", {}).get("reason") == "outside_roots", f"a report in /tmp: {refused}")
-        check(hive.ask("demo", "coordinator", "survey.status")["state"] == "idle", "the coordinator is idle again")
-        check(hive.stop() == 0, "hived stops cleanly")
-        print("ok", flush=True)
-    finally:
-        if hive.process is not None and hive.process.poll() is None:
-            hive.process.kill()
-            hive.process.wait()
-        if options.keep:
-            print(f"kept: {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+    return run_test("survey", lambda folder, ends: killed_and_disturbed(options, folder, ends), options.keep)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -137,8 +137,12 @@ void session::write() {
   });
 }
 
-void session::written() {
+void session::no_longer_unsent() {
   if (const auto of = std::exchange(unsent_, std::nullopt)) server_.answer_over(of->first, of->second);
+}
+
+void session::written() {
+  no_longer_unsent();
   constexpr std::size_t kept = 64 * 1024; // for the next answer; a large one is not held until then
   if (out_.capacity() > kept) std::string().swap(out_);
 }
@@ -185,7 +189,7 @@ void session::close() {
   if (state_ == state::closed) return;
   state_ = state::closed;
   no_more_under_way();
-  if (const auto of = std::exchange(unsent_, std::nullopt)) server_.answer_over(of->first, of->second); // not the text: its write may be under way
+  no_longer_unsent(); // but the text is kept: its write may be under way
   if (feed_) feed_->stop();
   feed_.reset();
   beast::error_code ignored;

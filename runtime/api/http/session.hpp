@@ -85,6 +85,7 @@ private:
   void respond(unsigned status, std::string_view content_type, std::string_view body, std::string_view more_headers = {});
   void write();
   void written();
+  void no_longer_unsent();
   void linger();
   void read_to_end();
 

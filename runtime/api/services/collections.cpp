@@ -17,9 +17,6 @@ using persistence::store_reader;
 
 actors::destination to_collection(const std::string& name) { return {entity_kind::context, name}; }
 
-/// Raw JSON fields are empty when they are absent.
-bool given(const std::string& raw) { return !raw.empty() && raw != "null"; }
-
 void fill(v1::Item& out, const vector::item& i) {
   out.set_id(i.id);
   out.set_text(i.text);
@@ -94,7 +91,7 @@ result<actors::new_item> item_from(v1::NewItem& in, const vector::collection_lim
 template <class Request>
 result<void> read_query(Request& in, vector::search_request& r, const vector::search_limits& limits) {
   r.text = std::move(*in.mutable_text());
-  if (given(in.vector())) {
+  if (actors::given(in.vector())) {
     auto floats = actors::floats_from_json(in.vector(), "vector");
     if (!floats) return floats.error();
     r.vector = std::move(*floats);
@@ -113,7 +110,7 @@ result<void> read_query(Request& in, vector::search_request& r, const vector::se
     r.mode = r.text.empty() ? vector::search_mode::dense : vector::search_mode::hybrid;
   }
   if (in.has_k()) r.k = in.k();
-  if (given(in.filter())) {
+  if (actors::given(in.filter())) {
     auto filter = vector::filter_from_json(in.filter(), limits);
     if (!filter) return filter.error();
     r.where = std::move(*filter);
