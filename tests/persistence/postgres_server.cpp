@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <fstream>
 #include <netinet/in.h>
+#include <random>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,20 +15,27 @@ namespace {
 
 const std::string programs = "/usr/lib/postgresql/15/bin/";
 
-int free_port() {
+bool nobody_has(int port) {
   const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in at{};
   at.sin_family = AF_INET;
   at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof at;
-  if (::bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 ||
-      ::getsockname(fd, reinterpret_cast<sockaddr*>(&at), &length) != 0)
-    throw std::runtime_error("no free port");
+  at.sin_port = htons(static_cast<std::uint16_t>(port));
+  const bool free = ::bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) == 0;
   ::close(fd);
-  return ntohs(at.sin_port);
+  return free;
 }
 
 } // namespace
+
+int free_port() {
+  // Below the range the kernel takes ports of outgoing connections from: one of those could take it before its server.
+  std::random_device chance;
+  std::uniform_int_distribution<int> ports(15'000, 32'000);
+  for (int i = 0; i < 100; ++i)
+    if (const int port = ports(chance); nobody_has(port)) return port;
+  throw std::runtime_error("no free port");
+}
 
 pid_t start_as_postgres(std::vector<std::string> command, const std::string& log) {
   if (::geteuid() == 0) {

@@ -49,6 +49,8 @@ private:
   pid_t pid_ = -1;
 };
 
+/// A loopback port nobody has, and no outgoing connection will be given.
+int free_port();
 /// Starts a program as the user that may run PostgreSQL; it ends when the test does, however that ends.
 pid_t start_as_postgres(std::vector<std::string> command, const std::string& log);
 /// Runs a program as the user that may run PostgreSQL, and waits. Throws when it fails.

@@ -893,7 +893,7 @@ TEST_F(PostgresServerFaults, ASynchronousStandbyHoldsWhatWasAcknowledged) {
 TEST_F(PostgresStore, ReadsGoThroughPgBouncerInTransactionMode) {
   temp_dir dir;
   std::filesystem::permissions(dir.path(), std::filesystem::perms::all);
-  const int port = server.port() == 65535 ? 65534 : server.port() + 1;
+  const int port = free_port();
   const auto ini = dir.path() / "pgbouncer.ini";
   std::ofstream(dir.path() / "users") << "\"hive_app\" \"\"\n";
   std::ofstream(ini) << "[databases]\n* = host=127.0.0.1 port=" << server.port()
@@ -907,7 +907,9 @@ TEST_F(PostgresStore, ReadsGoThroughPgBouncerInTransactionMode) {
   ASSERT_EQ(write(*store, full_turn(*make, ann, "ann"), full_turn(*make, eve, "eve")).what, batch_result::kind::done);
   {
     auto first = std::move(store->reader()).value();
-    for (int i = 0; i < 100 && !first->totals(); ++i) std::this_thread::sleep_for(50ms); // until it listens
+    for (int i = 0; i < 300 && !first->totals(); ++i) std::this_thread::sleep_for(50ms); // until it listens
+    std::ifstream log(dir.path() / "log");
+    ASSERT_TRUE(first->totals()) << "PgBouncer did not start: " << std::string(std::istreambuf_iterator<char>(log), {});
   }
   std::atomic<int> wrong{0};
   std::vector<std::thread> threads;

@@ -2,12 +2,13 @@
 """Runs the commands of the root README's tour, all of them, in order, as they are printed."""
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+sys.path.insert(0, os.path.join(ROOT, "tests/faults"))
+from hive_process import free_port  # noqa: E402
 
 
 def tour_commands():
@@ -19,11 +20,8 @@ def tour_commands():
 def main():
     commands = tour_commands()
     assert "deploy/quickstart" in commands and "kill -9" in commands, "the README's tour was not found"
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
     with tempfile.TemporaryDirectory() as home:
-        environment = {**os.environ, "HIVE_HOME": home, "HIVE_PORT": str(port)}
+        environment = {**os.environ, "HIVE_HOME": home, "HIVE_PORT": str(free_port())}
         for name in ("HIVE_SERVER", "HIVE_DATA", "HIVE_KEY", "HIVE_TENANT"):
             environment.pop(name, None)
         try:
