@@ -86,14 +86,7 @@ result<void> node_host::start() {
   }
   auto reader = parts_.store.reader();
   if (!reader) return reader.error();
-  for (std::string after;;) { // only those with a weight or partitions of their own: a hive may have very many tenants
-    auto page = (*reader)->tenants(after, 1'000);
-    if (!page) return page.error();
-    for (const auto& t : *page)
-      if (t.spec.find("\"weight\"") != std::string::npos || t.spec.find("\"queue_partitions\"") != std::string::npos) know_tenant(t);
-    if (page->size() < 1'000) break;
-    after = page->back().name;
-  }
+  if (auto known = know_tenants(**reader); !known) return known;
 
   deadlines_ = std::make_unique<deadline_wheel>(parts_.clock);
   commit_ = std::make_unique<persistence::commit_thread>(
@@ -488,6 +481,17 @@ void node_host::publish_directory(const actor_record& r) {
   for (const auto& t : r.tenants) know_tenant(t);
   if (remote_) tell_peers_to_forget(r);
   if ((!r.tenants.empty() || !r.api_keys.empty()) && parts_.on_security_change) parts_.on_security_change(r);
+}
+
+result<void> node_host::know_tenants(store_reader& reader) {
+  for (std::string after;;) { // only those with a weight or partitions of their own: a hive may have very many tenants
+    auto page = reader.tenants(after, 1'000);
+    if (!page) return page.error();
+    for (const auto& t : *page)
+      if (t.spec.find("\"weight\"") != std::string::npos || t.spec.find("\"queue_partitions\"") != std::string::npos) know_tenant(t);
+    if (page->size() < 1'000) return {};
+    after = page->back().name;
+  }
 }
 
 void node_host::know_tenant(const persistence::tenant_row& t) {

@@ -161,6 +161,7 @@ private:
   void accept(tenant_context who, ask_request&& request, ticket_ref ticket, entity_id to, std::string key, bool generated);
   void let_in(std::unique_ptr<envelope> e);
   void left(tenant_id tenant) noexcept override;
+  result<void> know_tenants(persistence::store_reader& reader);
   void know_tenant(const persistence::tenant_row& t);
   void publish_directory(const actor_record& r);
   result<void> open_recorder();

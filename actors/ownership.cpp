@@ -186,7 +186,10 @@ void node_host::send_again(const std::vector<shard_id>& shards, bool new_owner) 
 
 void node_host::linked(const std::string& node, bool up) {
   if (!up) return;
-  names_.clear(); // what was forgotten elsewhere meanwhile was not heard
+  names_.clear(); // what was forgotten or changed elsewhere meanwhile was not heard
+  read(system_tenant, [this](store_reader& reader) {
+    if (auto known = know_tenants(reader); !known) log::warn("changes of tenants were not read", {{"why", known.error().message}});
+  });
   look_for_events();
   std::vector<shard_id> theirs;
   for (std::uint16_t i = 0; i < shard_count_; ++i)

@@ -51,8 +51,11 @@ public:
     const auto bits = division_.load(std::memory_order_relaxed);
     return {static_cast<std::uint32_t>(bits & 0xFFU), static_cast<std::uint32_t>(bits >> 8U & 0xFFU), wall_time{std::chrono::milliseconds{static_cast<std::int64_t>(bits >> 16U)}}};
   }
+  /// Partitions are never taken away: fewer are what somebody read before there were more.
   void set_division(const scheduling::queue_division& d) noexcept {
-    division_.store(d.partitions | std::uint64_t{d.before} << 8U | static_cast<std::uint64_t>(d.grown.time_since_epoch().count()) << 16U, std::memory_order_relaxed);
+    const auto bits = d.partitions | std::uint64_t{d.before} << 8U | static_cast<std::uint64_t>(d.grown.time_since_epoch().count()) << 16U;
+    auto known = division_.load(std::memory_order_relaxed);
+    while ((known & 0xFFU) <= d.partitions && !division_.compare_exchange_weak(known, bits, std::memory_order_relaxed)) {}
   }
 
 private:

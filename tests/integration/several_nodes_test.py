@@ -203,9 +203,15 @@ def partitioned_queue_through_a_kill(cluster, seed):
     workers = [f"s{i}" for i in range(6)]
     cluster.insist("POST", "/v1/apply", {"tenant": "parts", "agents": [{"name": "ledger", "spec": {"behaviour": "ledger"}}] + [
         {"name": name, "spec": {"behaviour": "stepper", "capabilities": ["step"]}} for name in workers]})
+    deaf = cluster.nodes[2]
+    if cluster_process.can_cut():
+        deaf.cut(store=False)
+        time.sleep(3)  # its links are closed, and it is not voted out yet
     cluster.insist("PUT", "/v1/tenants/parts", {"queue_partitions": 4})
+    deaf.heal()
+    cluster.wait_owned(30)  # on a slow machine it was voted out
     for node in cluster.nodes:
-        cluster.wait_for(f"{node.name} knows of the partitions", lambda n=node: "partitions" in n.request("GET", "/v1/explain/parts/queue/default")[1], 5)
+        cluster.wait_for(f"{node.name} knows of the partitions", lambda n=node: "partitions" in n.request("GET", "/v1/explain/parts/queue/default")[1], 10)
     ids = {}
 
     def submit(first, last, nodes):
