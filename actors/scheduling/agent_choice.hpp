@@ -6,6 +6,7 @@
 
 #include "actors/scheduling/circuit_breaker.hpp"
 #include "actors/scheduling/partitions.hpp"
+#include "actors/scheduling/retry_budget.hpp"
 
 #include <array>
 #include <optional>
@@ -53,6 +54,7 @@ struct agent_entry {
   bool paused = false;
   bool listed = false;                       ///< In the pools, as one that could take a task.
   circuit_breaker breaker;
+  retry_budget retries;                      ///< After attempts of it that failed: one that is down puts off nobody else's.
   ready_set ready;                           ///< Tasks that name this agent.
   struct place {
     capability_pool* pool;

@@ -32,14 +32,12 @@ public:
   void failed(const breaker_limits& limits, wall_time now, random_source& chance) {
     error_rate_ += (1 - error_rate_) / 8;
     in_a_row_ = std::min(in_a_row_ + 1, limits.failures);
-    if (state_ != state::half_open && in_a_row_ < limits.failures) return;
-    auto wait = limits.open * (std::int64_t{1} << std::min(opened_, 16U));
-    wait = std::min<std::chrono::milliseconds>(wait, limits.open_max);
-    // A fifth of it by chance: the agents that one outage broke are not all probed in the same moment.
-    wait += std::chrono::milliseconds{chance.below(static_cast<std::uint64_t>(wait.count() / 5 + 1))};
-    opened_ += 1;
-    state_ = state::open;
-    until_ = now + wait;
+    if (state_ == state::open) return; // it began before the breaker opened, and is no probe
+    if (state_ == state::half_open || in_a_row_ == limits.failures) trip(limits, now, chance);
+  }
+  /// It takes nothing just now (it is stopped, say): one attempt is enough to know.
+  void refused(const breaker_limits& limits, wall_time now, random_source& chance) {
+    if (state_ != state::open) trip(limits, now, chance);
   }
   /// The attempt ended without saying anything about the agent (it was cancelled): the next one is the probe.
   void dropped(wall_time now) noexcept {
@@ -57,6 +55,16 @@ public:
   double error_rate() const noexcept { return error_rate_; }
 
 private:
+  void trip(const breaker_limits& limits, wall_time now, random_source& chance) {
+    auto wait = limits.open * (std::int64_t{1} << std::min(opened_, 16U));
+    wait = std::min<std::chrono::milliseconds>(wait, limits.open_max);
+    // A fifth of it by chance: the agents that one outage broke are not all probed in the same moment.
+    wait += std::chrono::milliseconds{chance.below(static_cast<std::uint64_t>(wait.count() / 5 + 1))};
+    opened_ += 1;
+    state_ = state::open;
+    until_ = now + wait;
+  }
+
   state state_ = state::closed;
   std::uint32_t in_a_row_ = 0;
   std::uint32_t opened_ = 0;

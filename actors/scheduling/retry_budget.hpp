@@ -1,5 +1,5 @@
 /// @file
-/// How much of a queue's work may be retries: a bucket of tokens that first attempts and time fill. A retry that finds it
+/// How much of an agent's work may be retries: a bucket of tokens that first attempts and time fill. A retry that finds it
 /// empty is not lost; it is put off until its token will be there, so that an outage is not multiplied by its retries.
 #pragma once
 
@@ -17,7 +17,7 @@ struct retry_limits {
 
 class retry_budget {
 public:
-  retry_budget(retry_limits limits, wall_time now) noexcept : whole_(limits), limits_(limits), tokens_(limits.burst), at_(now) {}
+  explicit retry_budget(retry_limits limits = {}, wall_time now = {}) noexcept : whole_(limits), limits_(limits), tokens_(limits.burst), at_(now) {}
 
   /// It is one of `parts` that share the limits.
   void share(std::uint32_t parts) noexcept {

@@ -1,5 +1,7 @@
 #include "actors/scheduling/task_queue.hpp"
 
+#include "actors/scheduling/task_rows.hpp"
+
 #include <utility>
 
 namespace hive::actors::scheduling {
@@ -45,9 +47,14 @@ const task_entry* task_queue::find(task_id id) const {
   return found == tasks_.end() ? nullptr : &found->second;
 }
 
-task_entry* task_queue::live(task_id id) {
+task_entry* task_queue::entry(task_id id) {
   const auto found = tasks_.find(id);
-  return found == tasks_.end() || ended(found->second.state) ? nullptr : &found->second;
+  return found == tasks_.end() ? nullptr : &found->second;
+}
+
+task_entry* task_queue::live(task_id id) {
+  auto* t = entry(id);
+  return t && !ended(t->state) ? t : nullptr;
 }
 
 // -- agents
@@ -57,6 +64,8 @@ agent_entry& task_queue::agent(entity_id id, std::string_view name) {
   if (made) {
     at->second.id = id;
     at->second.concurrency = limits_.concurrency;
+    at->second.retries = retry_budget(limits_.retry);
+    at->second.retries.share(parts_);
     at->second.partition = self_; // until its name is known
   }
   if (at->second.name.empty() && !name.empty()) {
@@ -118,7 +127,7 @@ void task_queue::assign(agent_entry& a, task_entry& t, wall_time now) {
   t.task_status::agent = a.id;
   t.not_before = {};
   if (t.started == wall_time{}) t.started = now;
-  if (t.attempt == 1) budget_.first_attempt();
+  if (t.attempt == 1) a.retries.first_attempt();
   a.in_flight += 1;
   a.breaker.started(now);
   out_.messages.push_back({t.id, a.id, t.attempt, false});
@@ -178,12 +187,12 @@ void task_queue::submit(task_spec spec, wall_time now, random_source& chance) {
   t.state = task_state::waiting;
   changed(t);
   if (t.parent != task_id{}) {
-    auto* parent = live(t.parent);
+    auto* parent = entry(t.parent);
     if (parent) {
       parent->children.push_back(id);
       parent->open += 1;
     }
-    if (!parent || parent->ending != task_state::queued) {
+    if (!parent || ended(parent->state) || parent->ending != task_state::queued) {
       begin_ending(t, task_state::cancelled, {"parent_ended", "the task that it belongs to has ended", {}}, now);
       return settle(now, chance);
     }
@@ -206,6 +215,7 @@ bool task_queue::answer(task_id id, std::uint32_t attempt, const verdict& v, wal
       else a->breaker.failed(limits_.breaker, now, chance);
       break;
     case verdict::kind::cancelled: a->breaker.dropped(now); break;
+    case verdict::kind::refused: a->breaker.refused(limits_.breaker, now, chance); break;
     }
     if (a->partition != self_) out_.freed.push_back(a->id);
   }
@@ -217,12 +227,18 @@ bool task_queue::answer(task_id id, std::uint32_t attempt, const verdict& v, wal
     t->error = {};
     end(*t, task_state::succeeded, now);
   } else if (t->ending != task_state::queued) {
-    if (t->open == 0) end(*t, t->ending, now);
+    if (!t->busy()) end(*t, t->ending, now);
+  } else if (v.what == verdict::kind::refused && !t->task_spec::agent) {
+    t->error = v.error;
+    t->refused += 1;
+    if (a) relist(*a, now);
+    make_ready(*t, now, chance);
   } else {
     t->error = v.error;
-    const bool again = v.what == verdict::kind::failed && !v.final && t->attempt < t->retry.attempts;
+    const auto tried = t->attempt - t->refused;
+    const bool again = v.what != verdict::kind::cancelled && !v.final && tried < t->retry.attempts;
     if (again) {
-      t->not_before = now + backoff_of(t->retry, t->attempt, chance) + budget_.take(now);
+      t->not_before = now + backoff_of(t->retry, tried, chance) + (a ? a->retries : lent_retries_).take(now);
       delayed_.emplace(t->not_before, id);
     } else end(*t, t->retry.attempts > 1 && !v.final ? task_state::dead : task_state::failed, now);
   }
@@ -234,14 +250,21 @@ bool task_queue::answer(task_id id, std::uint32_t attempt, const verdict& v, wal
 /// Everything of it ends as `as`: at once what has not begun, by its agent's acknowledgement what has.
 void task_queue::begin_ending(task_entry& t, task_state as, task_error why, wall_time now) {
   std::vector<task_entry*> all{&t};
+  const auto add_children = [&](const task_entry& of, bool only_live) {
+    for (const auto child : of.children)
+      if (auto* c = entry(child); c && (!only_live || !ended(c->state))) all.push_back(c);
+  };
   for (std::size_t i = 0; i < all.size(); ++i) {
     auto& one = *all[i];
-    if (ended(one.state) || one.ending != task_state::queued) continue;
+    if (ended(one.state)) {
+      add_children(one, false);
+      continue;
+    }
+    if (one.ending != task_state::queued) continue;
     one.ending = i == 0 ? as : task_state::cancelled;
     one.error = i == 0 ? why : task_error{"parent_ended", "the task that it belongs to ended", {}};
     changed(one);
-    for (const auto child : one.children)
-      if (auto* c = live(child)) all.push_back(c);
+    add_children(one, as == task_state::succeeded && i == 0);
     if (one.state == task_state::running && one.group == fan_in::none) {
       out_.messages.push_back({one.id, one.task_status::agent, one.attempt, true, one.lent});
       continue;
@@ -249,7 +272,7 @@ void task_queue::begin_ending(task_entry& t, task_state as, task_error why, wall
     leave_line(one);
     one.state = one.group == fan_in::none ? task_state::waiting : task_state::running;
     one.not_before = {};
-    if (one.open != 0) continue;
+    if (one.busy()) continue;
     if (one.group == fan_in::none) end(one, one.ending, now);
     else finish_group(one, now);
   }
@@ -276,6 +299,7 @@ void task_queue::end(task_entry& t, task_state as, wall_time now) {
 void task_queue::settle(wall_time now, random_source& chance) {
   for (std::size_t i = 0; i < ends_.size(); ++i) {
     auto& t = tasks_.at(ends_[i]);
+    t.settled = true;
     for (const auto id : std::exchange(t.dependents, {})) {
       auto* d = live(id);
       if (!d || d->unmet == 0) continue;
@@ -286,28 +310,58 @@ void task_queue::settle(wall_time now, random_source& chance) {
       } else if (--d->unmet == 0 && d->ending == task_state::queued) make_ready(*d, now, chance);
     }
     if (!t.foreign) out_.ended.emplace_back(t.id, static_cast<const task_status&>(t));
-    if (auto* parent = t.parent != task_id{} ? live(t.parent) : nullptr) child_ended(*parent, t, now);
-    if (t.group != fan_in::none)
-      for (const auto child : t.children) { // kept for its sake
-        tasks_.erase(child);
-        order_.erase(child);
+    if (auto* parent = t.parent != task_id{} ? entry(t.parent) : nullptr) {
+      if (!t.over() && t.undo_of == task_id{}) { // what an undo step leads to is not part of what is ended
+        t.lingers = true;
+        parent->lingering += 1;
       }
-    const bool kept = t.parent != task_id{} && live(t.parent) && live(t.parent)->group != fan_in::none;
-    if (!kept) {
-      const auto id = t.id;
-      tasks_.erase(id);
-      order_.erase(id);
+      parent->open -= 1;
+      if (!ended(parent->state)) child_ended(*parent, t, now);
     }
+    if (t.group != fan_in::none) {
+      for (const auto child : std::exchange(t.children, {})) { // kept for its sake
+        const auto* c = entry(child);
+        if (c && !c->over()) {
+          t.children.push_back(child);
+        } else if (c) {
+          tasks_.erase(child);
+          order_.erase(child);
+        }
+      }
+    }
+    let_go(t.id, now);
   }
   ends_.clear();
 }
 
-void task_queue::child_ended(task_entry& parent, task_entry& child, wall_time now) {
-  parent.open -= 1;
-  if (parent.group == fan_in::none) {
-    if (parent.open == 0 && parent.ending != task_state::queued && parent.state == task_state::waiting) end(parent, parent.ending, now);
-    return;
+/// Forgets it when nothing needs it any more, and in turn what was kept for its sake.
+void task_queue::let_go(task_id id, wall_time now) {
+  while (auto* t = entry(id)) {
+    if (!t->settled || !t->over()) return;
+    auto* parent = t->parent != task_id{} ? entry(t->parent) : nullptr;
+    const bool lingered = std::exchange(t->lingers, false);
+    const bool kept = parent && parent->group != fan_in::none && !ended(parent->state);
+    const auto above = t->parent;
+    if (!kept) {
+      tasks_.erase(id);
+      order_.erase(id);
+    }
+    if (!parent) return;
+    if (lingered) parent->lingering -= 1;
+    if (!ended(parent->state)) return lingered ? end_if_free(*parent, now) : void();
+    id = above;
   }
+}
+
+/// What is being ended ends when nothing under it is left.
+void task_queue::end_if_free(task_entry& t, wall_time now) {
+  if (t.ending == task_state::queued || t.busy()) return;
+  if (t.group != fan_in::none) finish_group(t, now);
+  else if (t.state == task_state::waiting) end(t, t.ending, now); // its own attempt has ended too
+}
+
+void task_queue::child_ended(task_entry& parent, task_entry& child, wall_time now) {
+  if (parent.group == fan_in::none) return end_if_free(parent, now);
   const bool good = child.state == task_state::succeeded;
   if (child.undo_of == task_id{}) ++(good ? parent.good : parent.bad);
   if (parent.ending == task_state::queued) { // not decided yet
@@ -334,7 +388,12 @@ void task_queue::child_ended(task_entry& parent, task_entry& child, wall_time no
       return;
     }
   }
-  if (parent.open == 0) finish_group(parent, now);
+  if (child.undo_of != task_id{} && !good) {
+    parent.error.reason = "undo_failed";
+    if (parent.error.message.size() < 1'000) parent.error.message += "; not undone: " + to_text(child.undo_of) + " (" + child.error.reason + ")";
+    changed(parent);
+  }
+  end_if_free(parent, now);
 }
 
 /// All its tasks have ended. What succeeded in vain is undone first, the last one first, one after the other.
@@ -445,7 +504,7 @@ void task_queue::lend_one(task_entry& t, std::uint32_t to, wall_time now) {
   t.lent = static_cast<std::uint8_t>(to + 1);
   t.not_before = {};
   if (t.started == wall_time{}) t.started = now;
-  if (t.attempt == 1) budget_.first_attempt();
+  if (t.attempt == 1) lent_retries_.first_attempt();
   out_.messages.push_back({t.id, t.task_status::agent, t.attempt, false, t.lent});
   changed(t);
 }
@@ -454,7 +513,8 @@ void task_queue::divide(std::uint32_t self, std::uint32_t parts, wall_time now, 
   if (self == self_ && parts == parts_) return;
   self_ = self;
   parts_ = std::max(parts_, parts);
-  budget_.share(parts_);
+  lent_retries_.share(parts_);
+  for (auto& [id, a] : agents_) a.retries.share(parts_);
   able_.clear();
   for (auto& [id, a] : agents_) count_able(a, 1);
   std::vector<task_id> moved;
@@ -636,24 +696,28 @@ void task_queue::restore(task_spec spec, task_status status) {
 }
 
 void task_queue::restored(const std::unordered_map<task_id, task_state>& outcome, wall_time now, random_source& chance) {
-  // Ended tasks are kept only as children of live groups.
-  for (auto at = tasks_.begin(); at != tasks_.end();) {
-    const auto& t = at->second;
-    const auto* parent = t.parent != task_id{} ? live(t.parent) : nullptr;
-    if (ended(t.state) && (!parent || parent->group == fan_in::none)) {
-      order_.erase(at->first);
-      at = tasks_.erase(at);
-    } else ++at;
+  // From the newest: what is under a task comes before it. Ended ones are kept as children of live groups, and above what is live.
+  std::vector<task_id> ids(order_.begin(), order_.end());
+  for (auto at = ids.rbegin(); at != ids.rend(); ++at) {
+    auto& t = tasks_.at(*at);
+    auto* parent = t.parent != task_id{} ? entry(t.parent) : nullptr;
+    if (t.over() && !(parent && !ended(parent->state) && parent->group != fan_in::none)) {
+      order_.erase(*at);
+      tasks_.erase(*at);
+      continue;
+    }
+    t.settled = ended(t.state);
+    if (!parent) continue;
+    parent->children.push_back(t.id);
+    t.lingers = ended(t.state) && !t.over() && t.undo_of == task_id{};
+    if (t.lingers) parent->lingering += 1;
+    if (!ended(t.state)) parent->open += 1;
+    else if (t.undo_of == task_id{}) ++(t.state == task_state::succeeded ? parent->good : parent->bad);
+    if (t.undo_of != task_id{}) parent->undoing = true;
   }
   std::vector<task_id> hopeless;
   for (const auto id : order_) {
     auto& t = tasks_.at(id);
-    if (auto* parent = t.parent != task_id{} ? live(t.parent) : nullptr) {
-      parent->children.push_back(id);
-      if (!ended(t.state)) parent->open += 1;
-      else if (t.undo_of == task_id{}) ++(t.state == task_state::succeeded ? parent->good : parent->bad);
-      if (t.undo_of != task_id{}) parent->undoing = true;
-    }
     if (ended(t.state)) continue;
     if (t.deadline != wall_time::max()) deadlines_.emplace(t.deadline, id);
     bool lost = false;
@@ -714,7 +778,7 @@ std::vector<task_id> task_queue::oldest(std::size_t n) const {
   return first;
 }
 
-std::optional<std::size_t> find_cycle(const std::vector<std::vector<std::size_t>>& needs) {
+std::vector<std::size_t> in_order(const std::vector<std::vector<std::size_t>>& needs) {
   std::vector<std::size_t> waits_for(needs.size());
   std::vector<std::vector<std::size_t>> needed_by(needs.size());
   for (std::size_t i = 0; i < needs.size(); ++i)
@@ -728,9 +792,7 @@ std::optional<std::size_t> find_cycle(const std::vector<std::vector<std::size_t>
   for (std::size_t i = 0; i < free.size(); ++i)
     for (const auto next : needed_by[free[i]])
       if (--waits_for[next] == 0) free.push_back(next);
-  for (std::size_t i = 0; i < needs.size(); ++i)
-    if (waits_for[i] != 0) return i;
-  return std::nullopt;
+  return free;
 }
 
 } // namespace hive::actors::scheduling

@@ -10,7 +10,11 @@
 ///     └──────────── failed, to be tried again ──────│──────────┘ │
 ///                                                   └────────────┴────> cancelled (the agent has acknowledged)
 /// ```
-/// An attempt ends by its agent's word only: an answer, a failure, or the acknowledgement of its recall.
+/// An attempt ends by its agent's word only: an answer, a failure, or the acknowledgement of its recall. What an agent that
+/// a capability chose does not take at all (it is stopped) goes back to the line, and is no attempt.
+///
+/// What was submitted on behalf of a task is under it, also when that has ended: it is kept until all under it has ended, so
+/// that cancelling what is above reaches everything.
 ///
 /// One of `parts` partitions of a tenant's queue. It gives work to its own agents only. An attempt by an agent of another
 /// partition is lent to that one, which does it as a task of its own, with one attempt, and answers as an agent would.
@@ -18,7 +22,6 @@
 #pragma once
 
 #include "actors/scheduling/agent_choice.hpp"
-#include "actors/scheduling/retry_budget.hpp"
 
 #include <memory>
 
@@ -89,18 +92,25 @@ struct task_entry : task_spec, task_status {
   std::uint32_t unmet = 0;                       ///< Dependencies not met yet.
   std::vector<task_id> children;
   std::uint32_t open = 0;                        ///< Children that have not ended.
+  std::uint32_t lingering = 0;                   ///< Children that have, and something under them has not.
   std::uint32_t good = 0;                        ///< Children that succeeded.
   std::uint32_t bad = 0;                         ///< Children that ended otherwise; undo steps not counted.
   bool undoing = false;
+  bool lingers = false;                          ///< Counted by its parent as such.
+  bool settled = false;                          ///< Ended, and what follows from that has been done.
+  std::uint32_t refused = 0;                     ///< Of its attempts: by agents that take nothing. Not stored.
   bool leaving = false;                          ///< Queued, to be lent.
   bool foreign = false;                          ///< A live task of another partition, which tasks here depend on.
   std::int64_t rank() const noexcept;
+  bool over() const noexcept { return scheduling::ended(state) && open + lingering == 0; }
+  /// Something under it must end before it may. One that succeeds leaves those alone that have its children's work to go on with.
+  bool busy() const noexcept { return open != 0 || (ending != task_state::succeeded && lingering != 0); }
   entity_id agent_of() const noexcept { return task_status::agent; } ///< Who has, or had last, an attempt.
 };
 
 /// What an agent said about an attempt.
 struct verdict {
-  enum class kind : std::uint8_t { succeeded, failed, cancelled };
+  enum class kind : std::uint8_t { succeeded, failed, cancelled, refused }; ///< `refused`: the agent takes nothing now.
   kind what = kind::succeeded;
   bool final = false;                            ///< Failed, and another attempt would fail the same way.
   task_error error;
@@ -143,7 +153,7 @@ struct queue_effects {
 /// Confined to one thread.
 class task_queue {
 public:
-  task_queue(queue_limits limits, wall_time now) : limits_(limits), budget_(limits.retry, now) {}
+  task_queue(queue_limits limits, wall_time now) : limits_(limits), lent_retries_(limits.retry, now) {}
   task_queue(const task_queue&) = delete;
   task_queue& operator=(const task_queue&) = delete;
 
@@ -215,6 +225,7 @@ public:
   const std::unordered_map<entity_id, agent_entry>& agents() const noexcept { return agents_; }
 
 private:
+  task_entry* entry(task_id id);
   task_entry* live(task_id id);
   void changed(const task_entry& t) { changed_.insert(t.id); }
   bool can_take(const agent_entry& a, wall_time now) const noexcept;
@@ -236,14 +247,16 @@ private:
   void begin_ending(task_entry& t, task_state as, task_error why, wall_time now);
   void end(task_entry& t, task_state as, wall_time now);
   void settle(wall_time now, random_source& chance);
+  void end_if_free(task_entry& t, wall_time now);
   void child_ended(task_entry& parent, task_entry& child, wall_time now);
   void finish_group(task_entry& group, wall_time now);
+  void let_go(task_id id, wall_time now);
 
   queue_limits limits_;
-  retry_budget budget_;
+  retry_budget lent_retries_;                      ///< Of attempts at other partitions.
   agent_choice choice_;
   std::unordered_map<entity_id, agent_entry> agents_;
-  std::unordered_map<task_id, task_entry> tasks_;  ///< Live ones, and the ended children of live groups.
+  std::unordered_map<task_id, task_entry> tasks_;  ///< Live ones, ended children of live groups, ended ones above live ones.
   std::set<task_id> order_;                        ///< Of `tasks_`.
   std::set<std::pair<wall_time, task_id>> deadlines_;
   std::set<std::pair<wall_time, task_id>> delayed_;
@@ -263,7 +276,8 @@ private:
   std::unordered_map<std::string, std::array<by_complexity, queue_partitions_max>> able_;
 };
 
-/// A member of a cycle in a graph of "needs" by index, if there is one.
-std::optional<std::size_t> find_cycle(const std::vector<std::vector<std::size_t>>& needs);
+/// A graph of "needs", by index, in an order in which each comes after all that it needs. Those that are in a cycle, or need
+/// one that is, are missing.
+std::vector<std::size_t> in_order(const std::vector<std::vector<std::size_t>>& needs);
 
 } // namespace hive::actors::scheduling

@@ -494,8 +494,10 @@ result<void> check(const submit_request& r) {
       if (const auto sibling = by_name.find(n); sibling != by_name.end()) graph[i].push_back(sibling->second);
       else if (!task_id_from(n)) return invalid(at, "\"" + n + "\" is neither a task of this request nor the id of one");
     }
-  if (const auto member = find_cycle(graph))
-    return invalid("tasks[" + std::to_string(*member) + "].depends_on", "the task depends on itself, by way of others");
+  std::vector<char> free(graph.size());
+  for (const auto i : in_order(graph)) free[i] = 1;
+  if (const auto stuck = std::find(free.begin(), free.end(), 0); stuck != free.end())
+    return invalid("tasks[" + std::to_string(stuck - free.begin()) + "].depends_on", "the task depends on itself, by way of others");
   return {};
 }
 

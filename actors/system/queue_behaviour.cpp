@@ -68,8 +68,8 @@ task<> queue_behaviour::handle(turn& self, message m) const {
   else if (m.type == "schedule.put") co_await put_schedule(self, m.parse());
   else if (m.type == "schedule.delete") co_await delete_schedule(self, m.parse());
   else if (m.type == "hive.task.sweep") {
-    auto after = m.parse().value("after", "");
-    co_await sweep(self, std::move(after));
+    auto from = m.parse();
+    co_await sweep(self, std::move(from));
   } else {
     const bool known = co_await handle_partition(self, m);
     if (!known) throw bad_message("type", "a queue does not take \"" + m.type + "\"");
@@ -124,6 +124,7 @@ task<> queue_behaviour::load(turn& self) const {
   mem->able_known = rows.able_read;
   for (auto& a : rows.able) mem->core.describe_agent(a.id, a.name, std::move(a.can), a.weight, now, chance);
   for (const auto& [key, text] : rows.schedules) mem->schedules.emplace(key.substr(9), schedule::from_row(json::parse(text)));
+  mem->sweeping = state.sweeping;
   system_turn::set_memory(self, std::move(mem));
 }
 
@@ -184,12 +185,6 @@ task<> queue_behaviour::submit(turn& self, payload body) const {
     answer += "]";
   }
   self.reply({answer + "}", content_type::json});
-  sweep_now_and_then(self, count);
-}
-
-void queue_behaviour::sweep_now_and_then(turn& self, std::size_t count) const {
-  if (self.random().below(64) < count)
-    system_turn::send_to(self, system_turn::id(self), "hive.task.sweep", json_payload(json::object()));
 }
 
 /// A key must meet what it was used for before, so one partition takes a submission with it. This one may be asked first
@@ -393,19 +388,11 @@ task<std::vector<task_id>> queue_behaviour::add(turn& self, submit_request reque
     core.submit(std::move(spec), now, chance);
   }
   // Those that others need come first, so that each finds what it needs in the queue.
-  std::vector<std::size_t> order;
-  std::vector<char> placed(request.tasks.size());
-  while (order.size() < request.tasks.size())
-    for (std::size_t i = 0; i < request.tasks.size(); ++i) {
-      if (placed[i] != 0) continue;
-      bool ready = true;
-      for (const auto& n : request.tasks[i].needs)
-        if (const auto sibling = by_name.find(n); sibling != by_name.end() && placed[sibling->second] == 0) ready = false;
-      if (!ready) continue;
-      placed[i] = 1;
-      order.push_back(i);
-    }
-  for (const auto i : order) {
+  std::vector<std::vector<std::size_t>> siblings(request.tasks.size());
+  for (std::size_t i = 0; i < request.tasks.size(); ++i)
+    for (const auto& n : request.tasks[i].needs)
+      if (const auto sibling = by_name.find(n); sibling != by_name.end()) siblings[i].push_back(sibling->second);
+  for (const auto i : in_order(siblings)) {
     auto& t = request.tasks[i];
     auto& r = t.what;
     r.principal = principal;
@@ -446,7 +433,10 @@ void queue_behaviour::done(turn& self, payload body) const {
   if (in.failed) {
     auto why = decode_failure(body.bytes);
     failure = why;
-    v.what = why.reason == "cancelled" && why.code == errc::application ? verdict::kind::cancelled : verdict::kind::failed;
+    const bool own_word = why.code == errc::application;
+    if (own_word && why.reason == "cancelled") v.what = verdict::kind::cancelled;
+    else if (!own_word && why.reason.starts_with("receiver_")) v.what = verdict::kind::refused; // stopped, quarantined, deleted
+    else v.what = verdict::kind::failed;
     v.final = is_final(why.code);
     v.error = {std::move(why.reason), std::move(why.message), std::move(why.field)};
   }
@@ -469,19 +459,38 @@ void queue_behaviour::progress(turn& self, const json& body) const {
   mem.told.push_back(*id);
 }
 
+namespace {
+/// The first few ids, for a message.
+std::string live_under(const task_queue& core, const task_entry& of) {
+  std::string text;
+  std::size_t named = 0;
+  std::vector<const task_entry*> all{&of};
+  for (std::size_t i = 0; i < all.size() && named < 8; ++i)
+    for (const auto id : all[i]->children) {
+      const auto* child = core.find(id);
+      if (!child) continue;
+      if (ended(child->state)) all.push_back(child);
+      else if (named++ < 8) text += (text.empty() ? "" : ", ") + to_text(id);
+    }
+  return text;
+}
+} // namespace
+
 task<> queue_behaviour::cancel(turn& self, json body) const {
   const auto text = body.value("id", "");
   const auto id = task_id_from(text);
   if (!id) refuse({errc::not_found, "not_found", "no such task", "id"});
   const auto* here = memory_of(self).core.find(*id);
   if (!here || ended(here->state)) {
+    std::string under; // its own end does not end what was submitted on its behalf
+    if (here && here->open + here->lingering != 0) under = "; of what was submitted on its behalf these have not: " + live_under(memory_of(self).core, *here);
     const auto who = system_turn::host(self).of->who;
     const auto queue = system_turn::id(self);
     using maybe = std::optional<stored_task>;
     auto task_read = system_turn::read<maybe>(self, [who, queue, wanted = *id](auto& store) { return read_task(store, who, queue, wanted); });
     const auto found = co_await task_read;
     if (!found) refuse({errc::not_found, "not_found", "no such task", "id"});
-    refuse({errc::failed_precondition, "task_ended", std::string("the task has ended: ") + to_string(found->report.status.state), "id"});
+    refuse({errc::failed_precondition, "task_ended", std::string("the task has ended: ") + to_string(found->report.status.state) + under, "id"});
   }
   auto& core = memory_of(self).core;
   core.cancel(*id, self.now(), self.random());
@@ -750,10 +759,15 @@ task<> queue_behaviour::flush(turn& self) const {
   // The timer that wakes the queue: moved when something is due before it; one that fires too early does no harm.
   auto wake = core.next_wake();
   for (const auto& [name, s] : mem.schedules) wake = std::min(wake, s.fire_at);
-  const bool may_move = wake != wall_time::max() || mem.ended_since >= 256;
+  const bool begins_sweep = !mem.sweeping && !out.ended.empty();
+  const bool may_move = wake != wall_time::max() || mem.ended_since >= 256 || begins_sweep;
   if (!may_move) co_return;
   auto state = self.state<queue_state>();
   bool moved = false;
+  if (begins_sweep) {
+    sweep_after(self, settings_.keep.tasks + std::chrono::milliseconds{1});
+    mem.sweeping = state.sweeping = moved = true;
+  }
   if (wake != wall_time::max() && (state.alarm.empty() || millis(wake) < state.alarm_at)) {
     if (!state.alarm.empty()) self.cancel_timer(state.alarm);
     const auto at = std::max(wake, now + std::chrono::milliseconds{1});
@@ -777,28 +791,45 @@ task<> queue_behaviour::flush(turn& self) const {
   }
 }
 
-/// Forgets tasks that ended longer ago than their retention, a page a turn.
-task<> queue_behaviour::sweep(turn& self, std::string after) const {
+/// Forgets tasks that ended longer ago than their retention, a page a turn. @param from where to go on, and whether some were
+/// left: then it comes again, until the next end of a task begins it anew.
+task<> queue_behaviour::sweep(turn& self, json from) const {
   constexpr std::size_t page = 200;
   const auto who = system_turn::host(self).of->who;
   const auto queue = system_turn::id(self);
-  const auto from = task_id_from(after).value_or(task_id{});
-  auto page_read = system_turn::read<std::vector<stored_task>>(self, [who, queue, from](auto& store) { return list_tasks(store, who, queue, from, page); });
+  const auto after = task_id_from(from.value("after", "")).value_or(task_id{});
+  auto page_read = system_turn::read<std::vector<stored_task>>(self, [who, queue, after](auto& store) { return list_tasks(store, who, queue, after, page); });
   const auto tasks = co_await page_read;
   auto& mem = memory_of(self);
   const auto oldest = self.now() - settings_.keep.tasks;
   bool more = tasks.size() == page;
+  bool left = from.value("left", false);
   for (const auto& t : tasks) {
     if (t.record.spec.submitted > oldest) {
       more = false;
+      left = true;
       break;
     }
     const auto& s = t.report.status;
-    if (!ended(s.state) || s.ended > oldest || mem.core.find(t.record.spec.id)) continue;
+    if (!ended(s.state) || s.ended > oldest || mem.core.find(t.record.spec.id)) {
+      left = true;
+      continue;
+    }
     self.erase_row(spec_key(t.record.spec.id));
     self.erase_row(state_key(t.record.spec.id));
   }
-  if (more) system_turn::send_to(self, queue, "hive.task.sweep", json_payload({{"after", to_text(tasks.back().record.spec.id)}}));
+  if (more) system_turn::send_to(self, queue, "hive.task.sweep", json_payload({{"after", to_text(tasks.back().record.spec.id)}, {"left", left}}));
+  else if (left) sweep_after(self, std::max<std::chrono::milliseconds>(settings_.keep.tasks / 16, std::chrono::seconds{1}));
+  else {
+    auto state = self.state<queue_state>();
+    mem.sweeping = state.sweeping = false;
+    self.set_state(state);
+  }
+}
+
+void queue_behaviour::sweep_after(turn& self, std::chrono::milliseconds wait) const {
+  auto nothing = json_payload(json::object());
+  self.at(self.now() + wait, "hive.task.sweep", std::move(nothing));
 }
 
 void add_system_behaviours(behaviour_registry& to, const behaviour_registry& agents, const config::settings& settings) {

@@ -33,9 +33,8 @@ private:
   task<> put_schedule(turn& self, json body) const;
   task<> delete_schedule(turn& self, json body) const;
   task<> run_schedules(turn& self) const;
-  task<> sweep(turn& self, std::string after) const;
-  /// What ended long ago is forgotten by one in so many of those turns that add `count` tasks.
-  void sweep_now_and_then(turn& self, std::size_t count) const;
+  task<> sweep(turn& self, json from) const;
+  void sweep_after(turn& self, std::chrono::milliseconds wait) const;
 
   // Among the partitions (queue_partitions.cpp).
   task<bool> handle_partition(turn& self, const message& m) const;

@@ -27,7 +27,7 @@ std::string queue_state::encode() const {
   byte_writer out;
   out.varint(format).varint(floor).varint(stragglers.size());
   for (const auto id : stragglers) out.varint(id);
-  out.text(alarm).varint(static_cast<std::uint64_t>(alarm_at));
+  out.text(alarm).varint(static_cast<std::uint64_t>(alarm_at)).varint(sweeping ? 1U : 0U);
   return out.take();
 }
 
@@ -41,6 +41,7 @@ queue_state queue_state::decode(std::string_view bytes) {
   for (std::uint64_t i = 0; i < n && in.ok(); ++i) s.stragglers.push_back(in.varint());
   s.alarm = std::string(in.text());
   s.alarm_at = static_cast<std::int64_t>(in.varint());
+  s.sweeping = in.varint() != 0;
   return s;
 }
 
@@ -124,7 +125,7 @@ result<queue_rows> read_queue(persistence::store_reader& store, tenant_context w
   for (const auto id : state.stragglers) {
     auto t = read_task(store, who, queue, task_id{id});
     if (!t) return t.error();
-    if (*t && !ended((*t)->report.status.state)) keep(std::move(**t));
+    if (*t) keep(std::move(**t));
   }
   task_id after{state.floor == 0 ? 0 : state.floor - 1};
   for (;;) {
@@ -132,15 +133,34 @@ result<queue_rows> read_queue(persistence::store_reader& store, tenant_context w
     if (!some) return some.error();
     for (auto& t : *some) {
       after = t.record.spec.id;
-      // Ended ones count as children of live groups only.
+      // Ended ones count as children of live groups, and above what is live.
       if (!ended(t.report.status.state) || t.record.spec.parent != task_id{}) keep(std::move(t));
       else if (t.record.spec.group == fan_in::none) found.outcome[t.record.spec.id] = t.report.status.state;
     }
     if (some->size() < page) break;
   }
   found.newest = after;
-  std::unordered_map<task_id, bool> here;
-  for (const auto& t : found.tasks) here[t.record.spec.id] = true;
+  std::unordered_map<task_id, task_id> here; // and its parent
+  std::vector<task_id> above;
+  for (const auto& t : found.tasks) {
+    here[t.record.spec.id] = t.record.spec.parent;
+    if (!ended(t.report.status.state)) above.push_back(t.record.spec.parent);
+  }
+  for (std::unordered_set<task_id> seen{task_id{}}; !above.empty();) {
+    const auto id = above.back();
+    above.pop_back();
+    if (!seen.insert(id).second) continue;
+    if (const auto known = here.find(id); known != here.end()) {
+      above.push_back(known->second);
+      continue;
+    }
+    auto t = read_task(store, who, queue, id);
+    if (!t) return t.error();
+    if (!*t) continue;
+    above.push_back((*t)->record.spec.parent);
+    here[id] = (*t)->record.spec.parent;
+    keep(std::move(**t));
+  }
   for (const auto& t : found.tasks)
     for (const auto& n : t.record.spec.needs) {
       if (here.contains(n.on) || found.outcome.contains(n.on)) continue;

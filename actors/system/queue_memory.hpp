@@ -10,6 +10,7 @@
 #include <map>
 #include <set>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace hive::actors {
 
@@ -19,6 +20,7 @@ struct queue_state {
   std::vector<std::uint64_t> stragglers;
   std::string alarm;                             ///< Token of the timer that wakes the queue; empty: none.
   std::int64_t alarm_at = 0;
+  bool sweeping = false;                         ///< A timer or message that forgets old tasks is on its way.
   std::string encode() const;
   static queue_state decode(std::string_view bytes);
 };
@@ -104,6 +106,7 @@ struct queue_memory final : entity_memory {
   std::unordered_map<scheduling::task_id, waiter> waiters;
   std::unordered_map<std::string, scheduling::task_id> waited;
   std::uint32_t ended_since = 0;                 ///< Since the floor was written.
+  bool sweeping = false;                         ///< As in its state.
 
   // Among other partitions.
   queue_owners owners;

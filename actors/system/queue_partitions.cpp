@@ -200,7 +200,6 @@ task<> queue_behaviour::borrow(turn& self, payload body) const {
   auto spec = r.spec;
   mem.born.emplace(spec.id, std::move(r));
   mem.core.submit(std::move(spec), self.now(), self.random());
-  sweep_now_and_then(self, 1);
 }
 
 void queue_behaviour::placed(turn& self, const json& body) const {

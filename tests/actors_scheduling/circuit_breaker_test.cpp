@@ -57,6 +57,24 @@ TEST_F(CircuitBreakerTest, FailedProbesKeepItOpenLongerUpToABound) {
   EXPECT_GE(last, milliseconds{8000});
 }
 
+TEST_F(CircuitBreakerTest, WhatBeganBeforeItOpenedKeepsItOpenNoLonger) {
+  fail(3);
+  const auto until = breaker_.until();
+  fail(7);
+  EXPECT_EQ(breaker_.until(), until);
+  now_ = until;
+  ASSERT_TRUE(breaker_.allows(now_));
+  breaker_.started(now_);
+  fail(1);
+  EXPECT_LE(breaker_.until(), now_ + milliseconds{2400}) << "doubled once";
+}
+
+TEST_F(CircuitBreakerTest, OneRefusalOpensIt) {
+  breaker_.refused({3, milliseconds{1000}, milliseconds{8000}}, now_, chance_);
+  EXPECT_FALSE(breaker_.allows(now_));
+  EXPECT_TRUE(breaker_.allows(now_ + milliseconds{1200}));
+}
+
 TEST_F(CircuitBreakerTest, CancelledProbeLeavesTheQuestionOpen) {
   fail(3);
   now_ = breaker_.until();

@@ -37,7 +37,15 @@ private:
     bool paused = false;
     std::uint32_t failures = 0;           ///< In a row.
     wall_time closed_until{};             ///< No work before this, by its failures.
-    bool open = false;
+    bool open = false;                    ///< Its breaker.
+    bool probing = false;
+    std::uint64_t firsts = 0, retries = 0; ///< Attempts of it, and those that followed one of it that failed.
+    void trip(wall_time now, const queue_limits& limits) {
+      if (open && !probing) return;
+      open = true;
+      probing = false;
+      closed_until = now + limits.breaker.open;
+    }
   };
   struct attempt_model {
     entity_id agent;
@@ -91,7 +99,7 @@ private:
       auto s = fresh();
       if (chance_.one_in(3))
         if (const auto on = some_live()) s.needs.push_back({*on, chance_.one_in(2)});
-      if (chance_.one_in(4))
+      if (chance_.one_in(2))
         if (const auto parent = some_live(); parent && core_->find(*parent)->group == fan_in::none) s.parent = *parent;
       submit(std::move(s));
       break;
@@ -149,20 +157,22 @@ private:
     auto& a = agents_[static_cast<std::size_t>(index_of(attempt.agent))];
     if (attempt.recalled && !chance_.one_in(3)) {
       v.what = verdict::kind::cancelled;
-      a.open = false; // the next one is the probe
+      if (std::exchange(a.probing, false)) a.closed_until = now_; // the next one is the probe
+    } else if (!well && chance_.one_in(8)) {
+      v = {verdict::kind::refused, false, {"receiver_stopped", "", {}}};
+      if (!rows_.at(id).first.agent) no_attempt_.insert(id);
+      a.trip(now_, limits_);
     } else if (!well && chance_.one_in(3)) {
       v = {verdict::kind::failed, chance_.one_in(6), {"no", "", {}}};
       if (!v.final) {
         a.failures += 1;
-        if (a.failures >= limits_.breaker.failures) {
-          a.closed_until = now_ + limits_.breaker.open;
-          a.open = true;
-        }
-      }
+        if (a.probing || a.failures >= limits_.breaker.failures) a.trip(now_, limits_);
+      } else if (std::exchange(a.probing, false)) a.closed_until = now_;
     }
     if (v.what == verdict::kind::succeeded) {
       a.failures = 0;
       a.closed_until = {};
+      a.open = a.probing = false;
       effects_[id] += 1;
       EXPECT_FALSE(over_.contains(id)) << "an effect after the end was told";
       EXPECT_EQ(effects_[id], 1) << "two effects of one task";
@@ -180,6 +190,7 @@ private:
       EXPECT_EQ(status.state == task_state::succeeded && rows_.at(id).first.group == fan_in::none, effects_[id] == 1) << "what it says is not what it did";
       rows_.at(id).second = status;
       if (rows_.at(id).first.group != fan_in::none) check_group(id);
+      if (status.state == task_state::cancelled || status.error.reason == "deadline_passed") check_under(id);
     }
     for (auto& s : out.created) {
       EXPECT_EQ(rows_[s.undo_of].second.state, task_state::succeeded);
@@ -197,8 +208,11 @@ private:
       EXPECT_FALSE(over_.contains(m.task)) << "begun after its end";
       EXPECT_GT(m.attempt, last_attempt_[m.task]);
       last_attempt_[m.task] = m.attempt;
-      m.attempt == 1 ? ++firsts_ : ++retries_;
       auto& a = agents_[static_cast<std::size_t>(index_of(m.agent))];
+      const auto last = std::exchange(last_agent_[m.task], m.agent);
+      if (m.attempt == 1) ++a.firsts;
+      else if (no_attempt_.erase(m.task) == 0) ++agents_[static_cast<std::size_t>(index_of(last))].retries;
+      if (a.open) a.probing = true;
       EXPECT_FALSE(paused_) << "the queue is paused";
       EXPECT_FALSE(a.paused) << "the agent is paused";
       EXPECT_GE(now_, a.closed_until) << "its breaker is open";
@@ -214,6 +228,16 @@ private:
     }
     for (const auto id : out.changed)
       if (const auto* t = core_->find(id)) rows_.at(id).second = *t;
+  }
+
+  /// Nothing of the work under it goes on, whatever has ended in between.
+  void check_under(task_id root) {
+    std::set<task_id> under{root};
+    for (const auto& [id, row] : rows_) // parents come before their children
+      if (under.contains(row.first.parent)) {
+        if (row.first.undo_of == task_id{}) under.insert(id); // what an undo step leads to goes on
+        EXPECT_TRUE(over_.contains(id)) << "work under what was cancelled goes on";
+      }
   }
 
   /// A group that ended: by its policy, with nothing of it open, and undone in reverse when it failed.
@@ -251,8 +275,10 @@ private:
   void check() {
     // Who waits for a named agent that could take it would have been given it.
     if (paused_) return;
-    const double bound = limits_.retry.burst + 0.1 * static_cast<double>(firsts_) + limits_.retry.per_second * static_cast<double>((now_ - begin_).count()) / 1000 + 2;
-    EXPECT_LE(static_cast<double>(retries_), bound + static_cast<double>(restarts_) * limits_.retry.burst) << "the retry budget";
+    for (const auto& a : agents_) {
+      const double bound = limits_.retry.burst + 0.1 * static_cast<double>(a.firsts) + limits_.retry.per_second * static_cast<double>((now_ - begin_).count()) / 1000 + 2;
+      EXPECT_LE(static_cast<double>(a.retries), bound + static_cast<double>(restarts_) * limits_.retry.burst) << "the retry budget";
+    }
     for (const auto& [id, a] : core_->agents()) {
       if (a.ready.empty()) continue;
       const bool could = !a.paused && a.in_flight < a.concurrency && a.breaker.allows(now_);
@@ -269,16 +295,15 @@ private:
       core_->agent(agent_id(i), "a" + std::to_string(i));
       agents_[static_cast<std::size_t>(i)].failures = 0; // breakers are memory
       agents_[static_cast<std::size_t>(i)].closed_until = {};
+      agents_[static_cast<std::size_t>(i)].open = agents_[static_cast<std::size_t>(i)].probing = false;
       if (agents_[static_cast<std::size_t>(i)].paused) core_->pause_agent(agent_id(i), true, now_, chance_);
     }
     if (paused_) core_->pause(true, now_, chance_);
     std::unordered_map<task_id, task_state> outcome;
     for (const auto& [id, row] : rows_) {
-      if (!ended(row.second.state) || row.first.parent != task_id{}) core_->restore(row.first, row.second);
-      else outcome[id] = row.second.state;
-    }
-    for (const auto& [id, row] : rows_)
+      core_->restore(row.first, row.second);
       if (ended(row.second.state)) outcome[id] = row.second.state;
+    }
     if (!rows_.empty()) core_->saw(rows_.rbegin()->first);
     core_->restored(outcome, now_, chance_);
     for (int i = 0; i < agents_n; ++i) {
@@ -321,7 +346,9 @@ private:
   std::map<task_id, int> effects_;
   std::map<task_id, task_state> over_;
   std::map<task_id, std::vector<task_id>> undone_;
-  std::uint64_t firsts_ = 0, retries_ = 0, restarts_ = 0;
+  std::map<task_id, entity_id> last_agent_;
+  std::set<task_id> no_attempt_;             ///< The last one was refused by an agent that a capability chose.
+  std::uint64_t restarts_ = 0;
 };
 
 TEST(TaskQueueModelTest, WhatMustHoldHoldsWhateverHappens) {

@@ -1,5 +1,7 @@
 #include "actors/scheduling/task_queue.hpp"
 
+#include "actors/scheduling/task_rows.hpp"
+
 #include <gtest/gtest.h>
 
 namespace hive::actors::scheduling {
@@ -66,6 +68,18 @@ protected:
   void acknowledge(task_id id) { answer(id, {verdict::kind::cancelled, false, {"cancelled", "", {}}}); }
   void cancel(task_id id) {
     core_->cancel(id, now_, chance_);
+    drain();
+  }
+  /// The node dies: all that is left is the rows of these.
+  void restart(const std::vector<task_id>& ids) {
+    std::vector<std::pair<task_spec, task_status>> rows;
+    for (const auto id : ids) rows.emplace_back(*core_->find(id), *core_->find(id));
+    core_.emplace(limits(), now_);
+    for (auto& [spec, status] : rows) {
+      core_->agent(spec.agent, "a" + std::to_string(spec.agent.serial() - 100));
+      core_->restore(std::move(spec), std::move(status));
+    }
+    core_->restored({}, now_, chance_);
     drain();
   }
   void pass(milliseconds time) {
@@ -234,6 +248,55 @@ TEST_F(TaskQueueTest, WholeTreeOfWorkIsCancelledBeforeItsRootSaysSo) {
   EXPECT_EQ(state(root), task_state::cancelled);
 }
 
+TEST_F(TaskQueueTest, CancelReachesWhatIsUnderOneThatHasEnded) {
+  for (const bool restarted : {false, true}) {
+    const auto root = add(1);
+    const auto middle = child(root, 2);
+    const auto leaf = child(middle, 3);
+    const auto waits = child(middle, 3);
+    succeed(middle);
+    begun();
+    if (restarted) restart({root, middle, leaf, waits});
+    cancel(root);
+    EXPECT_EQ(recalled(), (std::vector{root, leaf}));
+    EXPECT_EQ(state(waits), task_state::cancelled);
+    acknowledge(root);
+    EXPECT_FALSE(over_.contains(root)) << "the leaf still runs";
+    acknowledge(leaf);
+    EXPECT_EQ(state(root), task_state::cancelled);
+    EXPECT_EQ(core_->size(), 0U) << "nothing is kept for nobody";
+  }
+}
+
+TEST_F(TaskQueueTest, WhatHasEndedIsKeptAsLongAsSomethingUnderItHasNot) {
+  const auto root = add(1);
+  const auto middle = child(root, 2);
+  const auto leaf = child(middle, 3);
+  succeed(root);
+  succeed(middle);
+  EXPECT_EQ(core_->size(), 3U);
+  EXPECT_FALSE(core_->cancel(root, now_, chance_));
+  succeed(leaf);
+  EXPECT_EQ(core_->size(), 0U);
+}
+
+TEST_F(TaskQueueTest, GroupThatSucceedsLeavesTheWorkUnderItsTasksAlone) {
+  const auto g = group(fan_in::first);
+  const auto winner = child(g, 1);
+  const auto goes_on = child(winner, 2);
+  const auto loser = child(g, 3);
+  const auto lost = child(loser, 4);
+  begun();
+  succeed(winner);
+  EXPECT_EQ(recalled(), (std::vector{loser, lost}));
+  acknowledge(loser);
+  acknowledge(lost);
+  EXPECT_EQ(state(g), task_state::succeeded);
+  EXPECT_EQ(state(goes_on), task_state::running);
+  succeed(goes_on);
+  EXPECT_EQ(core_->size(), 0U);
+}
+
 TEST_F(TaskQueueTest, ChildOfWhatHasEndedDoesNotBegin) {
   const auto root = add(1);
   succeed(root);
@@ -333,6 +396,8 @@ TEST_F(TaskQueueTest, FailedGroupUndoesWhatSucceededInReverseOrder) {
   EXPECT_EQ(begun(), std::vector{created_[1].id});
   succeed(created_[1].id);
   EXPECT_EQ(state(g), task_state::failed);
+  EXPECT_EQ(over_[g].error.reason, "undo_failed");
+  EXPECT_NE(over_[g].error.message.find(to_text(a) + " (no)"), std::string::npos) << over_[g].error.message;
   EXPECT_EQ(core_->size(), 0U);
 }
 
@@ -389,11 +454,57 @@ TEST_F(TaskQueueTest, CapabilityTasksWaitForOneWhoIsAbleAndFree) {
   EXPECT_EQ(core_->find(easy)->agent_of(), agent(1));
 }
 
-TEST(TaskGraphTest, CyclesAreFound) {
-  EXPECT_FALSE(find_cycle({}));
-  EXPECT_FALSE(find_cycle({{1, 2}, {2}, {}}));
-  EXPECT_TRUE(find_cycle({{0}}));
-  EXPECT_TRUE(find_cycle({{1}, {2}, {0}, {}}));
+TEST_F(TaskQueueTest, StoppedAgentGivesBackWhatACapabilityGaveIt) {
+  core_->describe_agent(agent(1), "a1", {{"read", 9}}, 1, now_, chance_);
+  auto s = spec(1);
+  s.agent = {};
+  s.capability = "read";
+  const auto t = add(s);
+  const verdict refused{verdict::kind::refused, false, {"receiver_stopped", "", {}}};
+  for (int i = 0; i < 5; ++i) { // with one attempt allowed
+    EXPECT_EQ(begun(), std::vector{t});
+    answer(t, refused);
+    EXPECT_EQ(state(t), task_state::queued);
+    EXPECT_TRUE(begun().empty()) << "not to the same at once";
+    pass(milliseconds{60'000});
+  }
+  begun();
+  answer(t, refused);
+  core_->describe_agent(agent(2), "a2", {{"read", 9}}, 1, now_, chance_);
+  drain();
+  EXPECT_EQ(begun(), std::vector{t});
+  EXPECT_EQ(core_->find(t)->agent_of(), agent(2));
+  fail(t);
+  EXPECT_EQ(state(t), task_state::failed) << "that was its one attempt";
+}
+
+TEST_F(TaskQueueTest, RefusedTaskOfANamedAgentHasUsedAnAttempt) {
+  const auto t = add(1);
+  answer(t, {verdict::kind::refused, false, {"receiver_stopped", "", {}}});
+  EXPECT_EQ(state(t), task_state::failed);
+}
+
+TEST_F(TaskQueueTest, RetriesOfOneAgentDoNotPutOffAnothers) {
+  for (int i = 0; i < 300; ++i) {
+    auto s = spec(1);
+    s.retry = {2, milliseconds{1}, milliseconds{1}};
+    fail(add(s));
+    core_->find_agent(agent(1))->breaker.succeeded();
+  }
+  auto s = spec(2);
+  s.retry = {2, milliseconds{1}, milliseconds{1}};
+  const auto t = add(s);
+  fail(t);
+  EXPECT_LE(core_->find(t)->not_before, now_ + milliseconds{1});
+}
+
+TEST(TaskGraphTest, InAnOrderThatCyclesAreMissingIn) {
+  using order = std::vector<std::size_t>;
+  EXPECT_EQ(in_order({}), order{});
+  EXPECT_EQ(in_order({{1, 2}, {2}, {}}), (order{2, 1, 0}));
+  EXPECT_EQ(in_order({{2, 2}, {}, {}}), (order{1, 2, 0})) << "named twice is named";
+  EXPECT_EQ(in_order({{0}}), order{});
+  EXPECT_EQ(in_order({{1}, {2}, {0}, {}, {0}}), order{3});
 }
 
 } // namespace
