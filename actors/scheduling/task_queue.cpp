@@ -202,6 +202,18 @@ void task_queue::submit(task_spec spec, wall_time now, random_source& chance) {
   settle(now, chance);
 }
 
+namespace {
+void remember_attempt(task_status& t, const agent_entry* by, wall_time now) {
+  if (t.past.size() == past_attempts_max) t.past.erase(t.past.begin());
+  auto error = t.error;
+  if (auto n = past_message_max; error.message.size() > n) {
+    while (n != 0 && (static_cast<unsigned char>(error.message[n]) & 0xC0U) == 0x80U) --n; // not within a character
+    error.message.resize(n);
+  }
+  t.past.push_back({t.attempt, by ? by->name : std::string{}, now, std::move(error)});
+}
+} // namespace
+
 bool task_queue::answer(task_id id, std::uint32_t attempt, const verdict& v, wall_time now, random_source& chance) {
   auto* t = live(id);
   if (!t || t->state != task_state::running || t->attempt != attempt || t->group != fan_in::none) return false;
@@ -231,6 +243,7 @@ bool task_queue::answer(task_id id, std::uint32_t attempt, const verdict& v, wal
   } else if (v.what == verdict::kind::refused && !t->task_spec::agent) {
     t->error = v.error;
     t->refused += 1;
+    remember_attempt(*t, find_agent(t->task_status::agent), now);
     if (a) relist(*a, now);
     make_ready(*t, now, chance);
   } else {
@@ -238,6 +251,7 @@ bool task_queue::answer(task_id id, std::uint32_t attempt, const verdict& v, wal
     const auto tried = t->attempt - t->refused;
     const bool again = v.what != verdict::kind::cancelled && !v.final && tried < t->retry.attempts;
     if (again) {
+      remember_attempt(*t, find_agent(t->task_status::agent), now);
       t->not_before = now + backoff_of(t->retry, tried, chance) + (a ? a->retries : lent_retries_).take(now);
       delayed_.emplace(t->not_before, id);
     } else end(*t, t->retry.attempts > 1 && !v.final ? task_state::dead : task_state::failed, now);

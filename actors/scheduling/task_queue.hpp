@@ -52,6 +52,16 @@ struct task_error {
   std::string field;
 };
 
+/// An attempt that did not succeed.
+struct past_attempt {
+  std::uint32_t number = 0;
+  std::string agent;                             ///< Name; empty when it is another partition's and not known.
+  wall_time ended{};
+  task_error error;
+};
+inline constexpr std::size_t past_attempts_max = 10;
+inline constexpr std::size_t past_message_max = 200; ///< Bytes.
+
 /// What is known of a task from its submission on.
 struct task_spec {
   task_id id;
@@ -82,6 +92,8 @@ struct task_status {
   task_state ending = task_state::queued;
   std::uint8_t lent = 0;                         ///< The attempt is at the partition `lent - 1`; 0: here.
   bool held_up = false;                          ///< Lent, and there it still waits for its agent.
+  std::uint32_t refused = 0;                     ///< Of its attempts: by agents that take nothing.
+  std::vector<past_attempt> past;                ///< The last ones that another followed, oldest first.
   task_error error;
   /// As people see it.
   task_state shown() const noexcept { return held_up && state == task_state::running ? task_state::queued : state; }
@@ -98,7 +110,6 @@ struct task_entry : task_spec, task_status {
   bool undoing = false;
   bool lingers = false;                          ///< Counted by its parent as such.
   bool settled = false;                          ///< Ended, and what follows from that has been done.
-  std::uint32_t refused = 0;                     ///< Of its attempts: by agents that take nothing. Not stored.
   bool leaving = false;                          ///< Queued, to be lent.
   bool foreign = false;                          ///< A live task of another partition, which tasks here depend on.
   std::int64_t rank() const noexcept;

@@ -27,12 +27,15 @@ void write(byte_writer& out, const task_status& s) {
   const bool timed = s.not_before != wall_time{};
   const bool failed = !s.error.reason.empty();
   const bool over = s.ended != wall_time{};
-  out.varint(static_cast<std::uint64_t>(s.state)).varint((timed ? 1U : 0U) | (failed ? 2U : 0U) | (over ? 4U : 0U) | (s.lent != 0 ? 8U : 0U));
+  out.varint(static_cast<std::uint64_t>(s.state)).varint((timed ? 1U : 0U) | (failed ? 2U : 0U) | (over ? 4U : 0U) | (s.lent != 0 ? 8U : 0U) | (s.past.empty() ? 0U : 16U));
   out.varint(static_cast<std::uint64_t>(s.ending)).varint(s.attempt).varint(s.agent.serial()).varint(stamp(s.started));
   if (timed) out.varint(stamp(s.not_before));
   if (failed) out.text(s.error.reason).text(s.error.message).text(s.error.field);
   if (over) out.varint(stamp(s.ended));
   if (s.lent != 0) out.varint(s.lent | (s.held_up ? 16U : 0U));
+  if (s.past.empty()) return;
+  out.varint(s.refused).varint(s.past.size());
+  for (const auto& p : s.past) out.varint(p.number).text(p.agent).varint(stamp(p.ended)).text(p.error.reason).text(p.error.message).text(p.error.field);
 }
 task_status read_status(byte_reader& in, tenant_id tenant) {
   task_status s;
@@ -53,6 +56,18 @@ task_status read_status(byte_reader& in, tenant_id tenant) {
     const auto lent = in.varint();
     s.lent = lent & 15U;
     s.held_up = (lent & 16U) != 0;
+  }
+  if ((has & 16U) == 0) return s;
+  s.refused = static_cast<std::uint32_t>(in.varint());
+  for (auto n = in.varint(); n != 0 && in.ok(); --n) {
+    past_attempt p;
+    p.number = static_cast<std::uint32_t>(in.varint());
+    p.agent = std::string(in.text());
+    p.ended = time_from(in.varint());
+    p.error.reason = std::string(in.text());
+    p.error.message = std::string(in.text());
+    p.error.field = std::string(in.text());
+    s.past.push_back(std::move(p));
   }
   return s;
 }

@@ -258,9 +258,15 @@ std::string render_task(const json& task, bool colours) {
   if (const auto attempts = number_of(task, "attempts"); attempts > 1)
     out += ", at attempt " + std::to_string(attempts);
   out += "\n";
+  const auto why = [](const json& error) {
+    return text_of(error, "reason") + ": " + (text_of(error, "field").empty() ? "" : text_of(error, "field") + ": ") + text_of(error, "message") + "\n";
+  };
+  if (const auto past = task.find("past_attempts"); past != task.end())
+    for (const auto& p : *past)
+      out += "attempt " + std::to_string(number_of(p, "number")) + (text_of(p, "agent").empty() ? "" : " by " + text_of(p, "agent")) + ", until " +
+             human_time(static_cast<std::int64_t>(number_of(p, "ended_at"))) + ": " + why(object_of(p, "error"));
   const auto& error = object_of(task, "error");
-  if (!text_of(error, "message").empty() || !text_of(error, "reason").empty())
-    out += text_of(error, "reason") + ": " + (text_of(error, "field").empty() ? "" : text_of(error, "field") + ": ") + text_of(error, "message") + "\n";
+  if (!text_of(error, "message").empty() || !text_of(error, "reason").empty()) out += why(error);
   if (const auto result = task.find("result"); result != task.end() && !result->is_null()) out += render_object(*result);
   return out;
 }

@@ -179,8 +179,29 @@ TEST_F(TaskQueueTest, RetriesBackOffAndEndDead) {
   EXPECT_GE(core_->find(t)->not_before, now_ + milliseconds{1'000});
   EXPECT_LE(core_->find(t)->not_before, now_ + milliseconds{2'000});
   pass(milliseconds{2'000});
+  ASSERT_EQ(core_->find(t)->past.size(), 2U);
+  EXPECT_EQ(core_->find(t)->past[0].error.reason, "no");
+  EXPECT_EQ(core_->find(t)->past[1].number, 2U);
+  EXPECT_EQ(core_->find(t)->past[1].agent, "a1");
+  EXPECT_EQ(core_->find(t)->past[1].ended, now_ - milliseconds{2'000});
   fail(t);
   EXPECT_EQ(state(t), task_state::dead);
+  EXPECT_EQ(over_[t].past.size(), 2U) << "the last one's error is the task's";
+}
+
+TEST_F(TaskQueueTest, OfPastAttemptsTheLastAreKeptAndTheirMessagesCut) {
+  auto s = spec(1);
+  s.retry = {20, milliseconds{1}, milliseconds{1}};
+  const auto t = add(s);
+  for (int i = 0; i < 15; ++i) {
+    answer(t, {verdict::kind::failed, false, {"no", std::string(past_message_max - 1, 'x') + "é", {}}});
+    core_->find_agent(agent(1))->breaker.succeeded();
+    pass(milliseconds{1});
+  }
+  const auto& past = core_->find(t)->past;
+  ASSERT_EQ(past.size(), past_attempts_max);
+  EXPECT_EQ(past.back().number, 15U);
+  EXPECT_EQ(past.back().error.message, std::string(past_message_max - 1, 'x'));
 }
 
 TEST_F(TaskQueueTest, WrongRequestIsNotTriedAgain) {

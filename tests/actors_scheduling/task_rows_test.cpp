@@ -45,6 +45,8 @@ TEST(TaskRowsTest, RecordAndReportComeBackAsTheyWere) {
   p.status.state = task_state::dead;
   p.status.ended = r.spec.deadline;
   p.status.error = {"why", "because", "field"};
+  p.status.refused = 1;
+  p.status.past = {{1, "bob", r.spec.submitted, {"receiver_stopped", "it is stopped", ""}}, {2, "", r.spec.deadline, {"no", "not today", "payload.x"}}};
   p.progress = task_progress{1, 2, "half"};
   p.result = payload{"42", content_type::json};
   p.agent = "ann";
@@ -52,6 +54,8 @@ TEST(TaskRowsTest, RecordAndReportComeBackAsTheyWere) {
   ASSERT_TRUE(report);
   EXPECT_EQ(encode(*report), encode(p));
   EXPECT_EQ(report->status.error.field, "field");
+  EXPECT_EQ(report->status.refused, 1U);
+  EXPECT_EQ(report->status.past.back().error.field, "payload.x");
 }
 
 TEST(TaskRowsTest, LentAttemptsComeBackAsTheyWere) {

@@ -78,6 +78,9 @@ TEST(RenderTest, FailedTaskNamesReason) {
   const auto text = render_task(json::parse(R"({"id":"t1","state":"failed","started_at":1000,"ended_at":3500,"attempts":3,
     "error":{"reason":"agent_crashed","message":"boom"}})"), false);
   EXPECT_EQ(text, "task t1 failed after 2 s, at attempt 3\nagent_crashed: boom\n");
+  const auto tried = render_task(json::parse(R"({"id":"t1","state":"dead","attempts":2,"error":{"reason":"no","message":"x"},
+    "past_attempts":[{"number":1,"agent":"ann","ended_at":1700000000000,"error":{"reason":"late","message":"too slow"}}]})"), false);
+  EXPECT_EQ(tried, "task t1 dead, at attempt 2\nattempt 1 by ann, until 2023-11-14 22:13:20: late: too slow\nno: x\n");
 }
 
 } // namespace

@@ -38,6 +38,12 @@ result<std::vector<stored_task>> list_all(store_reader& store, tenant_context wh
 
 bool over(v1::TaskState s) noexcept { return ended(static_cast<task_state>(s)); }
 
+void put_error(scheduling::task_error&& e, v1::TaskError& into) {
+  into.set_reason(std::move(e.reason));
+  into.set_message(std::move(e.message));
+  into.set_field(std::move(e.field));
+}
+
 v1::Task task_from(stored_task&& stored, bool whole) {
   auto& record = stored.record;
   auto& report = stored.report;
@@ -62,10 +68,13 @@ v1::Task task_from(stored_task&& stored, bool whole) {
   if (record.parent() != task_id{}) task.set_parent(to_text(record.parent()));
   if (record.spec.undo_of != task_id{}) task.set_undo_of(to_text(record.spec.undo_of));
   for (const auto& n : record.spec.needs) task.add_depends_on(to_text(n.on));
-  if (!report.status.error.reason.empty()) {
-    task.mutable_error()->set_reason(std::move(report.status.error.reason));
-    task.mutable_error()->set_message(std::move(report.status.error.message));
-    task.mutable_error()->set_field(std::move(report.status.error.field));
+  if (!report.status.error.reason.empty()) put_error(std::move(report.status.error), *task.mutable_error());
+  if (whole) for (auto& p : report.status.past) {
+    auto& past = *task.add_past_attempts();
+    past.set_number(p.number);
+    past.set_agent(std::move(p.agent));
+    past.set_ended_at(millis(p.ended));
+    put_error(std::move(p.error), *past.mutable_error());
   }
   if (report.progress) {
     task.mutable_progress()->set_done(report.progress->done);
