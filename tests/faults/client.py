@@ -23,6 +23,7 @@ class Journal:
         self.records = []
 
     def write(self, record):
+        record = {**record, "at": time.monotonic()}
         os.write(self.fd, json.dumps(record).encode() + b"\n")
         os.fdatasync(self.fd)
         self.records.append(record)
