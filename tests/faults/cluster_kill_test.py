@@ -485,7 +485,7 @@ def main():
                 json.dump(result, f, indent=1)
         show(result)
         print(json.dumps({k: v for k, v in result.items() if k != "examples"}))
-        enough = result["acknowledged"] > 50 and sum(row["count"] for row in result["faults"].values()) > 1
+        enough = result["acknowledged"] > 50 and sum(row["count"] for row in result["faults"].values()) > 0
         keep = options.keep or result["violations"] > 0 or not enough
         return 0 if result["violations"] == 0 and enough else 1
     except (cluster_process.HiveDied, RuntimeError, OSError) as e:

@@ -77,6 +77,11 @@ class Node(Hive):
 
     # -- the process
 
+    def start(self):
+        if self.proxy:
+            self.proxy.wait()  # it listens a moment after the server
+        super().start()
+
     def runs(self):
         return self.process is not None and self.process.poll() is None
 

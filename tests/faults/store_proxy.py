@@ -6,10 +6,12 @@ import select
 import socket
 import struct
 import threading
+import time
 
 from hive_process import free_port
 
 SYNC = b"S\0\0\0\4"  # the message that ends a transaction
+TURNS = b"\0turns\0"  # the statement that every batch of turns has
 
 
 def there(port):
@@ -28,6 +30,11 @@ class StoreProxy:
 
     def start(self):
         self.process.start()
+
+    def wait(self):
+        """Until a server can be reached through it."""
+        while not any(there(port) for port in self.ports.values()):
+            time.sleep(0.02)
 
     def stop(self):
         if self.process.is_alive():
@@ -59,7 +66,6 @@ class StoreProxy:
                 pass
 
     def pump(self, client, server, way):
-        commits = None  # whether it is a commit connection: the message with which it introduces itself says
         while True:
             for end in select.select([client, server], [], [])[0]:
                 data = end.recv(1 << 16)
@@ -67,12 +73,10 @@ class StoreProxy:
                     return
                 if end is server:
                     client.sendall(data)
-                    continue
-                if commits is None and b"application_name\0" in data:
-                    commits = b"application_name\0hive\0" in data or b"application_name\0hive commits" in data
-                if commits and data.endswith(SYNC) and way.random() < self.chance.value:
+                elif TURNS in data and data.endswith(SYNC) and way.random() < self.chance.value:
                     return self.cut(client, server, data, way)
-                server.sendall(data)
+                else:
+                    server.sendall(data)
 
     def cut(self, client, server, data, way):
         with self.cuts.get_lock():
