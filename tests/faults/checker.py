@@ -230,29 +230,31 @@ def check_resources(lives, bounds, warm_up=20):
                 yield Violation("grows", "", f"{name}: {what} from {before} to {after} in {minutes:.1f} minutes")
 
 
-def forgotten_in(operation, forgotten):
-    """The loss that may have taken the operation: acknowledged in its time, by an attempt sent before its end."""
-    for loss in forgotten:
-        if any(sent <= loss.until and end >= loss.since for sent, end in operation.acked_spans()):
-            return loss
-    return None
+def losses_of(operation, forgotten):
+    """For each acknowledged attempt the loss that may have taken it (sent before its end, answered after its beginning), or None."""
+    return [next((loss for loss in forgotten if sent <= loss.until and end >= loss.since), None) for sent, end in operation.acked_spans()]
+
+
+def may_be_gone(operation, forgotten):
+    """No acknowledgement of it was given outside of a loss."""
+    return None not in losses_of(operation, forgotten)
 
 
 def check_forgotten(operations, ledgers, forgotten):
-    """(operations that a loss may have taken, violations): what was acknowledged again after it is there, and a loss is named."""
+    """(operations that a loss may have taken, violations): what was acknowledged at another time is there, and a loss is named."""
     there = {(name, op) for name, ops in ledgers.items() for op in ops}
     touched, found, unnamed = set(), [], set()
     for operation in operations.values():
-        loss = forgotten_in(operation, forgotten)
-        if loss is None:
+        losses = [loss for loss in losses_of(operation, forgotten) if loss]
+        if not losses:
             continue
         touched.add(operation.op)
         if (operation.ledger, operation.op) in there or operation.kind not in ("append", "forward", "work"):
             continue
-        if any(sent > loss.until for sent, _ in operation.acked_spans()):
-            found.append(Violation("lost", operation.op, "acknowledged again after a loss, and not there"))
-        elif not loss.named and loss not in unnamed:
-            unnamed.add(loss)
+        if not may_be_gone(operation, forgotten):
+            found.append(Violation("lost", operation.op, "acknowledged before or after a loss too, and not there"))
+        elif not losses[-1].named and losses[-1] not in unnamed:
+            unnamed.add(losses[-1])
             found.append(Violation("unnamed_loss", operation.op, "acknowledged, not there, and no node said that the store lost commits"))
     # A key that was forgotten is free for another request.
     touched |= {o.op for o in operations.values() if o.kind == "forbidden" and o.op.rsplit("-other-")[0] in touched}
@@ -284,4 +286,4 @@ def missing(operations, ledgers, forgotten=()):
     """Acknowledged operations that are not there yet: what a drain waits for."""
     there = {name: set(ops) for name, ops in ledgers.items()}
     return [o.op for o in operations.values()
-            if o.kind in ("append", "forward", "work") and o.acked() and o.op not in there.get(o.ledger, ()) and not forgotten_in(o, forgotten)]
+            if o.kind in ("append", "forward", "work") and o.acked() and o.op not in there.get(o.ledger, ()) and not may_be_gone(o, forgotten)]

@@ -195,6 +195,15 @@ class CheckerTest(unittest.TestCase):
         self.journals[0] += [send("a8", at=11), end("a8", answer={"count": 6}, at=12), send("a8", at=25), end("a8", answer={"count": 6}, at=26)]
         self.assert_found_after_loss("lost")
 
+    def test_acknowledged_before_a_loss_and_not_there(self):
+        self.journals[0] += [send("a8", at=8), end("a8", answer={"count": 6}, at=9), send("a8", at=11), end("a8", answer={"count": 6}, at=12)]
+        self.assert_found_after_loss("lost")
+
+    def test_lost_twice(self):
+        self.journals[0] += [send("a8", at=11), end("a8", answer={"count": 6}, at=12), send("a8", at=31), end("a8", answer={"count": 6}, at=32)]
+        self.assert_found(forgotten=[Forgotten(10, 20, True), Forgotten(30, 40, True)])
+        self.assert_found("unnamed_loss", forgotten=[Forgotten(10, 20, True), Forgotten(30, 40, False)])
+
     def test_done_again_after_a_loss_at_another_place(self):
         self.journals[0] += [send("a8", at=11), end("a8", answer={"count": 6}, at=12), send("a9", at=23), end("a9", answer={"count": 6}, at=24),
                              send("a8", at=25), end("a8", answer={"count": 7}, at=26),
