@@ -13,12 +13,15 @@ PROGRAMS = "/usr/lib/postgresql/15/bin"
 class Postgres:
     """A private PostgreSQL on a port of its own. Acknowledged means written: fsync and synchronous_commit stay on."""
 
-    def __init__(self, folder, settings=()):
+    def __init__(self, folder, settings=(), empty=False):
+        """`empty`: a copy of another server will be its data."""
         self.folder, self.data, self.log = folder, os.path.join(folder, "data"), os.path.join(folder, "log")
         self.port, self.process = free_port(), None
         os.makedirs(folder)
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres", "postgres")
+        if empty:
+            return
         self.run_quietly("initdb", "-D", self.data, "-A", "trust", "-U", "super", "-E", "UTF8", "--no-locale", "-N")
         # A standby that lost its primary looks for it often: commits wait for it.
         self.configure("listen_addresses = '127.0.0.1'", "max_connections = 200", "shared_buffers = 128MB", "max_wal_size = 1GB", "dynamic_shared_memory_type = mmap",
@@ -109,7 +112,7 @@ class Pair:
     def __init__(self, folder, settings=(), synchronous=True):
         self.synchronous = synchronous
         self.primary = Postgres(folder + "-a", settings)
-        self.standby = Postgres(folder + "-b", settings)
+        self.standby = Postgres(folder + "-b", empty=True)
 
     # -- as one server: that is the primary
 
@@ -137,7 +140,7 @@ class Pair:
     def follow(self):
         """The standby begins anew, as a copy of the primary. Only when it streams do commits wait for it."""
         self.standby.stop()
-        shutil.rmtree(self.standby.data)
+        shutil.rmtree(self.standby.data, ignore_errors=True)
         self.standby.run_quietly("pg_basebackup", "-D", self.standby.data, "-h", "127.0.0.1", "-p", str(self.primary.port), "-U", "super", "-c", "fast", "-R", "-N")
         self.standby.configure()
         self.standby.start()
