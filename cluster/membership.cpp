@@ -71,13 +71,7 @@ commands membership::tick(boot_time now) {
     if (self_.value() == 0) return;
     answer_questions();
     for (auto s = suspicions_.begin(); s != suspicions_.end();) s = now_ >= s->second.until ? suspicions_.erase(s) : std::next(s);
-    if (now_ >= next_votes_ && tables_) {
-      next_votes_ = now_ + settings_.reconcile_every;
-      auto unreachable = unreachable_peers();
-      const bool say = voted_ || !unreachable.empty();
-      voted_ = !unreachable.empty();
-      if (say) tell_all(votes{std::move(unreachable)});
-    }
+    if (tables_) cast_votes();
     start_hand_offs();
     hand_over_ready();
   });
@@ -152,7 +146,11 @@ commands membership::heard(node_generation from, const peer_message& message, bo
                  [&](const shards_moved& m) {
                    for (const auto& row : m.rows) learn_row(row);
                  },
-                 [&](const votes& v) { peers_[from].votes = v.unreachable; },
+                 [&](const votes& v) {
+                   auto& before = peers_[from].votes;
+                   if (before != v.unreachable) read_soon(); // and then vote
+                   before = v.unreachable;
+                 },
                },
                message);
   });
@@ -241,7 +239,7 @@ void membership::end_generation(const std::string& why) {
   emit(drop_everything{why});
   std::fill(shards_.begin(), shards_.end(), shard_state{});
   calls_.clear();
-  voted_ = false;
+  voted_.clear();
   peers_.clear();
   told_peers_.clear();
   suspicions_.clear();
@@ -481,6 +479,17 @@ void membership::become_active() {
   }
 }
 
+/// A change is told at once: the agents of the one that is voted out wait for it.
+void membership::cast_votes() {
+  auto unreachable = unreachable_peers();
+  const bool changed = unreachable != voted_;
+  if (!changed && (unreachable.empty() || now_ < next_votes_)) return;
+  next_votes_ = now_ + settings_.reconcile_every;
+  if (changed) read_soon();
+  voted_ = unreachable;
+  tell_all(votes{std::move(unreachable)});
+}
+
 /// A node that renews its lease, but that most others cannot reach, is drained. Only the larger side of a partition votes,
 /// of two halves the one with the oldest node: so the sides do not drain each other.
 void membership::vote() {
@@ -519,8 +528,9 @@ void membership::vote() {
 /// Leases that ran out. After an outage nobody is replaced before everybody had one lease's time to come back.
 void membership::declare_lapsed() {
   const auto others = voting_peers();
-  const bool may = state_ == node_state::active || others.empty();
-  if (!may || tables_->grace_left.count() > 0 || now_ < calm_until_) return lapsed_since_.clear();
+  // One that is not active leaves it to those that are, while any of them has a lease.
+  const bool alone = std::none_of(others.begin(), others.end(), [&](const auto who) { return tables_->find(who)->lease_left.count() > 0; });
+  if ((state_ != node_state::active && !alone) || tables_->grace_left.count() > 0 || now_ < calm_until_) return lapsed_since_.clear();
   const bool first = others.empty() || self_ < others.front();
   for (const auto& n : tables_->nodes) {
     if (n.ended() || n.lease_left.count() > 0 || n.generation == self_) continue;
@@ -652,13 +662,15 @@ void membership::start_hand_offs() {
   move_tokens_ = passed >= milliseconds{1000} ? most
                                               : std::min(most, move_tokens_ + static_cast<std::uint64_t>(passed.count()) * settings_.moves_per_second);
   if (held_) return;
+  // Moves are bounded for the sake of those who use the shards; nobody can where most peers do not reach the node.
+  const bool bounded = state_ != node_state::draining || reached_since_;
   std::size_t taken = 0;
   for (const auto& p : planned_) {
-    if (hand_offs_ >= settings_.hand_offs || move_tokens_ < one_move) break;
+    if (bounded && (hand_offs_ >= settings_.hand_offs || move_tokens_ < one_move)) break;
     ++taken;
     auto& s = shards_[p.shard.value()];
     if (s.phase != shard_phase::serving) continue;
-    move_tokens_ -= one_move;
+    move_tokens_ -= std::min(move_tokens_, one_move);
     ++hand_offs_;
     s.phase = shard_phase::releasing;
     s.to = p.to;

@@ -128,6 +128,7 @@ private:
   void follow_peers();
   void note_reached();
   void become_active();
+  void cast_votes();
   void vote();
   void declare_lapsed();
   void claim_orphans();
@@ -178,7 +179,7 @@ private:
   boot_time next_renew_{};
   boot_time next_read_{};
   boot_time next_votes_{};
-  bool voted_ = false;                        // the last round named somebody: the next one is said even if it does not
+  std::vector<node_generation> voted_;        // against whom, as it was last told
   boot_time next_forget_{};
   bool read_again_ = false;                   // something changed while a read was under way
   std::optional<boot_time> name_taken_since_;

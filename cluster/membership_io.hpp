@@ -116,8 +116,8 @@ struct look_again {};
 struct shards_moved {
   std::vector<shard_owner> rows;
 };
-/// The peers that the sender has not reached for `unreachable_after`: its votes. Each `reconcile_every` while there
-/// are any, and once when there are none any more. Sorted.
+/// The peers that the sender has not reached for `unreachable_after`: its votes. At once when they change, and each
+/// `reconcile_every` while there are any. Sorted.
 struct votes {
   std::vector<node_generation> unreachable;
 };

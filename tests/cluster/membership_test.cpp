@@ -437,6 +437,19 @@ TEST_F(MembershipTest, ALapsedLeaseIsDeclared) {
   EXPECT_FALSE(asked<declare_dead_call>()[0].second.agreed);
 }
 
+TEST_F(MembershipTest, WhoWasVotedOutDeclaresOthersWhenNoActiveOneIsLeft) {
+  member({5, 6});
+  row(me).state = node_state::draining;
+  row(node_generation{5}).lease_left = milliseconds{0};
+  read();
+  EXPECT_TRUE(asked<declare_dead_call>().empty()) << "6 is there to do it";
+  row(node_generation{6}).lease_left = milliseconds{0};
+  read();
+  advance(settings.reconcile_every);
+  read();
+  EXPECT_EQ(asked<declare_dead_call>().size(), 2U);
+}
+
 TEST_F(MembershipTest, OneNodeDeclaresTheOthersOnlyWhenItDoesNot) {
   member({5, 11});
   row(node_generation{11}).lease_left = milliseconds{0};
@@ -518,6 +531,22 @@ TEST_F(MembershipTest, ANodeThatMostCannotReachIsDrained) {
   ASSERT_EQ(asked<change_state_call>().size(), 1U);
   EXPECT_EQ(asked<change_state_call>()[0].second.target, node_generation{7});
   EXPECT_EQ(asked<change_state_call>()[0].second.to, node_state::draining);
+}
+
+TEST_F(MembershipTest, VotesAreToldAndCountedAtOnce) {
+  settings.reconcile_every = seconds{60};
+  settings.lease_ttl = seconds{60};
+  settings.renew_every = seconds{20};
+  member({5, 6, 7});
+  take(m->linked(node_generation{7}, link_state::silent, now));
+  advance(settings.unreachable_after);
+  EXPECT_EQ(said<votes>().size(), 2U) << "to each that is reached";
+  for (auto& n : t.nodes) n.lease_left = seconds{60};
+  read();
+  EXPECT_TRUE(asked<change_state_call>().empty()) << "one vote of three";
+  take(m->heard(node_generation{6}, votes{{node_generation{7}}}, now));
+  read();
+  EXPECT_EQ(asked<change_state_call>().size(), 1U);
 }
 
 struct PartitionTest : MembershipTest, testing::WithParamInterface<std::tuple<std::vector<std::uint64_t>, std::vector<std::uint64_t>, bool>> {
@@ -643,6 +672,16 @@ TEST_F(MembershipTest, MovesAreBounded) {
   for (std::uint16_t i = 0; i < 6; ++i) own(i, me, 1);
   read();
   EXPECT_EQ(orders<release_shard>().size(), 2U);
+}
+
+TEST_F(MembershipTest, WhatIsVotedOutHandsEverythingOffAtOnce) {
+  settings.hand_offs = 2;
+  member({5, 6});
+  for (std::uint16_t i = 0; i < 6; ++i) own(i, me, 1);
+  row(me).state = node_state::draining;
+  for (const auto peer : {node_generation{5}, node_generation{6}}) take(m->linked(peer, link_state::silent, now));
+  read();
+  EXPECT_EQ(orders<release_shard>().size(), 6U) << "nobody reaches them here";
 }
 
 TEST_F(MembershipTest, WhileVersionsDifferNothingMovesForBalance) {

@@ -3,15 +3,15 @@
 import copy
 import unittest
 
-from checker import check, missing, read_history
+from checker import Forgotten, Turn, check, check_owners, check_resources, missing, read_history
 
 
-def send(op, kind="append", ledger="l0", via=None, client="c0"):
-    return {"do": "send", "op": op, "kind": kind, "ledger": ledger, "via": via, "client": client}
+def send(op, kind="append", ledger="l0", via=None, client="c0", at=0):
+    return {"do": "send", "op": op, "kind": kind, "ledger": ledger, "via": via, "client": client, "at": at}
 
 
-def end(op, outcome="ok", answer=None):
-    return {"do": "end", "op": op, "outcome": outcome, "answer": answer}
+def end(op, outcome="ok", answer=None, at=0):
+    return {"do": "end", "op": op, "outcome": outcome, "answer": answer, "at": at}
 
 
 class CheckerTest(unittest.TestCase):
@@ -166,6 +166,105 @@ class CheckerTest(unittest.TestCase):
     def test_missing_names_what_a_drain_waits_for(self):
         self.ledgers["l1"] = []
         self.assertEqual(missing(read_history(self.journals), self.ledgers), ["w1"])
+
+    # -- a store that forgot what was acknowledged from 10 to 20
+
+    def assert_found_after_loss(self, *kinds, named=True):
+        self.assert_found(*kinds, forgotten=[Forgotten(10, 20, named)])
+
+    def test_named_loss_is_allowed(self):
+        self.journals[0] += [send("a8", at=9), end("a8", answer={"count": 6}, at=11), send("a9", at=19), end("a9", answer={"count": 7}, at=22)]
+        self.assert_found_after_loss()
+        self.assertEqual(missing(read_history(self.journals), self.ledgers, [Forgotten(10, 20, True)]), [])
+
+    def test_loss_that_nobody_names(self):
+        self.journals[0] += [send("a8", at=11), end("a8", answer={"count": 6}, at=12)]
+        self.assert_found_after_loss("unnamed_loss", named=False)
+
+    def test_nothing_lost_needs_no_name(self):
+        self.journals[0] += [send("a8", at=11), end("a8", answer={"count": 6}, at=12)]
+        self.ledgers["l0"].append("a8")
+        self.assert_found_after_loss(named=False)
+
+    def test_loss_before_and_after_the_time_of_a_loss(self):
+        self.journals[0] += [send("a8", at=8), end("a8", answer={"count": 6}, at=9), send("a9", at=21), end("a9", answer={"count": 6}, at=22)]
+        self.assert_found_after_loss("lost")
+        self.assertEqual(len(self.found(forgotten=[Forgotten(10, 20, True)])), 2)
+
+    def test_acknowledged_again_after_a_loss_and_not_there(self):
+        self.journals[0] += [send("a8", at=11), end("a8", answer={"count": 6}, at=12), send("a8", at=25), end("a8", answer={"count": 6}, at=26)]
+        self.assert_found_after_loss("lost")
+
+    def test_acknowledged_before_a_loss_and_not_there(self):
+        self.journals[0] += [send("a8", at=8), end("a8", answer={"count": 6}, at=9), send("a8", at=11), end("a8", answer={"count": 6}, at=12)]
+        self.assert_found_after_loss("lost")
+
+    def test_lost_twice(self):
+        self.journals[0] += [send("a8", at=11), end("a8", answer={"count": 6}, at=12), send("a8", at=31), end("a8", answer={"count": 6}, at=32)]
+        self.assert_found(forgotten=[Forgotten(10, 20, True), Forgotten(30, 40, True)])
+        self.assert_found("unnamed_loss", forgotten=[Forgotten(10, 20, True), Forgotten(30, 40, False)])
+
+    def test_done_again_after_a_loss_at_another_place(self):
+        self.journals[0] += [send("a8", at=11), end("a8", answer={"count": 6}, at=12), send("a9", at=23), end("a9", answer={"count": 6}, at=24),
+                             send("a8", at=25), end("a8", answer={"count": 7}, at=26),
+                             send("a8-other-9", "forbidden", at=27), end("a8-other-9", answer={"count": 8}, at=28)]
+        self.ledgers["l0"] += ["a9", "a8", "a8-other-9"]
+        self.assert_found_after_loss()
+
+    def test_done_twice_after_a_loss(self):
+        self.journals[0] += [send("a8", at=11), end("a8", answer={"count": 6}, at=12)]
+        self.ledgers["l0"] += ["a8", "a8"]
+        self.assert_found_after_loss("doubled")
+
+    def test_second_history_after_a_loss(self):
+        """A node kept what the store forgot, and counts on from there."""
+        self.journals[0] += [send("a8", at=11), end("a8", answer={"count": 6}, at=12), send("a9", at=23), end("a9", answer={"count": 7}, at=24)]
+        self.ledgers["l0"].append("a9")
+        self.assert_found_after_loss("wrong_count")
+
+    def test_sender_and_receiver_forgot_different_things(self):
+        self.journals[0] += [send("r8", "forward", via="relay", at=11), end("r8", answer={"sent": 6}, at=12)]
+        self.senders["relay"].append("r8")
+        self.assert_found_after_loss("half_applied")
+
+
+class OwnersTest(unittest.TestCase):
+    def assert_found(self, *kinds, turns):
+        self.assertEqual([v.kind for v in check_owners([Turn(*t) for t in turns])], list(kinds))
+
+    def test_one_owner_after_the_other(self):
+        self.assert_found(turns=[(1, 30, 12, 12, 3), (1, 10, 11, 11, 2), (1, 11, 11, 11, 2), (2, 5, 12, 12, 9), (1, 20, 12, 12, 3)])
+
+    def test_committed_by_a_former_owner(self):
+        self.assert_found("old_owner", turns=[(1, 10, 11, 11, 2), (1, 11, 11, 12, 3), (1, 20, 12, 12, 3)])
+
+    def test_an_older_epoch_at_a_later_position(self):
+        self.assert_found("old_epoch", turns=[(1, 10, 11, 11, 2), (1, 20, 12, 12, 3), (1, 21, 11, 11, 2)])
+
+    def test_one_epoch_of_two(self):
+        self.assert_found("two_owners", turns=[(1, 10, 11, 11, 2), (1, 11, 12, 12, 2)])
+
+
+class ResourcesTest(unittest.TestCase):
+    BOUNDS = {"rss": 10, "threads": 2}
+
+    def found(self, rss, threads=lambda at: 20, until=200):
+        return [v.text for v in check_resources({"node-1": [(at, {"rss": rss(at), "threads": threads(at)}) for at in range(until)]}, self.BOUNDS)]
+
+    def test_growth_that_ends_is_none(self):
+        self.assertEqual(self.found(lambda at: min(at * 4, 200)), [])
+
+    def test_memory_that_grows_on(self):
+        self.assertRegex(self.found(lambda at: 100 + at)[0], "node-1: rss from")
+
+    def test_threads_that_are_left_behind(self):
+        self.assertRegex(self.found(lambda at: 100, lambda at: at // 10)[0], "node-1: threads from")
+
+    def test_a_short_life_says_nothing(self):
+        self.assertEqual(self.found(lambda at: 100 + at * 10, until=50), [])
+
+    def test_one_peak_is_not_growth(self):
+        self.assertEqual(self.found(lambda at: 900 if at == 190 else 100), [])
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ class Journal:
         self.records = []
 
     def write(self, record):
+        record = {**record, "at": time.monotonic()}
         os.write(self.fd, json.dumps(record).encode() + b"\n")
         os.fdatasync(self.fd)
         self.records.append(record)
@@ -69,6 +70,8 @@ def outcome_of(status, body):
 
 class Client(threading.Thread):
     """One sequential caller with its own connection, random source and journal."""
+
+    DEADLINE_MS = 10_000
 
     def __init__(self, number, hive, key, swarm, seed, journal, up):
         super().__init__(name=f"client-{number}", daemon=True)
@@ -172,7 +175,7 @@ class Client(threading.Thread):
     def send(self, connection, request):
         body = {"type": request["type"], "payload": request["payload"]}
         if request["path"] == "ask":
-            body.update(idempotency_key=request["key"], deadline_ms=10_000)
+            body.update(idempotency_key=request["key"], deadline_ms=self.DEADLINE_MS)
         connection.request("POST", f"/v1/tenants/{self.swarm.tenant}/agents/{request['agent']}:{request['path']}",
                            json.dumps(body), {"Authorization": "Bearer " + self.key, "Content-Type": "application/json"})
 

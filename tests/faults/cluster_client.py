@@ -17,6 +17,7 @@ class ClusterClient(client.Client):
     """Goes to another node when one does not answer, or says that it cannot; in between it stays where it is."""
 
     TIMEOUT = 8  # of one request: shorter than its deadline, so that a frozen node is left behind
+    DEADLINE_MS = 90_000  # longer than any outage: a turn whose time is over between two steps fails, and its first step stays done
 
     def __init__(self, number, cluster, swarm, seed, journal):
         up = threading.Event()

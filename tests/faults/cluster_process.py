@@ -8,61 +8,11 @@ import subprocess
 import time
 
 from hive_process import Hive, HiveDied, free_port
+from postgres_process import Pair, Postgres
+from store_proxy import StoreProxy
 
-PROGRAMS = "/usr/lib/postgresql/15/bin"
 RELEASE = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "build/release/bin")
 AWAY = (OSError, http.client.HTTPException)
-
-
-class Postgres:
-    """A private PostgreSQL on a port of its own. Acknowledged means written: fsync and synchronous_commit stay on."""
-
-    def __init__(self, folder, settings=()):
-        self.folder, self.data, self.log = folder, os.path.join(folder, "data"), os.path.join(folder, "log")
-        self.port, self.process = free_port(), None
-        os.makedirs(folder)
-        if os.geteuid() == 0:
-            shutil.chown(folder, "postgres", "postgres")
-        subprocess.run(self.as_postgres([f"{PROGRAMS}/initdb", "-D", self.data, "-A", "trust", "-U", "super", "-E", "UTF8", "--no-locale", "-N"]),
-                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
-        with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="ascii") as f:
-            f.write("\n".join(["", f"port = {self.port}", "listen_addresses = '127.0.0.1'", f"unix_socket_directories = '{folder}'", "max_connections = 200",
-                               "shared_buffers = 128MB", "max_wal_size = 1GB", *settings, ""]))
-
-    @staticmethod
-    def as_postgres(command):
-        """PostgreSQL refuses to run as root."""
-        if os.geteuid() != 0:
-            return command
-        return ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--pdeathsig", "QUIT", "--", *command]
-
-    def start(self, seconds=60):
-        # To be called by the main thread: PostgreSQL ends with the thread that started it.
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(self.as_postgres([f"{PROGRAMS}/postgres", "-D", self.data]), stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log, cwd="/", start_new_session=True)
-        begin = time.monotonic()
-        while subprocess.run([f"{PROGRAMS}/pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)], check=False).returncode != 0:
-            if self.process.poll() is not None or time.monotonic() - begin > seconds:
-                raise HiveDied(f"PostgreSQL did not start; see {self.log}")
-            time.sleep(0.02)
-        return time.monotonic() - begin
-
-    def stop(self, how=signal.SIGQUIT):
-        """SIGQUIT: at once, as in a crash; what was committed is recovered at the next start. SIGINT: in good order."""
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(how)
-            self.process.wait(60)
-
-    def sql(self, text, database="postgres"):
-        done = subprocess.run([f"{PROGRAMS}/psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.port), "-U", "super",
-                               "-d", database, "-c", text], capture_output=True, text=True, check=False, timeout=60)
-        if done.returncode != 0:
-            raise RuntimeError(f"{text}: {done.stderr}")
-        return done.stdout.strip()
-
-    def url(self, role):
-        return f"postgres://{role}@127.0.0.1:{self.port}/hive"
 
 
 def can_cut():
@@ -74,11 +24,11 @@ def can_cut():
 class Node(Hive):
     """One hived of a cluster."""
 
-    def __init__(self, cluster, name):
+    def __init__(self, cluster, name, proxy=None):
         folder = os.path.join(cluster.folder, name)
         os.makedirs(folder)
         super().__init__(os.path.join(cluster.bin, "hived"), folder)
-        self.cluster, self.name, self.link_port, self.paused = cluster, name, free_port(), False
+        self.cluster, self.name, self.link_port, self.paused, self.proxy = cluster, name, free_port(), False, proxy
         self.rules, self.group = [], 1_000_000 + self.link_port
         if can_cut():
             self.prefix = ["setpriv", f"--regid={self.group}", "--clear-groups", "--"]
@@ -86,8 +36,8 @@ class Node(Hive):
         self.settings = [f"cluster.node={name}", f"cluster.hive={cluster.name}", f"cluster.listen=127.0.0.1:{self.link_port}",
                          f"cluster.link.ca_file={certificates}/ca.pem", f"cluster.link.certificate_file={certificates}/{name}.pem",
                          f"cluster.link.key_file={certificates}/{name}.key", "store.kind=postgres",
-                         f"store.postgres.url={cluster.postgres.url('hive_app')}", f"store.postgres.admin={cluster.postgres.url('hive_owner')}",
-                         "store.postgres.durability=local", *cluster.settings]
+                         f"store.postgres.url={cluster.postgres.url('hive_app', self.proxy and self.proxy.ports.values())}",
+                         f"store.postgres.admin={cluster.postgres.url('hive_owner')}", f"store.postgres.durability={cluster.durability}", *cluster.settings]
 
     def key(self):
         """The administrator's key of any node is valid at all of them."""
@@ -103,19 +53,22 @@ class Node(Hive):
     def drop(self, *conditions):
         self.rule("filter", *conditions, "-j", "DROP")
 
-    def cut(self, peers=True, store=True):
-        """Its packets to and from the other nodes, and to and from the store, go nowhere. HTTP stays."""
+    def cut(self, peers=True, store=True, ways=("in", "out")):
+        """Its packets from ("in") and to ("out") the other nodes, and the store, go nowhere. HTTP stays."""
         # Connections that it opened are known by a mark: the group alone would let through what the kernel sends on for a
         # socket that was closed.
         mark = ["-m", "connmark", "--mark", str(self.group)]
         self.rule("mangle", "-m", "owner", "--gid-owner", str(self.group), "-j", "CONNMARK", "--set-mark", str(self.group))
         ports = [other.link_port for other in self.cluster.nodes if other is not self] if peers else []
-        for port in ports + ([self.cluster.postgres.port] if store else []):
-            self.drop(*mark, "--dport", str(port))
-            self.drop(*mark, "--sport", str(port))
-        if peers:
-            self.drop("--dport", str(self.link_port))
-            self.drop("--sport", str(self.link_port))
+        if store:
+            ports += [*self.cluster.postgres.ports(), *(self.proxy.ports.values() if self.proxy else [])]
+        ends = [("--dport", "--sport", self.link_port, [])] if peers else []    # of connections that it accepts
+        ends += [("--sport", "--dport", port, mark) for port in ports]          # and of those it opens
+        for coming, going, port, which in ends:
+            if "in" in ways:
+                self.drop(*which, coming, str(port))
+            if "out" in ways:
+                self.drop(*which, going, str(port))
 
     def heal(self):
         while self.rules:
@@ -123,6 +76,11 @@ class Node(Hive):
             subprocess.run(["iptables", "-w", "10", *[word.format("-D") for word in rule]], check=False, capture_output=True)
 
     # -- the process
+
+    def start(self):
+        if self.proxy:
+            self.proxy.wait()  # it listens a moment after the server
+        super().start()
 
     def runs(self):
         return self.process is not None and self.process.poll() is None
@@ -141,24 +99,34 @@ class Node(Hive):
 
 
 class Cluster:
-    """`nodes` hiveds below `folder`. A request goes to the node it names, or to any that answers."""
+    """`nodes` hiveds below `folder`. A request goes to the node it names, or to any that answers.
 
-    def __init__(self, binaries, folder, nodes=3, settings=(), postgres_settings=()):
+    `standby`: None, "synchronous" or "asynchronous". `proxied`: the first node reaches PostgreSQL through a `StoreProxy`.
+    """
+
+    def __init__(self, binaries, folder, nodes=3, settings=(), postgres_settings=(), standby=None, proxied=False):
         self.bin, self.folder, self.settings, self.name = os.path.abspath(binaries), folder, list(settings), "tested"
         os.chmod(folder, 0o711)  # for the user postgres
-        self.postgres = Postgres(os.path.join(folder, "postgres"), postgres_settings)
+        data = os.path.join(folder, "postgres")
+        self.postgres = Pair(data, postgres_settings, standby == "synchronous") if standby else Postgres(data, postgres_settings)
+        self.durability = "replicated" if standby == "synchronous" else "local"
+        self.proxy = StoreProxy(self.postgres.ports(), folder) if proxied else None
         self.hivectl_quietly("certs", "ca", "--out", os.path.join(folder, "ca"))
-        self.nodes = [Node(self, f"node-{i + 1}") for i in range(nodes)]
+        self.nodes = [Node(self, f"node-{i + 1}", None if i else self.proxy) for i in range(nodes)]
         self.known_key = None
 
     # -- life
 
     def start(self, seconds=60):
         """Until every node is ready and every shard has an owner."""
+        if self.proxy:
+            self.proxy.start()
         self.postgres.start()
         self.postgres.sql("create role hive_owner login")
         self.postgres.sql("create role hive_app login")
         self.postgres.sql("create database hive owner hive_owner")
+        if isinstance(self.postgres, Pair):
+            self.postgres.follow()
         for node in self.nodes:
             node.start()
         for node in self.nodes:
@@ -181,7 +149,7 @@ class Cluster:
             if node.runs():
                 node.process.terminate()
         bad = [node.name for node in self.nodes if node.process is not None and node.stop(30) not in (0, -signal.SIGKILL)]
-        self.postgres.stop(signal.SIGINT)
+        self.postgres.end(signal.SIGINT)
         return bad
 
     def destroy(self):
@@ -191,7 +159,9 @@ class Cluster:
             if node.runs():
                 node.process.kill()
                 node.process.wait()
-        self.postgres.stop()
+        self.postgres.end()
+        if self.proxy:
+            self.proxy.stop()
 
     # -- what it says
 

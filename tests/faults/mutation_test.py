@@ -11,7 +11,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # At least one of these kinds must be found.
-EXPECTED = {"skip_dedup": {"doubled"}, "skip_fence": {"doubled", "lost"}, "skip_sync": {"lost"}}
+EXPECTED = {"skip_dedup": {"doubled"}, "skip_fence": {"doubled", "lost", "old_owner"}, "skip_sync": {"lost"}}
 
 
 def main(defect, options):
