@@ -10,6 +10,7 @@ namespace {
 constexpr std::chrono::milliseconds probe_every{500};  // a store that refuses everything is tried again this often
 constexpr std::chrono::milliseconds probe_poll{10};
 constexpr std::chrono::milliseconds unknown_retry{20};
+constexpr std::chrono::milliseconds unknown_at_end{5'000}; // then it is left as a crash would leave it
 
 /// The bucket of a histogram whose bucket i holds 2^i .. 2^(i+1)-1; 0 counts as 1.
 template <std::size_t N> void count(std::array<std::atomic<std::uint64_t>, N>& buckets, std::uint64_t value) {
@@ -54,7 +55,7 @@ void commit_thread::run() {
         pipeline_.submit(std::unique_ptr<turn_record>(static_cast<turn_record*>(node.release())));
       }
     }
-    if (!pipeline_.idle()) write_one_batch();
+    if (!pipeline_.idle() && !write_one_batch()) return;
     store_.maintain();
     trim_if_due();
   }
@@ -77,7 +78,7 @@ void commit_thread::wait_for_work() {
   }
 }
 
-void commit_thread::write_one_batch() {
+bool commit_thread::write_one_batch() {
   const auto batch = pipeline_.next_batch();
   std::uint64_t writing = 0;
   for (const turn_record* record : batch) writing += record->writes || !record->delivered.empty() ? 1 : 0;
@@ -85,10 +86,18 @@ void commit_thread::write_one_batch() {
 
   const auto begin = std::chrono::steady_clock::now();
   batch_result outcome = store_.write(batch);
+  std::optional<steady_time> give_up;
   while (outcome.what == batch_result::kind::unknown) {
     std::ignore = pipeline_.complete(std::move(outcome));
     outcome = store_.find_out(pipeline_.held());
-    if (outcome.what == batch_result::kind::unknown) std::this_thread::sleep_for(unknown_retry);
+    if (outcome.what != batch_result::kind::unknown) break;
+    // A process that is asked to end while its store is away must not wait for it: it may be gone for good.
+    if (stop_.load(std::memory_order_acquire) != nullptr && !give_up) give_up = clock_.steady_now() + unknown_at_end;
+    if (give_up && clock_.steady_now() >= *give_up) {
+      log::error("the store does not say whether the last batch was committed; nobody is answered", {{"turns", std::to_string(size)}});
+      return false;
+    }
+    std::this_thread::sleep_for(unknown_retry);
   }
   const auto took = std::chrono::steady_clock::now() - begin;
 
@@ -113,6 +122,7 @@ void commit_thread::write_one_batch() {
     show_unavailable(why);
   }
   if (!settled.empty()) listener_.settled(std::move(settled));
+  return true;
 }
 
 void commit_thread::show_unavailable(const error& why) {

@@ -43,7 +43,8 @@ class commit_thread {
 public:
   commit_thread(turn_store& store, commit_listener& listener, const clock_source& clock, batch_limits limits,
                 trim_policy trim);
-  /// Writes what was submitted, then ends the thread.
+  /// Writes what was submitted, then ends the thread. When the store does not say within 5 s what became of a batch, that and
+  /// what is behind it is dropped without a word, as if the process had been killed.
   ~commit_thread();
 
   /// Any thread; the whole chain in one step. Records of one entity must be submitted from one thread, in order.
@@ -55,7 +56,7 @@ private:
   struct stop_mark;
   void run();
   void wait_for_work();
-  void write_one_batch();
+  bool write_one_batch(); ///< @returns false: its end will not be known.
   void show_available();
   void show_unavailable(const error& why);
   void trim_if_due();

@@ -1,10 +1,12 @@
 /// @file
-/// A node's actors and store in this process, with one tenant: for benches that measure without the API.
+/// A node's actors and store in this process, with one tenant: for benches that measure without the API. The store is the embedded
+/// one, unless `adjust` names a PostgreSQL (store.url, store.admin).
 #pragma once
 
 #include "actors/behaviours/builtin.hpp"
 #include "actors/node_host.hpp"
 #include "bench/support/bench.hpp"
+#include "persistence/postgres/postgres_store.hpp"
 #include "persistence/sqlite/sqlite_store.hpp"
 #include "runtime/security/authenticator.hpp"
 
@@ -18,10 +20,7 @@ public:
                       std::function<void(actors::behaviour_registry&)> add = {}) {
     settings_ = *config::load("", {});
     if (adjust) adjust(settings_);
-    persistence::sqlite_options where;
-    where.directory = directory;
-    where.shard_count = settings_.node.shards;
-    auto store = persistence::open_sqlite(where);
+    auto store = open_store(directory);
     if (!store) fail(store.error());
     store_ = std::move(*store);
     actors::add_builtin_behaviours(behaviours_);
@@ -65,6 +64,21 @@ public:
   }
 
 private:
+  result<std::unique_ptr<persistence::turn_store>> open_store(const std::string& directory) const {
+    if (settings_.store.url.empty()) {
+      persistence::sqlite_options where;
+      where.directory = directory;
+      where.shard_count = settings_.node.shards;
+      return persistence::open_sqlite(where);
+    }
+    persistence::postgres_options where;
+    where.url = settings_.store.url;
+    where.admin = settings_.store.admin;
+    where.shard_count = settings_.node.shards;
+    where.durable = persistence::durability::local;
+    return persistence::open_postgres(where);
+  }
+
   config::settings settings_;
   system_clock_source clock_;
   security::authenticator authenticator_;

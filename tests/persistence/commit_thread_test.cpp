@@ -237,6 +237,26 @@ TEST_F(CommitThread, AnUnknownCommitIsAnsweredOnlyWhenItIsKnown) {
   EXPECT_EQ(store.writes, 1) << "the batch is not written twice";
 }
 
+TEST_F(CommitThread, EndsThoughAnUnknownCommitStaysUnknown) {
+  store.unknown_answers = std::numeric_limits<int>::max();
+  start();
+  thread->submit(record(0));
+  thread->submit(record(1));
+  std::atomic<bool> over{false};
+  std::thread time([&] {
+    while (!over) {
+      clock.advance(1s);
+      std::this_thread::sleep_for(5ms);
+    }
+  });
+  std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(listener.count(), 0u) << "while nobody asked it to end, it goes on finding out";
+  thread.reset();
+  over = true;
+  time.join();
+  EXPECT_EQ(listener.count(), 0u) << "nobody hears what is not known";
+}
+
 TEST_F(CommitThread, TrimsInStepsUntilNothingIsOld) {
   store.old_rows = 250;
   start();
