@@ -127,6 +127,16 @@ void connection::send(const char* sql, const arguments& with) {
       PQsendQueryParams(conn_, sql, with.count(), with.types(), with.values(), with.lengths(), with.formats(), 1));
 }
 
+const char* connection::kept(const char* sql, const arguments& like) {
+  constexpr std::size_t most = 100;
+  if (const auto found = kept_.find(std::string_view(sql)); found != kept_.end()) return found->second.c_str();
+  if (kept_.size() >= most) return nullptr;
+  const auto name = "kept_" + std::to_string(kept_.size());
+  demand_sent(PQsendPrepare(conn_, name.c_str(), sql, like.count(), like.types()));
+  finish(clock::now() + wait);
+  return kept_.emplace(sql, name).first->second.c_str();
+}
+
 void connection::advance(std::optional<clock::time_point> until) {
   for (;;) {
     if (!all_sent_) {

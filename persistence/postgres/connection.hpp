@@ -7,6 +7,7 @@
 #include "persistence/postgres/wire.hpp"
 
 #include <chrono>
+#include <map>
 #include <optional>
 #include <stdexcept>
 
@@ -63,6 +64,9 @@ public:
   void send_prepared(const char* statement, const arguments& with);
   /// Unnamed, as PgBouncer needs it.
   void send(const char* sql, const arguments& with = {});
+  /// The name of `sql`, prepared when it is first asked for: then it costs a round trip. Null: so many are kept that this
+  /// one is not. @pre nothing was sent since the last `finish`; not through PgBouncer
+  const char* kept(const char* sql, const arguments& like);
   /// Ends the transaction and waits for all answers, one a statement. Throws `pg_error`: of the statement that failed
   /// first; or lost, also when `until` passes (the connection is closed; nothing is cancelled).
   std::vector<rows> finish(std::optional<clock::time_point> until = std::nullopt);
@@ -90,6 +94,7 @@ private:
   bool usable_ = true;
   bool all_sent_ = false; ///< Of the pipeline that `finish` ends.
   std::string warning_;
+  std::map<std::string, std::string, std::less<>> kept_; ///< Names by text.
 };
 
 } // namespace hive::persistence::postgres

@@ -20,7 +20,7 @@ public:
   postgres_turn_store(postgres_options options, std::unique_ptr<connection> commits)
       : options_(std::move(options)), codec_(options_.codec ? *options_.codec : plain), on_(std::move(commits)),
         rows_(codec_), readers_({options_.readers_url.empty() ? options_.url : options_.readers_url, "hive reader",
-                                 options_.connect_wait, false},
+                                 options_.connect_wait, options_.readers_url.empty()},
                                 options_.readers, options_.read_wait),
         retry_(options_.backoff) {}
 

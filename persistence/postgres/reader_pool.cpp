@@ -7,6 +7,17 @@ constexpr std::chrono::milliseconds leave_alone{200};
 
 struct busy {};
 
+constexpr const char* set_scope =
+  "select set_config('transaction_read_only', 'on', true), set_config('hive.tenants', $1, true), set_config('hive.shards', $2, true),"
+  " set_config('hive.api_key', $3, true), set_config('hive.trim_before', '', true), set_config('statement_timeout', $4, true)";
+
+std::unique_ptr<connection> connected(const connect_options& how) {
+  auto one = std::make_unique<connection>(how);
+  // A plan that is kept must be right for tables that have grown since.
+  if (how.direct) one->query("select set_config('enable_seqscan', 'off', false)");
+  return one;
+}
+
 } // namespace
 
 reader_pool::reader_pool(connect_options how, std::size_t limit, std::chrono::milliseconds wait)
@@ -20,12 +31,12 @@ result<rows> reader_pool::read(const read_scope& scope, const char* sql, const a
       on = take(connection::clock::now() + wait_, attempt > 0);
       arguments set;
       set.text(scope.tenants).text(scope.shards).text(scope.api_key).text(timeout);
-      on->send("select set_config('transaction_read_only', 'on', true), set_config('hive.tenants', $1, true), "
-               "set_config('hive.shards', $2, true),"
-               " set_config('hive.api_key', $3, true), set_config('hive.trim_before', '', true), "
-               "set_config('statement_timeout', $4, true)",
-               set);
-      on->send(sql, with);
+      const char* scoped = how_.direct ? on->kept(set_scope, set) : nullptr;
+      const char* asked = how_.direct ? on->kept(sql, with) : nullptr;
+      if (scoped) on->send_prepared(scoped, set);
+      else on->send(set_scope, set);
+      if (asked) on->send_prepared(asked, with);
+      else on->send(sql, with);
       auto answers = on->finish(connection::clock::now() + wait_ + std::chrono::seconds{1});
       put_back(std::move(on));
       return std::move(answers.at(1));
@@ -60,7 +71,7 @@ std::unique_ptr<connection> reader_pool::take(connection::clock::time_point unti
   ++made_;
   lock.unlock();
   try {
-    return std::make_unique<connection>(how_);
+    return connected(how_);
   } catch (...) {
     lock.lock();
     --made_;

@@ -1,6 +1,6 @@
 /// @file
-/// A bounded pool of connections that only read. Every read is one transaction, one round trip, with unnamed statements
-/// and no state of a session: the pool may stand behind PgBouncer in transaction mode.
+/// A bounded pool of connections that only read. Every read is one transaction and one round trip. Direct ones plan each
+/// statement once; behind PgBouncer in transaction mode statements have no names, and sessions no state.
 #pragma once
 
 #include "persistence/postgres/connection.hpp"

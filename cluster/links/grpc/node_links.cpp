@@ -41,8 +41,9 @@ error link_down(const remote& r) {
           milliseconds{100}};
 }
 
+/// Of a node that joins, the tables tell before the list of peers does: to who asks it is a link that is not up yet.
 error no_peer(std::string_view node) {
-  return {errc::not_found, "no_such_peer", "node " + std::string(node) + " is not in the list of peers", {}, {}};
+  return {errc::unavailable, "link_down", "node " + std::string(node) + " is not in the list of peers", {}, milliseconds{100}};
 }
 
 } // namespace
