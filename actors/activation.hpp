@@ -82,8 +82,7 @@ struct stop_under_way {
   std::uint64_t ticket = 0;
   std::uint32_t number = 0;           ///< Of its timer.
   bool by_person = false;
-  bool restart = false;               ///< A new life follows,
-  bool reset = false;                 ///< with an empty state.
+  bool restart = false;               ///< A new life follows.
   std::unique_ptr<shard_op> next;     ///< A start that came before the end.
 };
 
@@ -194,6 +193,7 @@ struct activation {
   bool spec_stale = false;
   bool suspected = false;            ///< There are `more->suspects`.
   bool stopping = false;             ///< No new turn; `more->stop` says what follows.
+  bool resetting = false;            ///< Its next life begins with nothing: before it, state, logs and rows go. Stored.
   std::uint32_t generation = 0;      ///< Rises when the activation starts over; older records are void.
 
   std::string state;                 ///< After the last turn that ended well, on disk or not.
@@ -222,8 +222,8 @@ struct activation {
   std::size_t bytes() const noexcept;
 };
 
-/// The stored form of `state`: the sizes of the entity's logs, messages that did harm (format 2), then the
-/// behaviour's own bytes.
+/// The stored form of `state`: the sizes of the entity's logs, messages that did harm (format 2), whether a reset is under
+/// way, then the behaviour's own bytes.
 std::string encode_state(const activation& a);
 bool decode_state(std::string_view stored, activation& into);
 

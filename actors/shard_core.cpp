@@ -40,11 +40,12 @@ std::size_t activation::bytes() const noexcept {
 // Formats of the stored state: 1 plus these.
 constexpr std::uint64_t with_suspects = 1;
 constexpr std::uint64_t with_floors = 2;
+constexpr std::uint64_t with_reset = 4; // nothing more of it is stored
 
 std::string encode_state(const activation& a) {
   byte_writer out;
   const bool floors = std::any_of(a.logs.begin(), a.logs.end(), [](const log_head& l) { return l.floor != 0; });
-  out.varint(1 + (a.suspected ? with_suspects : 0) + (floors ? with_floors : 0)).fixed64(a.last_generated.value()).varint(a.logs.size());
+  out.varint(1 + (a.suspected ? with_suspects : 0) + (floors ? with_floors : 0) + (a.resetting ? with_reset : 0)).fixed64(a.last_generated.value()).varint(a.logs.size());
   for (const auto& l : a.logs) {
     out.text(l.name).varint(l.size);
     if (floors) out.varint(l.floor);
@@ -62,13 +63,15 @@ bool decode_state(std::string_view stored, activation& into) {
   into.logs.clear();
   into.state.clear();
   into.suspected = false;
+  into.resetting = false;
   if (into.more) into.more->suspects.clear();
   if (stored.empty()) return true;
   byte_reader in(stored);
   const auto format = in.varint();
-  if (format < 1 || format > 1 + with_suspects + with_floors) return false;
+  if (format < 1 || format > 1 + with_suspects + with_floors + with_reset) return false;
   const bool suspected = ((format - 1) & with_suspects) != 0;
   const bool floors = ((format - 1) & with_floors) != 0;
+  into.resetting = ((format - 1) & with_reset) != 0;
   into.last_generated = journal_position{in.fixed64()};
   const auto n = in.varint();
   for (std::uint64_t i = 0; i < n && in.ok(); ++i) {
@@ -343,7 +346,8 @@ void shard_core::loaded(loaded_op& op) {
   }
   if (a->more && (!a->more->after_load.empty() || a->more->supervises)) take_orders(*a);
   const bool runs = a->doing == activity::idle && a->desired == persistence::desired_state::running && !a->stopping;
-  if (runs && a->more && a->more->turn) {
+  if (runs && a->resetting) reset_then_begin(*a); // it was under way when the last owner of the shard ended
+  else if (runs && a->more && a->more->turn) {
     // A waiting turn found at start: run it again up to where it was.
     auto host = std::move(a->more->turn);
     if (a->suspected && poisonous(*a, *host->in)) {
@@ -463,6 +467,10 @@ void shard_core::tick(steady_time now) {
   while (!timers_.empty() && timers_.top().due <= now) {
     const timer t = timers_.top();
     timers_.pop();
+    if (t.turn == listing_timer) {
+      read_children(std::move(listings_.extract(t.step).mapped()));
+      continue;
+    }
     activation* a = find(t.entity);
     if (!a) continue;
     if (t.turn == supervision_timer) {
@@ -513,7 +521,7 @@ std::optional<steady_time> shard_core::next_due() const {
 }
 
 bool shard_core::quiet() const noexcept {
-  if (!ready_.empty() || !to_flush_.empty() || alarms_.fired() != 0) return false;
+  if (!ready_.empty() || !to_flush_.empty() || alarms_.fired() != 0 || !listings_.empty()) return false;
   for (const auto& [id, a] : entities_) {
     if (!a->box.empty() || a->run_ahead != 0 || a->queued) return false;
     if (a->doing != activity::idle && a->doing != activity::absent) return false;

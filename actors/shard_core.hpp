@@ -384,7 +384,7 @@ private:
   // shard_system.cpp
   void system_message(activation& a, std::unique_ptr<envelope> e);
   void start_by_hand(activation& a, actor_record& r);
-  void stop_by_hand(activation& a, bool restart, bool reset);
+  void stop_by_hand(activation& a, bool restart);
   void abandon_turn(activation& a, actor_record& r, const error& why, const char* reason);
   void record_event(activation& a, const char* what, json data);
   void suspect(activation& a, const suspect_op& op);
@@ -407,7 +407,18 @@ private:
   void supervise(activation& a, shard_op& op);
   supervision& supervision_of(activation& a);
   void act(activation& a);
-  void list_children(activation& a, std::function<void(shard_core&, std::vector<supervised_child>)> then);
+  using children_listed = std::function<void(shard_core&, std::vector<supervised_child>)>;
+  /// Children to be read, and who wants them.
+  struct listing {
+    entity_id supervisor;
+    tenant_context who;
+    std::string name;
+    children_listed then;
+    std::chrono::milliseconds pause{50};        // before the next try; doubled each time
+  };
+  void list_children(activation& a, children_listed then);
+  void read_children(listing wanted);
+  void list_again(listing wanted);
   void take_down(activation& a, down_cause why);
   void life_over(activation& a, const supervisor_command& c);
   void supervision_due(activation& a);
@@ -422,6 +433,7 @@ private:
   void drop_turn(activation& a);
   void begin_life(activation& a, std::uint64_t ticket);
   void reset_then_begin(activation& a);
+  void begin_when_settled(activation& a);
   void set_desired(activation& a, actor_record& r, persistence::desired_state wanted);
   void settle_down(activation& a, persistence::desired_state as, const char* event, bool with_spec);
   void end_life(activation& a, bool normal);
@@ -433,6 +445,7 @@ private:
   /// In place of a turn's number in `timers_`: what else may come due.
   static constexpr std::uint64_t supervision_timer = ~std::uint64_t{0};
   static constexpr std::uint64_t stop_timer = supervision_timer - 1;
+  static constexpr std::uint64_t listing_timer = supervision_timer - 2;
 
   shard_id id_;
   epoch fence_;
@@ -478,6 +491,8 @@ private:
   steady_time next_sweep_{};
   steady_time stalled_until_{};
   random_source chance_;
+  std::unordered_map<std::uint32_t, listing> listings_; // that could not be read, by the number of their timer
+  std::uint32_t listings_made_ = 0;
 };
 
 } // namespace hive::actors

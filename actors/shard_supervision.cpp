@@ -26,17 +26,14 @@ bool is_supervisor(const activation& a) noexcept { return a.spec && a.spec->kind
 
 desired_state own_desired(const activation& a) noexcept { return a.more && a.more->above_down ? a.more->own_desired : a.desired; }
 
-/// Everything below the supervisor `name`, with what its supervisor must know. On a reader thread.
-std::vector<supervised_child> children_of(persistence::store_reader& reader, tenant_context who, const std::string& name) {
+/// Everything below the supervisor `name`, with what its supervisor must know; never a part of it. On a reader thread.
+result<std::vector<supervised_child>> children_of(persistence::store_reader& reader, tenant_context who, const std::string& name) {
   std::vector<supervised_child> all;
   for (const auto kind : {entity_kind::agent, entity_kind::supervisor}) {
     std::string after;
     for (bool more = true; more;) {
       const auto page = reader.list(who, kind, after, 1000, &name);
-      if (!page) {
-        log::error("cannot list the children of a supervisor", {{"supervisor", name}, {"why", page.error().message}});
-        return all;
-      }
+      if (!page) return page.error();
       more = page->size() == 1000;
       for (const auto& row : *page) {
         after = row.name;
@@ -53,8 +50,11 @@ std::vector<supervised_child> children_of(persistence::store_reader& reader, ten
           c.significant = s->significant;
           c.shutdown = s->shutdown;
         }
-        if (c.significant)
-          if (const auto its = reader.load_entity(who, row.id)) c.alive = its->desired == desired_state::running;
+        if (c.significant) {
+          const auto its = reader.load_entity(who, row.id);
+          if (!its && its.error().code != errc::not_found) return its.error();
+          if (its) c.alive = its->desired == desired_state::running;
+        }
         all.push_back(c);
       }
     }
@@ -184,16 +184,33 @@ void shard_core::supervision_due(activation& a) {
   make_ready(a);
 }
 
-void shard_core::list_children(activation& a, std::function<void(shard_core&, std::vector<supervised_child>)> then) {
-  services_.read(a.id.tenant(), [services = &services_, id = a.id, who = a.who, name = a.name, then = std::move(then)](persistence::store_reader& reader) {
-    auto found = std::make_shared<std::vector<supervised_child>>(children_of(reader, who, name));
-    services->post(id, std::make_unique<call_op>([found, then](shard_core& shard) { then(shard, std::move(*found)); }));
+void shard_core::list_children(activation& a, children_listed then) { read_children({a.id, a.who, a.name, std::move(then)}); }
+
+void shard_core::read_children(listing wanted) {
+  auto shared = std::make_shared<listing>(std::move(wanted));
+  services_.read(shared->supervisor.tenant(), [services = &services_, shared](persistence::store_reader& reader) {
+    auto found = std::make_shared<result<std::vector<supervised_child>>>(children_of(reader, shared->who, shared->name));
+    services->post(shared->supervisor, std::make_unique<call_op>([found, shared](shard_core& shard) {
+      if (*found) return shared->then(shard, std::move(**found));
+      log::error("cannot list the children of a supervisor", {{"supervisor", shared->name}, {"why", found->error().message}});
+      shard.list_again(std::move(*shared));
+    }));
   });
+}
+
+/// The store does not answer: a part of a group must not be taken for all of it.
+void shard_core::list_again(listing wanted) {
+  constexpr std::chrono::milliseconds pause_max{5'000};
+  const auto number = ++listings_made_;
+  timers_.push({services_.clock().steady_now() + wanted.pause, wanted.supervisor, listing_timer, number});
+  wanted.pause = std::min(wanted.pause * 2, pause_max);
+  listings_.emplace(number, std::move(wanted));
 }
 
 /// What stands below it is down with it, or with one above it.
 void shard_core::take_down(activation& a, down_cause why) {
   list_children(a, [id = a.id, why = std::move(why)](shard_core& shard, const std::vector<supervised_child>& children) {
+    if (const auto* back = shard.find(id); back && back->desired == desired_state::running) return; // started again meanwhile
     for (const auto& c : children) {
       auto down = std::make_unique<order_op>(order::down, c.id, id, std::nullopt, 0);
       down->cause = why;
@@ -329,7 +346,7 @@ void shard_core::try_stop(activation& a) {
   a.doing = activity::held;
   if (stop->ticket != 0) answer(a, stop->supervisor, news::stopped, stop->ticket);
   if (stop->by_person) {
-    if (stop->restart) return stop->reset ? reset_then_begin(a) : begin_life(a, 0);
+    if (stop->restart) return begin_life(a, 0);
     a.doing = activity::idle; // its desired state refuses what comes
     if (is_supervisor(a)) take_down(a, {a.name, desired_state::stopped});
     return;
@@ -382,6 +399,10 @@ void shard_core::drop_turn(activation& a) {
 }
 
 void shard_core::begin_life(activation& a, std::uint64_t ticket) {
+  if (a.resetting) {
+    if (ticket != 0) answer(a, supervisor_of(a), news::started, ticket);
+    return reset_then_begin(a);
+  }
   const bool after_crash = a.doing == activity::crashed;
   if (!is_supervisor(a)) a.restarts += 1;
   a.life = incarnation{a.life.value() + 1};
@@ -405,30 +426,33 @@ void shard_core::begin_life(activation& a, std::uint64_t ticket) {
   make_ready(a);
 }
 
-/// The new life begins with nothing: state, logs and rows go. Rows page by page, each page a commit.
+/// The new life begins with nothing: state, logs and rows go. Rows page by page, each page a commit; the last one takes the
+/// mark away with which any load goes on here.
 void shard_core::reset_then_begin(activation& a) {
   constexpr std::size_t page = 1000;
   a.doing = activity::held;
-  auto keys = std::make_shared<std::vector<std::string>>();
-  services_.read(a.id.tenant(), [services = &services_, id = a.id, who = a.who, keys](persistence::store_reader& reader) {
-    const auto rows = reader.items(who, id, "", "", page);
-    if (rows)
-      for (const auto& [key, value] : *rows) keys->push_back(key);
-    services->post(id, std::make_unique<call_op>([id, keys](shard_core& shard) {
+  if (a.run_ahead != 0) return begin_when_settled(a); // it may have rows too
+  using rows = std::vector<std::pair<std::string, std::string>>;
+  services_.read(a.id.tenant(), [services = &services_, id = a.id, who = a.who, g = a.generation](persistence::store_reader& reader) {
+    auto found = std::make_shared<result<rows>>(reader.items(who, id, "", "", page));
+    services->post(id, std::make_unique<call_op>([id, g, found](shard_core& shard) {
       activation* back = shard.find(id);
-      if (!back || back->doing != activity::held) return;
+      if (!back || back->generation != g || back->doing != activity::held || !back->resetting) return;
+      if (!*found) { // the store does not answer: until it does
+        back->doing = activity::reloading;
+        back->generation += 1;
+        shard.timers_.push({shard.services_.clock().steady_now() + std::chrono::milliseconds{200}, id, 0, 0});
+        return;
+      }
       auto r = shard.make_record(*back, back->who);
       r->writes = true;
       r->position = shard.services_.allot(shard.id_);
-      for (auto& key : *keys) r->items.push_back({std::move(key), std::nullopt});
-      const bool last = r->items.size() < page;
-      if (!last) {
+      for (auto& row : **found) r->items.push_back({std::move(row.first), std::nullopt});
+      if (r->items.size() == page) {
         shard.submit(*back, std::move(r));
-        back->extra().stop = std::make_unique<stop_under_way>(); // the next page when this one is on disk
-        back->more->stop->by_person = back->more->stop->restart = back->more->stop->reset = true;
-        back->stopping = true;
-        return;
+        return shard.begin_when_settled(*back);
       }
+      back->resetting = false;
       back->state.clear();
       for (auto& l : back->logs) l.floor = l.size; // the store goes on counting
       r->state = encode_state(*back);
@@ -436,6 +460,14 @@ void shard_core::reset_then_begin(activation& a) {
       shard.begin_life(*back, 0);
     }));
   });
+}
+
+/// As after a person's stop: what is under way goes to the disk, then the new life begins, or the reset before it goes on.
+void shard_core::begin_when_settled(activation& a) {
+  auto stop = std::make_unique<stop_under_way>();
+  stop->by_person = stop->restart = true;
+  a.extra().stop = std::move(stop);
+  a.stopping = true;
 }
 
 void shard_core::set_desired(activation& a, actor_record& r, desired_state wanted) {

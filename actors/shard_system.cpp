@@ -30,21 +30,25 @@ void shard_core::system_message(activation& a, std::unique_ptr<envelope> e) {
     if (own == desired_state::running) {
       set_desired(a, *r, desired_state::stopped);
       r->events.push_back({kind + ".stopped", kind + "/" + a.name, json{{"by", e->who.principal()}}.dump()});
-      stop_by_hand(a, false, false);
+      stop_by_hand(a, false);
     }
   } else if (e->type == "hive.restart") {
     const auto body = json::parse(e->body.bytes, nullptr, false);
     const bool reset = body.is_object() && body.value("reset", false);
     if (reset) abandon_turn(a, *r, {errc::application, "reset", "the agent was restarted with an empty state while the ask waited"}, "receiver_reset");
-    if (own == desired_state::running && !a.more->above_down) stop_by_hand(a, true, reset);
-    else if (own != desired_state::deleted) {
+    if (own != desired_state::deleted) {
+      if (reset) { // on disk with this message: whoever has the shard by then goes on with it
+        a.resetting = true;
+        r->state = encode_state(a);
+      }
       if (own != desired_state::running) set_desired(a, *r, desired_state::running);
-      if (!a.more->above_down) stop_by_hand(a, true, reset);
+      if (!a.more->above_down) stop_by_hand(a, true);
     }
   } else if (e->type == "hive.deleted") {
     a.more->above_down = false;
     a.desired = desired_state::deleted;
     r->desired = a.desired;
+    a.resetting = false;
     a.state.clear();
     a.logs.clear();
     r->state = std::string{};
@@ -108,15 +112,14 @@ void shard_core::start_by_hand(activation& a, actor_record& r) {
   const bool below_down = a.more->above_down;
   const entity_id supervisor = a.spec && a.spec->supervisor ? a.spec->supervisor : entity_id{a.id.tenant(), root_supervisor_serial};
   services_.post(supervisor, std::make_unique<answer_op>(answer_op::news::began, supervisor, supervised_child{a.id}, a.life, 0));
-  if (!below_down) stop_by_hand(a, true, false);
+  if (!below_down) stop_by_hand(a, true);
   else if (a.spec && a.spec->kind == entity_kind::supervisor) take_down(a, a.more->above); // no more with it, but with the one above
 }
 
-void shard_core::stop_by_hand(activation& a, bool restart, bool reset) {
+void shard_core::stop_by_hand(activation& a, bool restart) {
   auto stop = std::make_unique<stop_under_way>();
   stop->by_person = true;
   stop->restart = restart;
-  stop->reset = reset;
   stop->number = ++stops_;
   if (a.more->stop) { // by its supervisor: a person's wish comes first, and answers the supervisor too
     stop->supervisor = a.more->stop->supervisor;

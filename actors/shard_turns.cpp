@@ -458,21 +458,26 @@ void shard_core::refuse_sent(activation& a, std::unique_ptr<envelope> e, const e
 }
 
 /// @param what for whoever waits for the end, and for people. `detail`, an object, has it as "error".
+/// An attempt of a task is the queue's, which hears the reason and does what follows: were it a dead letter too, somebody might
+/// send again what was done by another attempt, or was cancelled.
 void shard_core::dead_letter(activation& a, std::unique_ptr<envelope> e, std::string reason, std::string what, json detail) {
-  add(services_.metrics(a.id.tenant()).mine().dead_letters);
+  const bool owned = !e->reply_to.task.empty();
+  if (!owned) add(services_.metrics(a.id.tenant()).mine().dead_letters);
   if (!e->lasting()) return;
   auto r = make_record(a, e->who);
   r->writes = true;
   r->position = services_.allot(id_);
   mark(a, *r, *e);
-  r->events.push_back({"message.dead_letter", "agent/" + a.name, json{{"type", e->type}, {"from", e->from}, {"reason", reason}}.dump()});
   if (e->reply_to) {
     const error why{errc::application, reason, what};
     add_reply(a, *r, *e, {}, &why);
   }
   if (a.suspected) forget_suspect(a, *r, *e);
-  detail["error"] = std::move(what);
-  r->dead_letters.push_back({std::move(reason), encode_message(*e), detail.dump(-1, ' ', false, json::error_handler_t::replace)});
+  if (!owned) {
+    r->events.push_back({"message.dead_letter", "agent/" + a.name, json{{"type", e->type}, {"from", e->from}, {"reason", reason}}.dump()});
+    detail["error"] = std::move(what);
+    r->dead_letters.push_back({std::move(reason), encode_message(*e), detail.dump(-1, ' ', false, json::error_handler_t::replace)});
+  }
   r->message = std::move(e);
   submit(a, std::move(r));
 }

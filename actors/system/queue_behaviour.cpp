@@ -556,11 +556,7 @@ task<> queue_behaviour::put_schedule(turn& self, json body) const {
   const auto old = mem.schedules.find(name);
   const bool created = old == mem.schedules.end();
   made->principal = std::string(self.caller().principal());
-  if (!created) { // its plan changes, its past does not
-    made->fired = old->second.fired;
-    made->last_fired = old->second.last_fired;
-    made->last_task = old->second.last_task;
-  }
+  if (!created) made->replaces(old->second);
   self.put_row("schedule/" + name, made->to_row().dump());
   system_turn::audit(self, created ? "schedule.create" : "schedule.update", "schedule/" + name, made->spec);
   json answer = made->to_row();
@@ -604,7 +600,7 @@ task<> queue_behaviour::run_schedules(turn& self) const {
       std::optional<hive::error> why;
       try {
         const auto ids = co_await add(self, std::move(*request));
-        s.last_task = to_text(ids.front());
+        s.submitted(to_text(ids.front()), now);
         for (const auto id : ids)
           if (const auto born = memory_of(self).born.find(id); born != memory_of(self).born.end()) born->second.principal = s.principal;
       } catch (const read_failed& e) {
@@ -612,6 +608,7 @@ task<> queue_behaviour::run_schedules(turn& self) const {
         why = e.why;
       }
       if (why) {
+        s.refused(*why, now);
         log::warn("a schedule's task was refused", {{"schedule", name}, {"why", why->message}});
         system_turn::event(self, "schedule.failed", "schedule/" + name, {{"reason", why->reason}, {"message", why->message}});
       }

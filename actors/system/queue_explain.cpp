@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t agents_shown = 20;
 constexpr std::size_t tasks_named = 20;
+constexpr std::size_t schedules_named = 20;
 constexpr std::size_t positions_max = 100'000; ///< Tasks of a queue that says how many go before one: they are counted.
 
 json because(std::string what) { return json{{"for", std::move(what)}}; }
@@ -120,8 +121,11 @@ json explain_queue(const queue_memory& queue, wall_time now) {
     if (a.breaker.now_is() != circuit_breaker::state::closed) one["breaker"] = breaker_of(a);
     agents.push_back(std::move(one));
   }
+  json failing = json::array(); // whose last task was refused
+  for (auto s = queue.schedules.begin(); s != queue.schedules.end() && failing.size() < schedules_named; ++s)
+    if (s->second.failing()) failing.push_back({{"schedule", s->first}, {"failed", s->second.failed}, {"error", s->second.last_error.message}});
   return {{"partition", queue.core.self()}, {"partitions", queue.core.parts()}, {"lent_by_others", queue.lent.size()}, {"paused", queue.core.paused()}, {"tasks", queue.core.size()}, {"tasks_at_agents", at_agents}, {"tasks_queued_for_named_agents", queued},
-          {"schedules", queue.schedules.size()}, {"agents", std::move(agents)}};
+          {"schedules", queue.schedules.size()}, {"schedules_failing", std::move(failing)}, {"agents", std::move(agents)}};
 }
 
 json explain_task(const queue_memory& queue, task_id id, wall_time now, entity_id& agent) {

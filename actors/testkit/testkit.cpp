@@ -9,6 +9,7 @@
 #include "actors/scheduling/task_rows.hpp"
 #include "actors/stored_status.hpp"
 #include "actors/system/system_turn.hpp"
+#include "persistence/refusing_reader.hpp"
 #include "persistence/sqlite/sqlite_store.hpp"
 
 namespace hive::actors {
@@ -154,7 +155,12 @@ void testkit::load(entity_id id, tenant_context who, epoch fence) {
   jobs_.push_back([this, id, who, fence] { post(id, std::make_unique<loaded_op>(id, fence, loader_->load(*reader_, id, who))); });
 }
 void testkit::read(tenant_id, std::function<void(persistence::store_reader&)> how) {
-  jobs_.push_back([this, how = std::move(how)] { how(*reader_); });
+  jobs_.push_back([this, how = std::move(how)] {
+    const auto why = refuse_reads_ ? refuse_reads_() : std::nullopt;
+    if (!why) return how(*reader_);
+    persistence::refusing_reader refusing(*why);
+    how(refusing);
+  });
 }
 void testkit::scripted_embedder::embed(tenant_id, embedding_model by, std::vector<std::string> texts, std::function<void(result<embeddings>)> done) {
   if (by.built_in) kit.built_in_texts_ += texts.size();

@@ -95,6 +95,8 @@ public:
   std::uint64_t crashes() const noexcept { return crashes_; }
   /// Makes the store refuse: called for each batch; an error of class `unavailable` refuses the batch whole.
   void refuse_commits(std::function<std::optional<error>()> why) { refuse_ = std::move(why); }
+  /// Makes it answer no reads of shards and turns: called for each.
+  void refuse_reads(std::function<std::optional<error>()> why) { refuse_reads_ = std::move(why); }
 
   json explain(const std::string& name, entity_kind kind = entity_kind::agent);
   const entity_memory* memory_of(entity_id id);
@@ -156,6 +158,7 @@ private:
   std::uint64_t crashes_ = 0;
   std::uint64_t crash_in_ = 0;
   std::function<std::optional<error>()> refuse_;
+  std::function<std::optional<error>()> refuse_reads_;
   bool scattered_ = false;
   std::uint64_t lost_in_ = 0;
   std::unordered_map<shard_id, epoch> real_fences_;    ///< The store's, of shards that moved.

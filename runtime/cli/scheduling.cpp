@@ -60,13 +60,14 @@ std::string when_of(const json& spec) {
 }
 
 void show_schedules(session& s, const json& items) {
-  table t({"NAME", "WHEN", "TASK", "NEXT", "FIRED", "LAST"});
+  table t({"NAME", "WHEN", "TASK", "NEXT", "FIRED", "LAST", "FAILED", "ERROR"});
   for (const auto& item : items) {
     const auto& spec = object_of(item, "spec");
     const auto& task = object_of(spec, "task");
     const auto to = text_of(task, "agent").empty() ? text_of(task, "capability") : text_of(task, "agent");
+    const auto why = text_of(object_of(item, "last_error"), "message");
     t.add({text_of(item, "name"), when_of(spec), to + " " + text_of(task, "type"), spec.value("paused", false) ? "paused" : time_or_dash(item, "next"),
-           std::to_string(number_of(item, "fired")), time_or_dash(item, "last_fired")});
+           std::to_string(number_of(item, "fired")), time_or_dash(item, "last_fired"), std::to_string(number_of(item, "failed")), why.empty() ? "-" : why});
   }
   s.print(t.text());
 }
@@ -188,7 +189,7 @@ void add_scheduling_commands(CLI::App& app, session& s) {
   put->add_option("--zone", o->zone, "Time zone of --cron: Europe/Zurich; UTC when absent");
   put->add_option("--catch-up", o->catch_up, "What was missed while the hive was away")->check(CLI::IsMember({"once", "all", "skip"}));
   put->add_option("--catch-up-max", o->catch_up_max, "With --catch-up all: so many at most")->check(CLI::Range(1, 1000));
-  put->add_option("--jitter", o->jitter, "Up to so much later, by chance");
+  put->add_option("--jitter", o->jitter, "Up to so much later, by chance; at most --every");
   put->add_option("--capability", o->capability, "The queue chooses among the agents that have it");
   put->add_option("--attempts", o->attempts, "How often each task is tried")->check(CLI::Range(1, 100));
   put->add_flag("--paused", o->paused, "Keep it, and do not fire");

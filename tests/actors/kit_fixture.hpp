@@ -31,6 +31,8 @@ public:
       for (const auto& [k, v] : page) all[k] = v;
       payload answer = json_payload(all);
       self.reply(std::move(answer));
+    } else if (m.type == "fill") {
+      for (int i = 0; i < body.at("rows").get<int>(); ++i) self.put_row("row/" + std::to_string(i), "x");
     } else if (m.type == "ask") {
       payload inner = json_payload(body.at("body"));
       const std::string to = body.at("to");

@@ -1,4 +1,6 @@
 // Tasks: durable work with a result. (R3, first part)
+#include "actors/system/queue_explain.hpp"
+#include "actors/system/queue_memory.hpp"
 #include "tests/actors/tasks_fixture.hpp"
 
 namespace hive::actors {
@@ -310,6 +312,67 @@ TEST_P(TasksTest, ScheduleSubmitsOneTaskForEachSlotAcrossCrashes) {
   pass(*kit, 5'000);
   EXPECT_EQ(ops_of(*kit, "ledger").size(), 6U);
   EXPECT_EQ(kit->queue("schedule.delete", {{"name", "beat"}}).error().code, errc::not_found);
+}
+
+TEST_P(TasksTest, SchedulePutAgainBeforeEachSlotStillFires) {
+  auto kit = make_workers();
+  const json put{{"name", "beat"}, {"spec", {{"every_ms", 1'000}, {"task", {{"agent", "ledger"}, {"type", "append"}, {"payload", {{"op", "beat"}}}}}}}};
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(kit->queue("schedule.put", put));
+    pass(*kit, 400);
+  }
+  EXPECT_GE(ops_of(*kit, "ledger").size(), 3U);
+}
+
+TEST_P(TasksTest, ScheduleThatNeverWorksSaysSo) {
+  auto kit = make_workers();
+  const auto row = [&](const std::string& name) { return json::parse(**kit->reader().item(kit->context(), queue_of(kit->context().tenant(), 0U), "schedule/" + name)); };
+  ASSERT_TRUE(kit->queue("schedule.put", {{"name", "lost"}, {"spec", {{"every_ms", 1'000}, {"task", {{"agent", "nobody"}, {"type", "x"}}}}}}));
+  ASSERT_TRUE(kit->queue("schedule.put", {{"name", "well"}, {"spec", {{"every_ms", 1'000}, {"task", {{"agent", "ledger"}, {"type", "append"}, {"payload", {{"op", "x"}}}}}}}}));
+  pass(*kit, 2'500);
+  EXPECT_EQ(row("lost").at("failed"), 2);
+  EXPECT_EQ(row("lost").at("fired"), 0);
+  EXPECT_EQ(row("lost").at("last_error").at("reason"), "not_found");
+  EXPECT_EQ(row("well").at("fired"), 2);
+  EXPECT_FALSE(row("well").contains("failed"));
+  const auto* memory = kit->memory_of(queue_of(kit->context().tenant(), 0U));
+  ASSERT_NE(memory, nullptr);
+  const auto told = explain_queue(static_cast<const queue_memory&>(*memory), kit->now());
+  ASSERT_EQ(told.at("schedules_failing").size(), 1U) << told;
+  EXPECT_EQ(told.at("schedules_failing")[0].at("schedule"), "lost");
+}
+
+TEST_P(TasksTest, SlotOfAFullQueueCountsAsFailed) {
+  config::settings s;
+  s.tasks.live = 8;
+  auto kit = make_workers(s);
+  ASSERT_TRUE(kit->queue("schedule.put", {{"name", "beat"}, {"spec", {{"every_ms", 100}, {"task", {{"agent", "w"}, {"type", "sleep"}}}}}}));
+  pass(*kit, 2'050);
+  const auto row = json::parse(**kit->reader().item(kit->context(), queue_of(kit->context().tenant(), 0U), "schedule/beat"));
+  EXPECT_EQ(row.at("fired").get<int>() + row.at("failed").get<int>(), 20);
+  EXPECT_EQ(row.at("last_error").at("reason"), "queue_full");
+}
+
+TEST_P(TasksTest, AttemptThatAStoppedAgentRefusesIsTheQueuesAndNoDeadLetter) {
+  auto kit = make_workers();
+  const auto letters = [&] { return kit->reader().dead_letters(kit->context(), 0, 10)->size(); };
+  ASSERT_TRUE(kit->admin("entity.stop", {{"kind", "agent"}, {"name", "w"}}));
+  kit->settle();
+  const json retry{{"attempts", 20}, {"backoff_ms", 500}, {"backoff_max_ms", 500}};
+  const auto kept = submit(*kit, {{"agent", "w"}, {"type", "x"}, {"retry", retry}});
+  const auto able = submit(*kit, {{"tasks", {{{"agent", "w"}, {"type", "y"}, {"retry", retry}}, {{"agent", "v"}, {"type", "z"}}}}, {"policy", "all"}}); // may be lent
+  const auto gone = submit(*kit, {{"agent", "w"}, {"type", "gone"}, {"retry", retry}});
+  pass(*kit, 1'200);
+  EXPECT_EQ(kit->read_task(kept)->at("error").at("reason"), "receiver_stopped");
+  ASSERT_TRUE(kit->queue("task.cancel", {{"id", gone}}));
+  ASSERT_TRUE(kit->admin("entity.start", {{"kind", "agent"}, {"name", "w"}}));
+  pass(*kit, 300'000);
+  EXPECT_EQ(state(*kit, kept), "succeeded");
+  EXPECT_EQ(state(*kit, able), "succeeded");
+  EXPECT_EQ(state(*kit, gone), "cancelled");
+  EXPECT_EQ(letters(), 0U);
+  for (const auto& [type, source] : kit->events()) EXPECT_NE(type, "message.dead_letter") << source;
+  EXPECT_EQ(effects(*kit), 3U);
 }
 
 TEST_P(TasksTest, EndedTasksAreForgottenAfterTheirRetention) {

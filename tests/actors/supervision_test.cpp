@@ -537,5 +537,95 @@ TEST_F(SupervisionTest, ResetEmptiesTheLogAndItStaysEmptyAcrossRestarts) {
   EXPECT_EQ(kit->ask("l", "list", {{"from", 1}, {"limit", 5}})->at("ops"), json({"new1"}));
 }
 
+/// State, log and more rows than one commit takes away.
+static void fill(testkit& kit) {
+  ASSERT_TRUE(kit.ask("p", "set", {{"value", "old"}}));
+  ASSERT_TRUE(kit.ask("p", "run", json::object())); // a log entry
+  ASSERT_TRUE(kit.ask("p", "fill", {{"rows", 2'300}}));
+}
+static void expect_empty(testkit& kit) {
+  EXPECT_EQ(kit.ask("p", "get", nullptr)->at("value"), "");
+  EXPECT_TRUE(kit.reader().items(kit.context(), kit.id_of("p"), "", "", 10)->empty());
+}
+
+TEST_F(SupervisionTest, ResetThatWasAcknowledgedIsCarriedOutWhateverCommitThePowerGoesAfter) {
+  for (seed_ = 1; seed_ <= 2; ++seed_)
+    crash_at_every_commit(
+      [&] {
+        auto kit = make();
+        kit->add_agent("p", "puppet");
+        fill(*kit);
+        kit->settle();
+        return kit;
+      },
+      [](testkit& kit) {
+        while (!kit.admin("entity.restart", {{"kind", "agent"}, {"name", "p"}, {"reset", true}})) {}
+        kit.settle();
+      },
+      expect_empty);
+}
+
+TEST_F(SupervisionTest, WhatIsWrittenAfterAResetStaysOverACrash) {
+  auto kit = make();
+  kit->add_agent("p", "puppet");
+  fill(*kit);
+  command(*kit, "restart", "agent", "p", true);
+  expect_empty(*kit);
+  ASSERT_TRUE(kit->ask("p", "set", {{"value", "new"}}));
+  kit->crash();
+  EXPECT_EQ(kit->ask("p", "get", nullptr)->at("value"), "new");
+}
+
+TEST_F(SupervisionTest, ResetOfAnAgentBelowAStoppedSupervisorIsDoneWhenThatStarts) {
+  auto kit = make();
+  kit->add_supervisor("s");
+  kit->add_agent("p", "puppet", json::object(), "s");
+  fill(*kit);
+  command(*kit, "stop", "supervisor", "s");
+  command(*kit, "restart", "agent", "p", true);
+  EXPECT_FALSE(kit->ask("p", "get", nullptr));
+  kit->crash();
+  command(*kit, "start", "supervisor", "s");
+  expect_empty(*kit);
+}
+
+TEST_F(SupervisionTest, ResetGoesOnWhenTheStoreAnswersAgain) {
+  auto kit = make();
+  kit->add_agent("p", "puppet");
+  fill(*kit);
+  int refused = 0;
+  ASSERT_TRUE(kit->admin("entity.restart", {{"kind", "agent"}, {"name", "p"}, {"reset", true}}));
+  kit->refuse_reads([&]() -> std::optional<error> {
+    if (++refused > 5) return std::nullopt;
+    return error{errc::unavailable, "store_unavailable", "away"};
+  });
+  kit->settle();
+  expect_empty(*kit);
+}
+
+TEST_F(SupervisionTest, ChildrenThatCannotBeListedAreListedAgain) {
+  auto kit = make();
+  kit->add_supervisor("s", {{"strategy", "one_for_all"}});
+  for (const char* name : {"a", "b", "c"}) kit->add_agent(name, "puppet", json::object(), "s");
+  for (const char* name : {"a", "b", "c"}) ASSERT_TRUE(kit->ask(name, "set", {{"value", name}}));
+  const auto before = lives(*kit);
+  int refused = 0;
+  const auto away = [&]() -> std::optional<error> {
+    if (++refused > 6) return std::nullopt;
+    return error{errc::unavailable, "store_unavailable", "away"};
+  };
+  kit->refuse_reads(away);
+  crash(*kit, "b");
+  EXPECT_GT(refused, 6);
+  kit->refuse_reads(nullptr);
+  for (std::size_t i = 0; i < before.size(); ++i) EXPECT_EQ(lives(*kit)[i], before[i] + 1) << "all of the group began anew: " << i;
+
+  refused = 0;
+  ASSERT_TRUE(kit->admin("entity.stop", {{"kind", "supervisor"}, {"name", "s"}}));
+  kit->refuse_reads(away);
+  kit->settle();
+  for (const char* name : {"a", "b", "c"}) EXPECT_EQ(kit->ask(name, "get", nullptr).error().reason, "stopped") << name;
+}
+
 } // namespace
 } // namespace hive::actors

@@ -484,9 +484,9 @@ def queue(hive, cli):
 # -- schedules
 
 def schedules(hive, cli):
-    columns = ("NAME", "WHEN", "TASK", "NEXT", "FIRED", "LAST")
+    columns = ("NAME", "WHEN", "TASK", "NEXT", "FIRED", "LAST", "FAILED", "ERROR")
     made = table(cli.text("schedule", "put", "beat", "counter", "append", work("beat"), "--every", "1s"), *columns)[0]
-    check((made["NAME"], made["WHEN"], made["TASK"], made["FIRED"], made["LAST"]) == ("beat", "every 1 s", "counter append", "0", "-"), made)
+    check((made["NAME"], made["WHEN"], made["TASK"], made["FIRED"], made["LAST"], made["FAILED"], made["ERROR"]) == ("beat", "every 1 s", "counter append", "0", "-", "0", "-"), made)
     begun = time.monotonic()
     still = cli.json("schedule", "put", "still", "counter", "append", work("still"), "--every", "100ms", "--paused")
     check(still["spec"]["paused"] is True, still)
@@ -523,6 +523,13 @@ def schedules(hive, cli):
     for name in ("still", "night"):
         check(cli.json("schedule", "delete", name) == {"deleted": True}, "delete as JSON")
     check(cli.json("schedule", "list") == {"schedules": []}, "none is left")
+    cli.text("schedule", "put", "lost", "nobody", "append", work("lost"), "--every", "100ms")
+    lost = until("it failed", lambda: next((s for s in [cli.json("schedule", "get", "lost")] if s["failed"] >= 2), None))
+    check((lost.get("fired", 0), lost["last_error"]["reason"]) == (0, "not_found"), lost)
+    row = table(cli.text("schedule", "list"), *columns)[0]
+    check(row["FIRED"] == "0" and row["FAILED"] != "0" and "nobody" in row["ERROR"], row)
+    check([s["schedule"] for s in cli.json("explain", "queue/default")["queue"]["schedules_failing"]] == ["lost"], "explain names it")
+    cli.text("schedule", "delete", "lost")
 
     put = ["schedule", "put", "bad", "ledger", "append", work("bad")]
     cli.fails(REFUSED, *put, "--cron", "0 3 * * *", "--zone", "Mars/Olympus", says="zone: ")
@@ -531,6 +538,8 @@ def schedules(hive, cli):
     cli.fails(REFUSED, *put, "--cron", "* * * * *", "--every", "1s", says="cron: ")
     cli.fails(REFUSED, *put, says="cron: ")
     cli.fails(REFUSED, *put, "--every", "10ms", says="every_ms: ")
+    cli.fails(REFUSED, *put, "--cron", "0 0 30 2 *", says="cron: ")
+    cli.fails(REFUSED, *put, "--every", "1s", "--jitter", "2s", says="jitter_ms: ")
     cli.fails(REFUSED, "schedule", "put", "bad", "-", "append", "--every", "1s", says="task.agent: ")
     cli.fails(REFUSED, "schedule", "put", "a b", "ledger", "append", "--every", "1s", says="schedule: ")
     for words in (["--every", "often"], ["--every", "1s", "--jitter", "x"], ["--every", "1s", "--catch-up", "never"], ["--every", "1s", "--attempts", "0"],

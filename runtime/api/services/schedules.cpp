@@ -41,6 +41,11 @@ json task_of(const v1::TaskSpec& t) {
     if (t.retry().has_backoff_max_ms()) retry["backoff_max_ms"] = t.retry().backoff_max_ms();
   }
   for (const auto& label : t.labels()) j["labels"][label.name()] = label.value();
+  // A schedule's task has none of these: the queue says so.
+  if (!t.name().empty()) j["name"] = t.name();
+  if (!t.parent().empty()) j["parent"] = t.parent();
+  for (const auto& other : t.depends_on()) j["depends_on"].push_back(other);
+  if (t.has_undo()) j["undo"] = {{"type", t.undo().type()}};
   return j;
 }
 
@@ -108,6 +113,14 @@ v1::Schedule schedule_from(const std::string& name, const json& row) {
   out.set_last_fired(row.value("last_fired", std::int64_t{0}));
   out.set_last_task(row.value("last_task", ""));
   out.set_principal(row.value("principal", ""));
+  out.set_failed(row.value("failed", std::uint64_t{0}));
+  out.set_last_failed(row.value("last_failed", std::int64_t{0}));
+  if (const auto why = row.find("last_error"); why != row.end()) {
+    auto& e = *out.mutable_last_error();
+    e.set_reason(why->value("reason", ""));
+    e.set_message(why->value("message", ""));
+    e.set_field(why->value("field", ""));
+  }
   return out;
 }
 
