@@ -138,7 +138,7 @@ def check_names_in_documents(root):
     tree = [path for path, _ in files(root, SOURCES + (".py", ".md", ".proto", ".yaml"))]
     tests = "".join(read(full) for path, full in files(root, SOURCES + (".py", "CMakeLists.txt")) if path.startswith("tests/"))
     settings_file = os.path.join(root, "config/settings.cpp")
-    settings = set(re.findall(r'^    \w+\("([a-z_.]+)", &', read(settings_file), re.M)) if os.path.exists(settings_file) else set()
+    settings = set(re.findall(r'"([a-z_]+\.[a-z_.]+)", &', read(settings_file))) if os.path.exists(settings_file) else set()
     groups = {name.split(".")[0] for name in settings}
 
     def absent(name):
