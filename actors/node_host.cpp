@@ -188,6 +188,11 @@ std::uint64_t node_host::new_seed() noexcept {
 namespace {
 std::string name_of(const destination& to) { return std::string(to_string(to.kind)) + "/" + to.name; }
 
+error no_such(entity_kind kind, const std::string& name) {
+  const std::string word = kind == entity_kind::context ? "collection" : to_string(kind); // as the API calls it
+  return {errc::not_found, "not_found", "no " + word + "/" + name, word, {}};
+}
+
 /// Entities that every tenant has, by kind: they need no name.
 std::optional<entity_id> fixed(tenant_context who, const destination& to) {
   if (to.kind == entity_kind::tenant) return entity_id::of_tenant(who.tenant());
@@ -248,7 +253,7 @@ void node_host::ask_once(tenant_context who, ask_request request, std::unique_pt
   const auto to = held->first.to;
   resolve(who, to.kind, to.name, [this, who, held, key = std::move(key), generated](result<entity_id> found) mutable {
     if (!found) {
-      if (found.error().code == errc::not_found) found = error{errc::not_found, "not_found", "no " + name_of(held->first.to)};
+      if (found.error().code == errc::not_found) found = no_such(held->first.to.kind, held->first.to.name);
       return held->second->fail(std::move(found).error());
     }
     accept(who, std::move(held->first), std::move(held->second), *found, std::move(key), generated);
@@ -322,7 +327,7 @@ void node_host::tell(tenant_context who, destination to, std::string type, paylo
     const auto name = to.name;
     return resolve(who, kind, name, [this, who, to = std::move(to), type = std::move(type), body = std::move(body), trace, done = std::move(done)](result<entity_id> found) mutable {
       if (found) return send_tell(who, *found, std::move(type), std::move(body), trace, std::move(done));
-      if (found.error().code == errc::not_found) found = error{errc::not_found, "not_found", "no " + name_of(to)};
+      if (found.error().code == errc::not_found) found = no_such(to.kind, to.name);
       done(found.error());
     });
   }
@@ -358,7 +363,7 @@ result<entity_id> node_host::resolve_now(tenant_context who, entity_kind kind, c
   std::promise<result<entity_id>> found;
   resolve(who, kind, name, [&](result<entity_id> r) { found.set_value(std::move(r)); });
   auto r = found.get_future().get();
-  if (!r && r.error().code == errc::not_found) return error{errc::not_found, "not_found", "no " + std::string(to_string(kind)) + "/" + name};
+  if (!r && r.error().code == errc::not_found) return no_such(kind, name);
   return r;
 }
 
@@ -640,7 +645,7 @@ void node_host::explain(tenant_context who, destination of, std::function<void(r
   if (of.kind == entity_kind::queue && of.name == "default" && metrics(who.tenant()).division().partitions > 1) return explain_queue_whole(who, std::move(done));
   if (const auto id = fixed(who, of)) return look(*id);
   resolve(who, of.kind, of.name, [done, look, of](result<entity_id> found) {
-    if (!found) return done(found.error().code == errc::not_found ? error{errc::not_found, "not_found", "no " + name_of(of)} : found.error());
+    if (!found) return done(found.error().code == errc::not_found ? no_such(of.kind, of.name) : found.error());
     look(*found);
   });
 }

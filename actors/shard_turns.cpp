@@ -70,8 +70,10 @@ void shard_core::begin(activation& a, std::unique_ptr<envelope> e) {
     return refuse(std::move(e), late);
   }
   if (a.desired != desired_state::running) {
-    if (a.desired == desired_state::deleted && e->from_where == envelope::origin::timer && e->type == purge_message) return purge_rows(a, std::move(e));
+    const bool own_timer = e->from_where == envelope::origin::timer && e->type.starts_with("hive."); // nobody's message
+    if (a.desired == desired_state::deleted && own_timer && e->type == purge_message) return purge_rows(a, std::move(e));
     auto why = not_running(a);
+    if (a.desired == desired_state::deleted && own_timer) return refuse_sent(a, std::move(e), why);
     if (!e->lasting()) return refuse(std::move(e), std::move(why));
     if (a.desired == desired_state::deleted) return dead_letter(a, std::move(e), "receiver_deleted", "the receiver was deleted");
     return dead_letter(a, std::move(e), "receiver_" + why.reason, std::move(why.message));
@@ -446,7 +448,7 @@ void shard_core::fire_again(activation& a, std::unique_ptr<envelope> e, std::uin
   submit(a, std::move(r));
 }
 
-/// A message of another entity's that is not executed: it is marked as handled, and whoever waits hears why.
+/// A message of another entity's, or a timer, that is not executed: it is marked as handled, and whoever waits hears why.
 void shard_core::refuse_sent(activation& a, std::unique_ptr<envelope> e, const error& why) {
   auto r = make_record(a, e->who);
   r->writes = true;

@@ -230,6 +230,7 @@ const std::vector<entry>& table() {
     integer("api.unsent_bytes_per_tenant", &settings::api, &a::unsent_bytes_per_tenant, MiB, 64 * GiB),
     duration("api.header_timeout", &settings::api, &a::header_timeout, 100, 600 * second),
     duration("api.idle_timeout", &settings::api, &a::idle_timeout, second, day),
+    duration("api.write_timeout", &settings::api, &a::write_timeout, 100, 3600 * second),
     duration("api.ask_deadline", &settings::api, &a::ask_deadline, 1, day),
     duration("api.ask_deadline_max", &settings::api, &a::ask_deadline_max, 1, day),
     integer("api.subscribers", &settings::api, &a::subscribers, 1, 100'000),

@@ -88,6 +88,7 @@ struct api_limits {
   std::uint64_t unsent_bytes_per_tenant = 256 * 1024 * 1024; // 1 MiB..64 GiB: answers that wait to be written; administrators' are not counted
   milliseconds header_timeout{10'000};          // 100 ms..10 min: to read a request
   milliseconds idle_timeout{300'000};           // 1 s..24 h: of a kept-alive connection
+  milliseconds write_timeout{30'000};           // 100 ms..1 h: a reader that takes nothing of its answer or stream for so long is cut off
   milliseconds ask_deadline{30'000};            // 1 ms..24 h: when the caller names none
   milliseconds ask_deadline_max{600'000};       // 1 ms..24 h
   std::uint32_t subscribers = 1000;             // 1..100,000: event streams; a sixteenth is kept for administrators
@@ -298,7 +299,7 @@ struct settings {
 /// names, wrong types and values out of bounds are errors; nothing is guessed.
 result<settings> load(const std::string& yaml_file, const std::vector<std::string>& overrides);
 
-/// Whether the directories and programs that are named exist on this machine. What is missing now may come later.
+/// Whether the directories and programs that are named exist on this machine.
 result<void> check_paths(const settings& s);
 
 /// One line a setting, for `hived --help-settings` and the documentation: name, default, bounds, unit.

@@ -3,6 +3,7 @@
 #include "config/base/bytes.hpp"
 #include "config/base/payload.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -53,6 +54,10 @@ error damaged(const char* what) {
   return {errc::internal, "damaged_item", std::string{"the row of an item is damaged: "} + what, {}, {}};
 }
 
+bool has_control_character(std::string_view text) noexcept {
+  return std::any_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
+}
+
 result<void> no_longer_than(const std::string& text, std::size_t bytes, const char* field) {
   if (text.size() <= bytes) return {};
   return invalid(field, std::string{field} + " has " + std::to_string(text.size()) + " bytes; allowed: " + std::to_string(bytes));
@@ -78,6 +83,7 @@ result<trust> trust_from(std::string_view word) {
 }
 
 result<void> validate(const item& i, const collection_limits& limits) {
+  if (has_control_character(i.id)) return invalid("id", "id has control characters");
   for (const auto& [text, bytes, field] :
        {std::tuple{&i.id, limits.id_bytes, "id"}, std::tuple{&i.text, limits.text_bytes, "text"}, std::tuple{&i.kind, limits.id_bytes, "kind"},
         std::tuple{&i.source, limits.id_bytes, "source"}})

@@ -51,15 +51,13 @@ public:
     return {};
   }
 
-  /// Sorted; of two values for one key the last one counts.
-  metadata take() {
-    std::stable_sort(found_.begin(), found_.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-    metadata out;
-    for (auto& entry : found_) {
-      if (!out.empty() && out.back().first == entry.first) out.pop_back();
-      out.push_back(std::move(entry));
-    }
-    return out;
+  /// Sorted.
+  result<metadata> take() {
+    std::sort(found_.begin(), found_.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    const auto twice = std::adjacent_find(found_.begin(), found_.end(), [](const auto& a, const auto& b) { return a.first == b.first; });
+    if (twice == found_.end()) return std::move(found_);
+    const std::string here = field_ + "." + twice->first;
+    return invalid(here, here + " comes twice: with a dot in its name, and within an object");
   }
 
 private:

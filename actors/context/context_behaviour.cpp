@@ -169,14 +169,18 @@ task<> context_behaviour::put(turn& self, payload body) const {
                to_string(done->status) + R"(","version":)" + std::to_string(done->version) + "}";
     for (auto& id : done->changed) changed.insert(std::move(id));
   }
+  payload answer{R"({"results":[)" + results + R"(],"position":)" + std::to_string(position_of(self, !changed.empty())) + "}",
+                 content_type::json};
+  if (answer.bytes.size() > self.payload_bytes_max()) {
+    items.rewind(before);
+    throw bad_message("items", "the answer, which names each item's id, would be larger than entity.payload_bytes: put fewer at a time");
+  }
   for (const auto& id : changed) self.put_row(row_key(id), items.row(id));
   if (!changed.empty()) {
     publish(self);
     set_alarm(self);
   }
-  self.reply(
-      {R"({"results":[)" + results + R"(],"position":)" + std::to_string(position_of(self, !changed.empty())) + "}",
-       content_type::json});
+  self.reply(std::move(answer));
 }
 
 void context_behaviour::remove(turn& self, const json& body) const {

@@ -174,6 +174,7 @@ result<new_item> item_from(written_item in, const item_author& by, const vector:
     if (!at) return at.error();
     *into = *at;
   }
+  if (in.ttl_ms && in.expires_at) return invalid(path + ".ttl_ms", path + ".ttl_ms and expires_at say the same: give one of them");
   if (in.ttl_ms) {
     if (*in.ttl_ms < 1 || *in.ttl_ms > latest_time) return invalid(path + ".ttl_ms", path + ".ttl_ms must be milliseconds, above 0");
     out.ttl = std::chrono::milliseconds{*in.ttl_ms};

@@ -22,7 +22,8 @@ using std::chrono::steady_clock;
 
 struct collection_options {
   std::string name, question, filter, mode, embedder, model, metric, file;
-  std::string payload, text, id, source, kind, metadata, ttl;
+  std::string payload, id, source, kind, metadata, ttl, key;
+  std::optional<std::string> text;
   std::vector<std::string> ids;
   std::uint32_t dimension = 0, k = 0, tokens = 0, hops = 0, batch = 100;
   std::size_t limit = 1000;
@@ -101,8 +102,8 @@ void put(session& s, const collection_options& o) {
     else
       items.push_back(std::move(given));
   }
-  if (!o.text.empty()) {
-    json one{{"text", o.text}};
+  if (o.text) {
+    json one{{"text", *o.text}};
     if (!o.id.empty()) one["id"] = o.id;
     if (!o.source.empty()) one["source"] = o.source;
     if (!o.kind.empty()) one["kind"] = o.kind;
@@ -111,7 +112,7 @@ void put(session& s, const collection_options& o) {
     items.push_back(std::move(one));
   }
   if (items.empty()) throw failure(exit_code::usage, "nothing to put", "Name items as JSON (or @FILE), or --text.");
-  const json answer = put_until_answered(s, o.name, {{"items", items}, {"idempotency_key", unique_word()}});
+  const json answer = put_until_answered(s, o.name, {{"items", items}, {"idempotency_key", o.key.empty() ? unique_word() : o.key}});
   if (s.json()) return s.print_json(answer);
   table t({"ID", "STATUS", "VERSION"});
   for (const auto& r : answer.at("results")) t.add({text_of(r, "id"), text_of(r, "status"), text_of(r, "version")});
@@ -276,18 +277,22 @@ private:
   steady_clock::time_point next_{};
 };
 
+/// FNV-1a, from one part of a text to the next.
+std::uint64_t digest_of(std::string_view text, std::uint64_t before = 0xCBF29CE484222325ULL) {
+  for (const char c : text) before = (before ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
+  return before;
+}
+
 /// A place between two lines of a file, with all that came before it.
 struct file_place {
   std::uint64_t offset = 0;
   std::uint64_t lines = 0;
-  std::uint64_t digest = 0xCBF29CE484222325ULL; ///< FNV-1a.
+  std::uint64_t digest = digest_of({});
   void pass(const std::string& line) {
     offset += line.size() + 1;
     ++lines;
-    for (const char c : line) add(c);
-    add('\n');
+    digest = digest_of("\n", digest_of(line, digest));
   }
-  void add(char c) { digest = (digest ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL; }
 };
 
 /// How far an import of a file came: kept beside it, so that it goes on there after anything.
@@ -330,10 +335,12 @@ public:
   std::size_t size() const { return lines_.size(); }
   std::uint64_t bytes() const { return bytes_; }
 
-  /// One that expires on the way is left out. @param key of the put; another one for what is left of it then.
-  void send(std::string key) {
+  /// One that expires on the way is left out. @param place of the batch in its import: with the items it is the put's key, as
+  /// what begins there may be another batch when the import goes on.
+  void send(const std::string& place) {
     while (!lines_.empty()) {
-      json body{{"items", items_}, {"idempotency_key", key}};
+      const auto digest = digest_of(items_.dump(-1, ' ', false, json::error_handler_t::replace));
+      json body{{"items", items_}, {"idempotency_key", place + "-" + std::to_string(digest)}};
       try {
         const json answer = put_until_answered(s_, collection_, body);
         for (const auto& r : answer.at("results")) ++sums[text_of(r, "status")];
@@ -345,7 +352,6 @@ public:
           failure named(e.code, file_ + ":" + std::to_string(lines_[number]) + ": " + e.what(), e.hint);
           throw named;
         }
-        key += "-" + std::to_string(number);
         items_.erase(number);
         lines_.erase(lines_.begin() + static_cast<std::ptrdiff_t>(number));
         ++sums["expired"];
@@ -476,12 +482,12 @@ void export_items(session& s, const collection_options& o) {
     page = last_exported(o.file, lines);
   else if (!piped && std::filesystem::exists(o.file))
     throw failure(exit_code::usage, "'" + o.file + "' exists", "--resume goes on with it; or name another file.");
+  const json collection = s.server().call("GET", path_of(s, o.name));
   std::ofstream file;
   if (!piped) {
     file.open(o.file, std::ios::binary | std::ios::app);
     if (!file) throw failure(exit_code::usage, "cannot write '" + o.file + "'");
   }
-  const json collection = s.server().call("GET", path_of(s, o.name));
   const std::uint64_t total = number_of(collection, "items");
   // Without an embedder nothing could make them again.
   const bool vectors = o.vectors || text_of(object_of(collection, "spec"), "embedder") == "none";
@@ -591,6 +597,7 @@ void add_collection_commands(CLI::App& app, session& s) {
   put_command->add_option("--kind", o->kind, "fact, episode ...");
   put_command->add_option("--metadata", o->metadata, "A JSON object");
   put_command->add_option("--ttl", o->ttl, "Expires after so long: 10s, 5m, 2h");
+  put_command->add_option("--key", o->key, "Idempotency key: a repeat with the same key is not done twice");
   put_command->callback([&s, o] { put(s, *o); });
 
   const auto query_options = [&](CLI::App& command) {

@@ -29,8 +29,9 @@ std::string hint_for(int status, const nlohmann::json& error) {
     if (details != error.end() && details->is_object() && !details->value("idempotency_key", "").empty())
       return "Ask again with --key " + details->value("idempotency_key", "") + "; it will not be done twice.";
   }
+  const bool refused = status == 429 || status == 503;
   if (const auto wait = error.find("retry_after_ms"); wait != error.end() && wait->is_number() && *wait > 0)
-    return "Not executed; try again in " + std::to_string(wait->get<std::int64_t>()) + " ms.";
+    return std::string(refused ? "Not executed; try again" : "Try again") + " in " + std::to_string(wait->get<std::int64_t>()) + " ms.";
   return {};
 }
 

@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
   CLI::App app("hivectl - talks to a hive", "hivectl");
   app.footer(closing_words);
   app.require_subcommand(1);
+  app.set_version_flag("--version", "hivectl 0.1.0");
   app.set_help_all_flag("--help-all", "Help of all commands");
   session s;
   add_global_options(app, s.options);

@@ -21,6 +21,13 @@ const std::vector<std::pair<std::string, std::string>> kinds = {{"tenant", "tena
                                                                 {"task", "tasks"},
                                                                 {"key", "keys"}};
 
+/// What `get` and `delete` do not show: one, many, its command.
+const std::vector<std::tuple<std::string, std::string, std::string>> of_their_own = {{"collection", "collections", "collections"},
+                                                                                     {"item", "items", "items"},
+                                                                                     {"queue", "queues", "queue"},
+                                                                                     {"schedule", "schedules", "schedule"},
+                                                                                     {"node", "nodes", "nodes"}};
+
 std::int64_t now_ms() {
   using namespace std::chrono;
   return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
@@ -269,6 +276,9 @@ std::vector<resource_name> parse_resources(const std::vector<std::string>& words
       else out.push_back({pending, word});
       continue;
     }
+    for (const auto& [one, many, command] : of_their_own)
+      if (kind == one || kind == many)
+        throw failure(exit_code::usage, "'" + word + "': " + many + " have commands of their own", "hivectl " + command + " --help names them.");
     if (plural.empty() || slash == word.size() - 1)
       throw failure(exit_code::usage, "'" + word + "' is nothing that the hive has",
                     "Kinds: tenants, agents, supervisors, tasks, keys; one of them: agent/NAME.");

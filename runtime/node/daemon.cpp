@@ -1,5 +1,6 @@
 #include "runtime/node/daemon.hpp"
 
+#include "actors/context/http/http_endpoint.hpp"
 #include "config/base/log.hpp"
 #include "runtime/node/memory_limit.hpp"
 #include "runtime/node/unready_node.hpp"
@@ -65,9 +66,9 @@ int run_daemon(int argc, char** argv, const std::function<void(actors::behaviour
   if (!http.empty()) overrides.push_back("api.http=" + http);
   auto settings = hive::config::load(config_file, overrides);
   if (!settings) return complain(settings.error());
-  const auto paths = hive::config::check_paths(*settings);
+  if (auto good = hive::config::check_paths(*settings); !good) return complain(good.error());
+  if (auto endpoint = actors::http_endpoint(settings->embedding); !endpoint) return complain(endpoint.error());
   if (check_only) {
-    if (!paths) return complain(paths.error());
     std::cout << "the settings are good\n";
     return 0;
   }
@@ -79,8 +80,6 @@ int run_daemon(int argc, char** argv, const std::function<void(actors::behaviour
   const auto& name = settings->log.level;
   hive::log::open({settings->log.file, settings->log.json,
                    name == "debug" ? level::debug : name == "warn" ? level::warn : name == "error" ? level::error : level::info});
-
-  if (!paths) hive::log::warn("a path in the settings is not there", {{"setting", paths.error().field}, {"why", paths.error().message}});
 
   // All threads inherit the mask; only this one waits for the signals.
   sigset_t signals;

@@ -1,13 +1,8 @@
 #include "runtime/security/wrong_keys.hpp"
 
 #include <algorithm>
-#include <string_view>
 
 namespace hive::security {
-
-namespace {
-constexpr std::chrono::milliseconds window{60'000};
-}
 
 std::size_t wrong_keys::hash::operator()(const address& a) const noexcept {
   return std::hash<std::string_view>{}({reinterpret_cast<const char*>(a.data()), a.size()});
@@ -19,29 +14,32 @@ wrong_keys::address wrong_keys::network_of(address a) noexcept {
   return a;
 }
 
-void wrong_keys::forget_oldest() {
-  known_.erase(by_age_.front());
-  by_age_.pop_front();
-}
-
-std::optional<std::chrono::milliseconds> wrong_keys::begin(const address& from, steady_time now) {
-  while (!by_age_.empty() && now - known_.at(by_age_.front()).began >= window) forget_oldest();
+wrong_keys::verdict wrong_keys::begin(const address& from, std::string_view id, steady_time now) {
+  constexpr std::chrono::milliseconds a_moment{100};
   const auto who = network_of(from);
-  auto found = known_.find(who);
-  if (found == known_.end()) {
-    if (known_.size() >= addresses_) forget_oldest();
-    found = known_.emplace(who, entry{now, 0}).first;
-    by_age_.push_back(who);
+  const auto wait = of_address_.add(who, now);
+  if (!wait) return {};
+  verdict v{false, *wait, std::string(id)};
+  if (id.empty()) return v;
+  if (looking_.contains(who)) {
+    v.wait = a_moment;
+    return v;
   }
-  auto& e = found->second;
-  if (e.wrong >= per_minute_) return std::chrono::ceil<std::chrono::milliseconds>(e.began + window - now);
-  e.wrong += 1;
-  return std::nullopt;
+  if (const auto of_id = of_id_.add(v.id, now)) {
+    v.wait = *of_id;
+    return v;
+  }
+  looking_.insert(who);
+  v.look_up = true;
+  return v;
 }
 
-void wrong_keys::right(const address& from) {
-  const auto found = known_.find(network_of(from));
-  if (found != known_.end() && found->second.wrong > 0) found->second.wrong -= 1;
+void wrong_keys::ended(const address& from, const verdict& of, bool right) {
+  const auto who = network_of(from);
+  if (of.wait.count() > 0) looking_.erase(who);
+  if (!right) return;
+  if (of.wait.count() > 0) of_id_.take_back(of.id);
+  else of_address_.take_back(who);
 }
 
 } // namespace hive::security

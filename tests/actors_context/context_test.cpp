@@ -154,6 +154,42 @@ TEST_F(ContextTest, VersionsAreComparedAndSupersededItemsEnd) {
             "b");
 }
 
+TEST_F(ContextTest, IdHasNoControlCharacters) {
+  auto kit = make();
+  const auto refused = kit->put_items("notes", json::array({text_item("a", "the sky is blue"), text_item("b\n", "the sea is too")}));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, errc::invalid_argument);
+  EXPECT_EQ(refused.error().field, "items[1].id");
+}
+
+TEST_F(ContextTest, BatchWhoseAnswerWouldBeTooLargeIsRefusedWhole) {
+  config::settings few;
+  few.entity.payload_bytes = 4096;
+  auto kit = make(few);
+  json items = json::array();
+  for (int i = 0; i < 30; ++i) items.push_back(text_item(std::string(200, 'x') + std::to_string(i), "fact number " + std::to_string(i)));
+  const auto refused = kit->put_items("notes", items);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, errc::invalid_argument);
+  EXPECT_EQ(refused.error().field, "items");
+  EXPECT_EQ(kit->collection("notes")->view->size(), 0U);
+  items.erase(items.begin() + 10, items.end());
+  EXPECT_TRUE(kit->put_items("notes", items));
+  EXPECT_EQ(kit->collection("notes")->view->size(), 10U);
+}
+
+TEST_F(ContextTest, TimerOfADeletedCollectionGoesWithoutADeadLetter) {
+  auto kit = make();
+  ASSERT_TRUE(kit->put_items("notes", {{{"id", "short"}, {"text", "gone soon"}, {"ttl_ms", 600'000}}}));
+  ASSERT_TRUE(kit->admin("directory.delete", {{"kind", "context"}, {"name", "notes"}}));
+  kit->settle();
+  EXPECT_NE(kit->timers_set(), 0);
+  kit->advance(std::chrono::minutes{11});
+  kit->settle();
+  EXPECT_TRUE(kit->reader().dead_letters(kit->context(), 0, 10)->empty());
+  EXPECT_EQ(kit->timers_set(), 0);
+}
+
 TEST_F(ContextTest, ExpiredItemsAreGoneToTheSecondAndThenFromTheDisk) {
   auto kit = make();
   ASSERT_TRUE(kit->put_items("notes", {{{"id", "short"}, {"text", "gone soon"}, {"ttl_ms", 5000}},

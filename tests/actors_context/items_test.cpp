@@ -47,6 +47,8 @@ TEST(ItemsTest, HostileItemsNameTheirPlace) {
       {R"([{"text":"b","valid_from":-1}])", "items[0].valid_from"},
       {R"([{"text":"b","expires_at":99999999999999999999}])", "items[0].expires_at"},
       {R"([{"text":"b","ttl_ms":0}])", "items[0].ttl_ms"},
+      {R"([{"text":"b","ttl_ms":1,"expires_at":4102444800000}])", "items[0].ttl_ms"},
+      {R"([{"text":"b","metadata":{"a.b":1,"a":{"b":2}}}])", "items[0].metadata.a.b"},
       {R"([{"text":"b","trust":"god"}])", "items[0].trust"},
       {R"([{"text":"b","expected_version":-1}])", "items[0].expected_version"},
   };

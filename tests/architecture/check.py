@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Reads #include lines and CMake dependencies against the folder map, and looks for loose ends.
+"""Reads #include lines and CMake dependencies against the folder map, and looks for loose ends and for documents that name
+what is not there.
 
     check.py [ROOT]      prints one line for each violation; exit code 1 when there are any
 
@@ -132,8 +133,37 @@ def check_readmes(root):
             yield f"{folder}: has no README.md"
 
 
+def check_names_in_documents(root):
+    """What a document names in backquotes is there: tests ("SuiteTest.Name...", "x_test"), files, settings; and linked files."""
+    tree = [path for path, _ in files(root, SOURCES + (".py", ".md", ".proto", ".yaml"))]
+    tests = "".join(read(full) for path, full in files(root, SOURCES + (".py", "CMakeLists.txt")) if path.startswith("tests/"))
+    settings_file = os.path.join(root, "config/settings.cpp")
+    settings = set(re.findall(r'"([a-z_]+\.[a-z_.]+)", &', read(settings_file))) if os.path.exists(settings_file) else set()
+    groups = {name.split(".")[0] for name in settings}
+
+    def absent(name):
+        if re.fullmatch(r"[\w./-]+\.(cpp|hpp|py|md|proto|yaml)", name):
+            return not any(("/" + path).endswith("/" + name.lstrip("./")) for path in tree)
+        if re.fullmatch(r"[a-z]+(\.[a-z_]+)+", name) and name.split(".")[0] in groups:
+            return name not in settings and not any(s.startswith(name + ".") for s in settings)
+        if re.fullmatch(r"[A-Z]\w+Test\.[\w*.]+", name):
+            suite, test = name.split(".", 1)
+            test = re.escape(test.replace("...", "*").rstrip("*")).replace(r"\*", r"\w*")
+            return not re.search(rf"TEST(_F|_P)?\(\s*{suite}\s*,\s*{test}", tests)
+        return bool(re.fullmatch(r"[a-z]\w*_test", name)) and name not in tests
+
+    for path, full in files(root, (".md",)):
+        for number, line in enumerate(read(full).splitlines(), 1):
+            for name in re.findall(r"`([^`]+)`", line):
+                if absent(name):
+                    yield f"{path}:{number}: names {name}, which is not there"
+            for link in re.findall(r"\]\(([^)#]+)\)", line):
+                if "://" not in link and not os.path.exists(os.path.join(os.path.dirname(full), link)):
+                    yield f"{path}:{number}: links to {link}, which is not there"
+
+
 def violations(root):
-    for check in (check_includes, check_cmake, check_loose_ends, check_readmes):
+    for check in (check_includes, check_cmake, check_loose_ends, check_readmes, check_names_in_documents):
         yield from check(root)
 
 

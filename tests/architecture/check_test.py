@@ -77,6 +77,20 @@ class ArchitectureCheckTest(unittest.TestCase):
         self.write("actors/a.cpp", '// Markers such as TO' + 'DO are counted.\nconst char* m = "TO' + 'DO";\n')
         self.assertEqual(self.found(), [])
 
+    def test_document_names_what_is_not_there(self):
+        self.write("config/settings.cpp", 'x{\n    integer("entity.attempts", &settings::entity),\n}\n')
+        self.write("tests/actors/shard_test.cpp", "TEST_F(ShardTest, RepeatOfAKeyGetsTheAnswer) {}\nTEST_P(StepsTest, AnswersWhateverCommitIsLost) {}\n")
+        self.write("tests/actors/CMakeLists.txt", "hive_test(shard_test SOURCES shard_test.cpp)\n")
+        for name in ("ShardTest.*", "ShardTest.RepeatOfAKey...", "StepsTest.*WhateverCommit...", "entity.attempts", "actors/shard.cpp", "shard.cpp",
+                     "shard_test", "tests/actors/shard_test.cpp"):
+            self.write("actors/README.md", f"`{name}`\n")
+            self.assertEqual(self.found(), [], name)
+        for name in ("BusyTest.*", "ShardTest.Repeats...", "entity.attempt", "vector/shard.cpp", "chard.cpp", "hard.cpp", "shards_test"):
+            self.write("actors/README.md", f"\n`{name}`\n")
+            self.assert_found("actors/README.md:2", name)
+        self.write("actors/README.md", "[it](../actors/shard.cpp) and [another](gone.md)\n")
+        self.assert_found("links to gone.md")
+
     def test_missing_readme(self):
         os.remove(os.path.join(self.root, "vector/README.md"))
         self.assert_found("vector: has no README.md")

@@ -121,6 +121,12 @@ TEST(SettingsTest, TheStoreIsChosenByKindAndNestedNamesAreRead) {
   std::remove(path.c_str());
 }
 
+TEST(SettingsTest, TimeToWriteHasItsBounds) {
+  EXPECT_EQ(load("", {})->api.write_timeout, std::chrono::seconds{30});
+  EXPECT_EQ(load("", {"api.write_timeout=5m"})->api.write_timeout, std::chrono::minutes{5});
+  EXPECT_EQ(load("", {"api.write_timeout=0"}).error().field, "api.write_timeout");
+}
+
 TEST(SettingsTest, WhatIsThereTwiceIsAMistake) {
   const std::string path = ::testing::TempDir() + "hive_settings_twice_test.yaml";
   std::ofstream(path) << "entity:\n  attempts: 4\n  attempts: 5\n";

@@ -44,6 +44,13 @@ def exit_codes(hive, options):
     done = ends("--check-config", "--set", "files.read_roots=/usr,/tmp")
     check(done.returncode == 2 and "files.read_roots" in done.stderr, f"a comma in a path: {done.stderr}")
     check(ends("--check-config", "--set", "files.read_roots=/usr:/tmp").returncode == 0, "paths that are there")
+    empty = os.path.join(hive.folder, "empty")
+    for wrong in ("files.read_roots=/no/such", "embedding.url=ftp://x", "embedding.key_file=/no/such"):
+        more = ["--set", wrong] + (["--set", "embedding.url=http://127.0.0.1:1"] if "key_file" in wrong else [])
+        for how in (["--check-config"], ["--data", empty]):
+            done = ends(*how, *more)
+            check(done.returncode == 2 and wrong.split("=")[0] in done.stderr, f"{how} {wrong}: {done.returncode} {done.stderr}")
+    check(not os.path.exists(empty), "and nothing was made")
     taken = ends("--data", os.path.join(hive.folder, "second"), "--http", f"127.0.0.1:{hive.port}")
     check(taken.returncode == 1 and "api.http" in taken.stderr, f"an address in use: {taken.returncode} {taken.stderr}")
 

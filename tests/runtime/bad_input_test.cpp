@@ -466,7 +466,8 @@ TEST_F(FewWrongKeysTest, AddressThatShowsTooManyIsHeldOffAndKnownKeysGoOn) {
   EXPECT_LE(wait, 60'000);
   EXPECT_EQ(held.headers.at("connection"), "close");
   EXPECT_EQ(send("GET", path, acme).status, 200) << "a key that was right before is not held off by others behind the same address";
-  EXPECT_EQ(send("GET", path, rival).status, 429) << "one that nobody knows yet is";
+  EXPECT_EQ(send("GET", path, rival).status, 404) << "nor is a right one that nobody knows yet";
+  EXPECT_EQ(send("GET", "/v1/tenants/rival", rival).status, 200);
   EXPECT_EQ(send("GET", path, "").status, 401) << "none at all costs nothing, and says what is missing";
 }
 
@@ -542,8 +543,10 @@ TEST_F(UnreadAnswersTest, AreBoundedByTenantAndNameTheSetting) {
   ask_and_read_little(slow);
   const auto before = hive.last().count;
   const auto refused = ask(echo(10 << 20));
-  EXPECT_EQ(refused.status, 429);
-  EXPECT_EQ(refused.reason(), "unsent_answers");
+  EXPECT_EQ(refused.status, 504) << "it was done";
+  EXPECT_EQ(refused.code(), "unknown");
+  EXPECT_EQ(refused.reason(), "answer_dropped");
+  EXPECT_FALSE(refused.json()["error"]["details"]["idempotency_key"].get<std::string>().empty()) << "the answer's own";
   EXPECT_NE(refused.message().find("api.unsent_bytes_per_tenant"), std::string::npos) << refused.message();
   EXPECT_NE(refused.message().find("was handled"), std::string::npos) << refused.message();
   EXPECT_EQ(hive.last().count, before + 1);
@@ -558,9 +561,42 @@ TEST_F(UnreadAnswersTest, OfAClientThatGoesCountNoMore) {
   {
     raw_http gone(port);
     ask_and_read_little(gone);
-    EXPECT_EQ(ask(echo(10 << 20)).status, 429);
+    EXPECT_EQ(ask(echo(10 << 20)).status, 504);
   }
   EXPECT_EQ(ask_until_it_is_taken(echo(10 << 20)).status, 200);
+}
+
+TEST_F(UnreadAnswersTest, OneThatIsLargerThanTheBoundIsGiven) {
+  const auto a = ask(echo(26 << 20));
+  EXPECT_EQ(a.status, 200);
+  EXPECT_GT(a.body.size(), limits.unsent_bytes_per_tenant);
+}
+
+class SlowReadersTest : public UnreadAnswersTest {
+protected:
+  SlowReadersTest() { limits.write_timeout = std::chrono::seconds(1); }
+};
+
+TEST_F(SlowReadersTest, GetAllThatTheyTake) {
+  raw_http slow(port);
+  ask_and_read_little(slow);
+  const auto began = std::chrono::steady_clock::now();
+  std::size_t got = 0;
+  for (std::size_t n = 1; n != 0 && got < large; got += n) {
+    n = slow.drop(large / 16);
+    std::this_thread::sleep_for(std::chrono::milliseconds(150));
+  }
+  EXPECT_GE(got, large);
+  EXPECT_GT(std::chrono::steady_clock::now() - began, 2 * limits.write_timeout);
+}
+
+TEST_F(SlowReadersTest, WhoTakesNothingIsCutOff) {
+  raw_http stalled(port);
+  ask_and_read_little(stalled);
+  EXPECT_EQ(ask_until_it_is_taken(echo(10 << 20)).status, 200) << "its answer counts no more";
+  std::size_t got = 0;
+  for (std::size_t n = 1; n != 0; got += n) n = stalled.drop(large);
+  EXPECT_LT(got, large);
 }
 
 class ManyUnreadAnswersTest : public UnreadAnswersTest {

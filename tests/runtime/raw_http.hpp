@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <stdexcept>
@@ -72,6 +73,13 @@ public:
     auto out = in_.substr(0, end);
     in_.erase(0, end);
     return out;
+  }
+  /// Takes up to so many bytes and drops them. @returns how many; 0: there are no more.
+  std::size_t drop(std::size_t most) {
+    while (in_.size() < most && more()) {}
+    const auto n = std::min(most, in_.size());
+    in_.erase(0, n);
+    return n;
   }
   bool at_end() {
     while (more()) {}

@@ -1,6 +1,7 @@
 #include "runtime/api/http/router.hpp"
 
 #include "hive/v1/agents.pb.h"
+#include "hive/v1/collections.pb.h"
 #include "hive/v1/messaging.pb.h"
 #include "hive/v1/swarm.pb.h"
 #include "hive/v1/tasks.pb.h"
@@ -44,6 +45,15 @@ TEST_F(RouterTest, VerbBehindTheNameIsNotPartOfIt) {
   EXPECT_EQ(to("POST", "/v1/tenants/t/agents/a"), "method_not_allowed");
   EXPECT_EQ(to("GET", "/v1/tenants/t/agents/a:ask"), "method_not_allowed");
   EXPECT_EQ(to("POST", "/v1/tenants/t:x/agents/a:ask"), "Ask t:x a") << "a name like this is refused as a name";
+}
+
+TEST_F(RouterTest, NameWhoseRouteHasNoVerbsMayHaveColons) {
+  table.add(*v1::Collection::descriptor()->file()->service(0));
+  EXPECT_EQ(to("GET", "/v1/tenants/t/collections/c/items/x:y"), "GetItem t c x:y");
+  EXPECT_EQ(to("GET", "/v1/tenants/t/collections/c/items/x%3Ay"), "GetItem t c x:y");
+  EXPECT_EQ(to("POST", "/v1/tenants/t/collections/c/items:put"), "PutItems t c");
+  EXPECT_EQ(to("POST", "/v1/tenants/t/collections/c:search"), "Search t c");
+  EXPECT_EQ(to("POST", "/v1/tenants/t/agents/a:nope"), "no_such_path");
 }
 
 TEST_F(RouterTest, EscapesStayWithinTheirName) {

@@ -272,7 +272,7 @@ protected:
   static wrong_keys::address v6(unsigned char network, unsigned char host) { return {0x20, 0x01, 0, 0, 0, 0, 0, network, 0, 0, 0, 0, 0, 0, 0, host}; }
   std::size_t allowed(wrong_keys& keys, const wrong_keys::address& from, std::size_t tries) {
     std::size_t n = 0;
-    for (std::size_t i = 0; i < tries; ++i) n += keys.begin(from, now) ? 0 : 1;
+    for (std::size_t i = 0; i < tries; ++i) n += keys.begin(from, "", now).look_up ? 1 : 0;
     return n;
   }
   steady_time now{std::chrono::hours{5}};
@@ -282,7 +282,7 @@ TEST_F(WrongKeysTest, AsManyAMinuteAsAllowedThenTheRestOfItIsWaitedFor) {
   wrong_keys keys(3);
   EXPECT_EQ(allowed(keys, v4(1), 10), 3U);
   now += std::chrono::seconds{20};
-  EXPECT_EQ(keys.begin(v4(1), now), std::chrono::milliseconds{40'000});
+  EXPECT_EQ(keys.begin(v4(1), "", now).wait, std::chrono::milliseconds{40'000});
   EXPECT_EQ(allowed(keys, v4(2), 10), 3U) << "another address";
   now += std::chrono::seconds{40};
   EXPECT_EQ(allowed(keys, v4(1), 10), 3U) << "the next minute";
@@ -291,11 +291,35 @@ TEST_F(WrongKeysTest, AsManyAMinuteAsAllowedThenTheRestOfItIsWaitedFor) {
 TEST_F(WrongKeysTest, RightOnesDoNotCount) {
   wrong_keys keys(2);
   for (int i = 0; i < 100; ++i) {
-    ASSERT_FALSE(keys.begin(v4(1), now));
-    keys.right(v4(1));
+    const auto shown = keys.begin(v4(1), "id", now);
+    ASSERT_TRUE(shown.look_up);
+    keys.ended(v4(1), shown, true);
   }
   EXPECT_EQ(allowed(keys, v4(1), 10), 2U);
-  keys.right(v4(7)); // never seen
+  keys.ended(v4(7), {}, true); // never seen
+}
+
+TEST_F(WrongKeysTest, BeyondThemOneKeyAtATimeIsStillLookedUpAndEachIdAFewTimes) {
+  wrong_keys keys(1);
+  EXPECT_EQ(allowed(keys, v4(1), 1), 1U);
+  const auto first = keys.begin(v4(1), "a", now);
+  EXPECT_TRUE(first.look_up);
+  EXPECT_EQ(first.wait, std::chrono::minutes{1}) << "if it is wrong";
+  EXPECT_FALSE(keys.begin(v4(1), "b", now).look_up) << "one at a time";
+  keys.ended(v4(1), first, false);
+  std::size_t looked_up = 1;
+  for (int i = 0; i < 30; ++i) {
+    const auto v = keys.begin(v4(1), "a", now);
+    looked_up += v.look_up ? 1 : 0;
+    if (v.look_up) keys.ended(v4(1), v, false);
+  }
+  EXPECT_EQ(looked_up, 10U);
+  for (int i = 0; i < 30; ++i) {
+    const auto v = keys.begin(v4(1), "right", now);
+    ASSERT_TRUE(v.look_up) << "right ones do not count";
+    keys.ended(v4(1), v, true);
+  }
+  EXPECT_FALSE(keys.begin(v4(1), "", now).look_up) << "no key at all";
 }
 
 TEST_F(WrongKeysTest, NetworkOfAnIPv6AddressCountsAsOneAndAnIPv4AddressByItself) {
@@ -312,15 +336,15 @@ TEST_F(WrongKeysTest, MemoryIsBoundedHoweverManyAddressesThereAre) {
   for (unsigned n = 0; n < 10'000; ++n) {
     auto a = v4(static_cast<unsigned char>(n));
     a[13] = static_cast<unsigned char>(n >> 8U);
-    keys.begin(a, now);
+    keys.begin(a, "", now);
     ASSERT_LE(keys.addresses(), 100U);
     now += std::chrono::milliseconds{1};
   }
   auto newest = v4(static_cast<unsigned char>(9'999));
   newest[13] = static_cast<unsigned char>(9'999U >> 8U);
-  EXPECT_TRUE(keys.begin(newest, now)) << "the newest are remembered";
+  EXPECT_FALSE(keys.begin(newest, "", now).look_up) << "the newest are remembered";
   now += std::chrono::minutes{2};
-  EXPECT_FALSE(keys.begin(v4(1), now));
+  EXPECT_TRUE(keys.begin(v4(1), "", now).look_up);
   EXPECT_EQ(keys.addresses(), 1U) << "and forgotten when their minute is over";
 }
 

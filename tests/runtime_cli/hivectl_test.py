@@ -267,6 +267,56 @@ class HivectlTest(unittest.TestCase):
         words = subprocess.run(["bash", "-c", script + "\nCOMP_WORDS=(hivectl task su) COMP_CWORD=2; _hivectl; echo ${COMPREPLY[@]}"],
                                capture_output=True, text=True, check=True).stdout
         self.assertEqual(words, "submit\n")
+        for line, count, found in (("search --mode ''", 3, "hybrid dense lexical\n"), ("collections create --metric i", 4, "inner_product\n"),
+                                   ("get -o ''", 3, "table json\n")):
+            done = subprocess.run(["bash", "-c", f"{script}\nCOMP_WORDS=(hivectl {line}) COMP_CWORD={count}; _hivectl; echo ${{COMPREPLY[@]}}"],
+                                  capture_output=True, text=True, check=True)
+            self.assertEqual(sorted(done.stdout.split()), sorted(found.split()), line)
+
+    def test_version(self):
+        self.assertIn("hivectl 0", self.run_cli("--version").stdout)
+
+    def test_kinds_with_their_own_commands_are_named(self):
+        for kind, command in (("collections", "collections"), ("queue/default", "queue"), ("schedules", "schedule")):
+            done = self.run_cli("get", kind)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(f"hivectl {command} --help", done.stderr)
+
+    def test_only_what_was_refused_is_called_not_executed(self):
+        for status, code, word in ((503, "unavailable", "Not executed"), (429, "resource_exhausted", "Not executed"), (504, "unknown", "Try again")):
+            self.hive.answers["GET", "/v1/tenants/demo/agents/x"] = (status, {"error": {"code": code, "message": "m", "retry_after_ms": 9}})
+            self.assertIn(word, self.run_cli("get", "agent/x").stderr)
+
+    def test_put_keeps_an_empty_text_and_repeats_with_its_key(self):
+        path = "/v1/tenants/demo/collections/notes/items:put"
+        dropped = (504, {"error": {"code": "unknown", "message": "m", "details": {"idempotency_key": "k1"}}})
+        self.hive.answers["POST", path] = [dropped, (200, {"results": []})]
+        done = self.run_cli("put", "notes", "--text", "", "--key", "k1")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([seen[2] for seen in self.hive.seen], 2 * [{"items": [{"text": ""}], "idempotency_key": "k1"}])
+
+    def test_import_goes_on_with_the_key_of_the_very_items(self):
+        path = "/v1/tenants/demo/collections/notes/items:put"
+
+        def lines(texts):
+            return self.file("items.jsonl", "".join(json.dumps({"text": text}) + "\n" for text in texts))
+
+        file = lines("abcd")
+        stops = (400, {"error": {"code": "invalid_argument", "message": "stop"}})
+        self.hive.answers["POST", path] = [(200, {"results": []}), stops]
+        for texts, code in (("abcd", 1), ("abcd", 1), ("abce", 0)):
+            lines(texts)
+            if code == 0:
+                self.hive.answers["POST", path] = (200, {"results": []})
+            self.assertEqual(self.run_cli("import", "notes", file, "--batch", "2").returncode, code)
+        first, second, repeated, changed = [seen[2]["idempotency_key"] for seen in self.hive.seen]
+        self.assertEqual(second, repeated, "what may have been stored is not stored twice")
+        self.assertEqual(len({first, second, changed}), 3, "another batch from the same line is another put")
+
+    def test_export_of_nothing_leaves_no_file(self):
+        out = os.path.join(self.dir.name, "out.jsonl")
+        self.assertEqual(self.run_cli("export", "nope", out).returncode, 3)
+        self.assertFalse(os.path.exists(out))
 
 
 if __name__ == "__main__":

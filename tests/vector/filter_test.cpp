@@ -215,7 +215,7 @@ TEST(MetadataTest, JsonThereAndBack) {
   EXPECT_EQ(metadata_from_json(R"({"a": {"b": [1]}})", {}, "metadata").error().field, "metadata.a.b");
   EXPECT_EQ(metadata_from_json(R"({"a": 18446744073709551615})", {}, "metadata").error().field, "metadata.a");
   EXPECT_EQ(metadata_from_json("3", {}, "metadata").error().field, "metadata");
-  EXPECT_EQ(to_json(*metadata_from_json(R"({"a": {"b": 1}, "a.b": 2})", {}, "metadata")), R"({"a.b":2})") << "the last one counts";
+  EXPECT_EQ(metadata_from_json(R"({"a": {"b": 1}, "a.b": 2})", {}, "metadata").error().field, "metadata.a.b") << "comes twice";
   EXPECT_EQ(validate(*metadata_from_json(R"({"$a": 1})", {}, "metadata"), {}, "metadata").error().field, "metadata.$a");
 }
 

@@ -8,11 +8,12 @@ namespace {
 
 constexpr std::size_t id_bytes_max = 240;
 
-/// "PATH#n"; long paths keep their end and a hash.
+/// "PATH#n"; paths that are long, or have control characters, keep their end and a hash.
 std::string id_of(const std::string& file, std::size_t number) {
   const std::string tail = "#" + std::to_string(number);
-  if (file.size() + tail.size() <= id_bytes_max) return file + tail;
-  return std::to_string(hash_of(file)) + "-" + file.substr(file.size() - 128) + tail;
+  const std::string shown = path_for_people(file);
+  if (shown == file && file.size() + tail.size() <= id_bytes_max) return file + tail;
+  return std::to_string(hash_of(file)) + "-" + shown.substr(shown.size() - std::min<std::size_t>(shown.size(), 128)) + tail;
 }
 
 } // namespace

@@ -9,9 +9,6 @@
 namespace hive::api::http {
 namespace {
 
-/// A stream whose reader takes nothing for so long is closed; it resumes from its last id and loses nothing.
-constexpr auto stalled_after = std::chrono::seconds(30);
-
 /// One line: a hostile type or cursor cannot forge another.
 void append_line(std::string& out, std::string_view name, std::string_view value) {
   out.append(name).append(": ");
@@ -108,12 +105,12 @@ void session::write_stream(std::string text) {
     stream_pending_ = std::move(text);
     return;
   }
-  const auto now = std::chrono::steady_clock::now();
   const bool heartbeat = text == ":\n\n";
   out_ = std::move(text);
   stream_writing_ = true;
-  deadline_ = now + stalled_after;
-  net::async_write(socket_, net::buffer(out_), [self = shared_from_this(), heartbeat](const beast::error_code& ec, std::size_t) {
+  // A stream whose reader takes nothing is closed; it resumes from its last id and loses nothing.
+  const auto go_on = [self = shared_from_this()](const beast::error_code& ec, std::size_t) { return self->write_on(ec); };
+  net::async_write(socket_, net::buffer(out_), go_on, [self = shared_from_this(), heartbeat](const beast::error_code& ec, std::size_t) {
     if (self->state_ == state::closed) return;
     if (ec) return self->close();
     self->stream_writing_ = false;

@@ -67,7 +67,8 @@ const router::node* router::walk(const node& from, std::string_view path, std::v
       at = found->second.get();
     } else if (at->name) {
       at = at->name.get();
-      if (path.empty()) // a name has no colon: what follows one is a verb of ours
+      const bool has_verbs = at->ends.size() > (at->ends.contains("") ? 1U : 0U);
+      if (path.empty() && has_verbs) // then a name has no colon: what follows one is a verb of ours
         if (const auto colon = segment.find(':'); colon != std::string_view::npos) {
           suffix = segment.substr(colon);
           segment = segment.substr(0, colon);

@@ -141,10 +141,7 @@ void server::request_over(tenant_id tenant) { give_back(tenant, &share::requests
 bool server::begin_answer(tenant_id tenant, std::uint64_t bytes) {
   constexpr std::uint64_t always = 16 * 1024; // small ones are bounded by the connections; what was done should be heard of
   auto& mine = of_tenant_[tenant];
-  if (tenant != system_tenant && bytes > always && mine.unsent + bytes > limits.unsent_bytes_per_tenant) {
-    if (mine.nothing()) of_tenant_.erase(tenant);
-    return false;
-  }
+  if (tenant != system_tenant && bytes > always && mine.unsent != 0 && mine.unsent + bytes > limits.unsent_bytes_per_tenant) return false;
   mine.unsent += bytes;
   return true;
 }
@@ -184,7 +181,7 @@ void server::sweep() {
   for (const auto& [key, k] : sessions_)
     if (k.self->needs_attention(now)) all.push_back(k.self);
   for (const auto& s : all) s->attend(now);
-  const auto shortest = std::min(limits.header_timeout, limits.idle_timeout);
+  const auto shortest = std::min({limits.header_timeout, limits.idle_timeout, limits.write_timeout});
   sweeper_.expires_after(std::clamp(shortest / 4, std::chrono::milliseconds(20), std::chrono::milliseconds(500)));
   sweeper_.async_wait([this](const boost::system::error_code& ec) {
     if (!ec) sweep();

@@ -46,6 +46,7 @@ public:
   bool begin_request(tenant_id tenant);
   void request_over(tenant_id tenant);
   /// An answer of so many bytes waits to be written, until `answer_over`. @returns false: the tenant's have as many as they may.
+  /// One that nothing waits before may be of any size: otherwise it could never be given.
   bool begin_answer(tenant_id tenant, std::uint64_t bytes);
   void answer_over(tenant_id tenant, std::uint64_t bytes);
   /// Whether another answer of the tenant could wait: a request that nobody could be answered is not begun.

@@ -14,7 +14,12 @@ security::wrong_keys::address bytes_of(const net::ip::address& a) {
   return a.is_v6() ? a.to_v6().to_bytes() : net::ip::make_address_v6(net::ip::v4_mapped, a.to_v4()).to_bytes();
 }
 
-constexpr auto write_timeout = std::chrono::seconds(30);
+/// Of a request or an answer; empty when it has none.
+std::string key_of(const google::protobuf::Message& m) {
+  const auto* slot = m.GetDescriptor()->FindFieldByName("idempotency_key");
+  return slot ? m.GetReflection()->GetString(m, slot) : std::string();
+}
+
 constexpr auto linger_time = std::chrono::milliseconds(2000);
 constexpr auto linger_time_at_end = std::chrono::milliseconds(200); // when the whole gateway stops
 
@@ -45,6 +50,7 @@ void session::next_request() {
   parser_->body_limit(server_.limits.body_bytes);
   head_seen_ = false;
   request_.reset();
+  key_.clear();
   who_.reset();
   route_ = route{server_.no_route, nullptr, {}};
   state_ = state::idle;
@@ -73,11 +79,13 @@ void session::answer(const google::protobuf::Message& response) {
   else append_json_field(body, response, m.response_body);
   if (who_) {
     const auto tenant = who_->context.tenant();
-    if (!server_.begin_answer(tenant, body.size()))
-      return fail({errc::resource_exhausted, "unsent_answers",
+    if (!server_.begin_answer(tenant, body.size())) {
+      if (auto key = key_of(response); !key.empty()) key_ = std::move(key);
+      return fail({errc::unknown, "answer_dropped",
                    "the request was handled and its answer is dropped: answers of this tenant that wait to be read have as many bytes as"
-                   " api.unsent_bytes_per_tenant allows; read them, then ask again, with the same idempotency key if it had one",
+                   " api.unsent_bytes_per_tenant allows; read them, then ask again, with the same idempotency key if there is one",
                    {}, std::chrono::seconds(1)});
+    }
     unsent_.emplace(tenant, body.size());
   }
   const auto* repeated = type.FindFieldByName("repeated");
@@ -87,9 +95,7 @@ void session::answer(const google::protobuf::Message& response) {
 void session::fail(const error& why, unsigned status) {
   if (state_ == state::closed || state_ == state::writing || state_ == state::lingering) return;
   if (status == 0) status = status_of(why.code);
-  std::string key;
-  if (request_)
-    if (const auto* slot = request_->GetDescriptor()->FindFieldByName("idempotency_key")) key = request_->GetReflection()->GetString(*request_, slot);
+  if (request_ && key_.empty()) key_ = key_of(*request_);
   std::string headers;
   if (why.retry_after.count() > 0 || status == 429 || status == 503)
     headers += "Retry-After: " + std::to_string(std::max<std::int64_t>(1, (why.retry_after.count() + 999) / 1000)) + "\r\n";
@@ -98,7 +104,7 @@ void session::fail(const error& why, unsigned status) {
   if (!parser_->is_done()) close_after_ = true; // the rest of this request is still to come
   if (status >= 500 && why.code == errc::internal)
     log::write(log::level::error, "a request failed", {{"reason", why.reason}, {"message", why.message}}, trace_);
-  respond(status, "application/json", error_body(why, status, key, trace_), headers);
+  respond(status, "application/json", error_body(why, status, key_, trace_), headers);
 }
 
 void session::respond(unsigned status, std::string_view content_type, std::string_view body, std::string_view more_headers) {
@@ -125,10 +131,17 @@ void session::no_more_under_way() {
   if (const auto of = state_ == state::streaming ? std::nullopt : std::exchange(stream_of_, std::nullopt)) server_.stream_over(*of);
 }
 
+std::size_t session::write_on(const beast::error_code& ec) {
+  if (ec || state_ == state::closed) return 0;
+  constexpr std::size_t part = 64 * 1024;
+  deadline_ = std::chrono::steady_clock::now() + server_.limits.write_timeout;
+  return part;
+}
+
 void session::write() {
   state_ = state::writing;
-  deadline_ = std::chrono::steady_clock::now() + write_timeout;
-  net::async_write(socket_, net::buffer(out_), [self = shared_from_this()](const beast::error_code& ec, std::size_t) {
+  const auto go_on = [self = shared_from_this()](const beast::error_code& ec, std::size_t) { return self->write_on(ec); };
+  net::async_write(socket_, net::buffer(out_), go_on, [self = shared_from_this()](const beast::error_code& ec, std::size_t) {
     if (self->state_ == state::closed) return;
     self->written();
     if (ec) return self->close();
@@ -189,6 +202,7 @@ void session::close() {
   if (state_ == state::closed) return;
   state_ = state::closed;
   no_more_under_way();
+  looked_up(true); // or nobody can tell
   no_longer_unsent(); // but the text is kept: its write may be under way
   if (feed_) feed_->stop();
   feed_.reset();

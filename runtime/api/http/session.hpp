@@ -65,6 +65,8 @@ private:
   void advance();
   std::optional<error> fault_of_head(unsigned& status);
   void on_head();
+  void looked_up(bool right);
+  void fail_too_many_wrong_keys(std::chrono::milliseconds wait);
   void on_caller(result<security::caller> who);
   void on_permitted();
   void refuse(const beast::error_code& ec);
@@ -84,6 +86,8 @@ private:
   void fail(const error& why, unsigned status = 0);
   void respond(unsigned status, std::string_view content_type, std::string_view body, std::string_view more_headers = {});
   void write();
+  /// Before each part of what is written: only a reader that takes nothing is late. @returns bytes of the next part.
+  std::size_t write_on(const beast::error_code& ec);
   void written();
   void no_longer_unsent();
   void linger();
@@ -108,7 +112,7 @@ private:
   std::string out_;
   steady_time deadline_{};
   bool head_seen_ = false;
-  bool looked_up_ = false;               ///< Its key counts as wrong until it is found.
+  std::optional<security::wrong_keys::verdict> shown_; ///< Its key counts as wrong until it is found.
   bool close_after_ = false;
   bool counted_ = false;                 ///< Is one of `server::in_flight`,
   std::optional<tenant_id> request_of_;  ///< and of this tenant's requests.
@@ -122,6 +126,7 @@ private:
   trace_context trace_;
   steady_time began_{};
   any_message request_;
+  std::string key_;                      ///< Its idempotency key, for an error that names it.
 
   // -- the key that this connection used last
   std::string known_header_;

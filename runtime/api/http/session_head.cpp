@@ -124,12 +124,9 @@ void session::on_head() {
   if (key.empty())
     return fail({errc::unauthenticated, "unauthenticated", "this needs a key: send \"Authorization: Bearer KEY\"", {}, {}});
   if (!server_.auth.cached(key)) { // keys that were seen to be right are not held up by others from the same address
-    if (const auto wait = server_.wrong_keys.begin(from_, std::chrono::steady_clock::now())) {
-      server_.counters->refused.fetch_add(1, std::memory_order_relaxed);
-      close_after_ = true;
-      return fail({errc::resource_exhausted, "too_many_wrong_keys", "api.wrong_keys_per_minute wrong keys came from this address within a minute; wait, or use a key that is valid", {}, *wait});
-    }
-    looked_up_ = true;
+    const auto verdict = server_.wrong_keys.begin(from_, security::authenticator::id_of(key), std::chrono::steady_clock::now());
+    if (!verdict.look_up) return fail_too_many_wrong_keys(verdict.wait);
+    shown_ = verdict;
   }
   state_ = state::checking;
   deadline_ = never; // the store has its own
@@ -138,12 +135,25 @@ void session::on_head() {
   });
 }
 
+void session::looked_up(bool right) {
+  if (const auto verdict = std::exchange(shown_, std::nullopt)) server_.wrong_keys.ended(from_, *verdict, right);
+}
+
+void session::fail_too_many_wrong_keys(std::chrono::milliseconds wait) {
+  server_.counters->refused.fetch_add(1, std::memory_order_relaxed);
+  close_after_ = true;
+  fail({errc::resource_exhausted, "too_many_wrong_keys",
+        "as many wrong keys came from this address within a minute as api.wrong_keys_per_minute allows, and this one is not known to be valid; wait, or use one that is", {}, wait});
+}
+
 void session::on_caller(result<security::caller> who) {
   if (state_ == state::closed) return;
-  if (std::exchange(looked_up_, false) && (who || who.error().code != errc::unauthenticated)) server_.wrong_keys.right(from_);
+  const bool wrong = !who && who.error().code == errc::unauthenticated;
+  const auto wait = shown_ ? shown_->wait : std::chrono::milliseconds{0};
+  looked_up(!wrong);
   if (!who) {
     known_.reset();
-    return fail(who.error());
+    return wrong && wait.count() > 0 ? fail_too_many_wrong_keys(wait) : fail(who.error());
   }
   has_tenant_ = server_.belongs_to(*this, who->context.tenant());
   if (!has_tenant_) {
