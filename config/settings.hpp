@@ -104,8 +104,8 @@ struct task_limits {
   std::uint32_t partitions = 1;                 // 1..14: of a new tenant's queue whose spec does not say; one may have more later
   std::uint32_t partitions_max = 14;            // 1..14: of a tenant's queue
   milliseconds pass_on{1'000};                  // 10 ms..1 min: tasks that wait for a capability are offered to other partitions so often
-  std::uint32_t retry_burst = 100;              // 0..1,000,000: retries at once after a quiet time; more are put off
-  std::uint32_t retries_per_second = 10;        // 1..1,000,000: that a queue earns; and a tenth of its first attempts
+  std::uint32_t retry_burst = 100;              // 0..1,000,000: retries of an agent at once after a quiet time; more are put off
+  std::uint32_t retries_per_second = 10;        // 1..1,000,000: that an agent earns; and a tenth of its first attempts
   std::uint32_t breaker_failures = 5;           // 1..1,000: in a row, of one agent, keep work away from it for a while
   milliseconds breaker_open{1'000};             // 1 ms..1 h: the first time; doubled up to 60 times that
 };
