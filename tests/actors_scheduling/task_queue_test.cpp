@@ -193,8 +193,13 @@ TEST_F(TaskQueueTest, OfPastAttemptsTheLastAreKeptAndTheirMessagesCut) {
   auto s = spec(1);
   s.retry = {20, milliseconds{1}, milliseconds{1}};
   const auto t = add(s);
+  verdict wordy;
+  wordy.what = verdict::kind::failed;
+  wordy.error.reason = "no";
+  wordy.error.message.assign(past_message_max - 1, 'x');
+  wordy.error.message += "é";
   for (int i = 0; i < 15; ++i) {
-    answer(t, {verdict::kind::failed, false, {"no", std::string(past_message_max - 1, 'x') + "é", {}}});
+    answer(t, wordy);
     core_->find_agent(agent(1))->breaker.succeeded();
     pass(milliseconds{1});
   }

@@ -38,7 +38,7 @@ result<std::vector<stored_task>> list_all(store_reader& store, tenant_context wh
 
 bool over(v1::TaskState s) noexcept { return ended(static_cast<task_state>(s)); }
 
-void put_error(scheduling::task_error&& e, v1::TaskError& into) {
+void put_error(task_error&& e, v1::TaskError& into) {
   into.set_reason(std::move(e.reason));
   into.set_message(std::move(e.message));
   into.set_field(std::move(e.field));
