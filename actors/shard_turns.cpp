@@ -471,7 +471,8 @@ void shard_core::dead_letter(activation& a, std::unique_ptr<envelope> e, std::st
   r->position = services_.allot(id_);
   mark(a, *r, *e);
   if (e->reply_to) {
-    const error why{errc::application, reason, what};
+    // Its queue must not take "the agent takes nothing now" for the agent's own word.
+    const error why{owned && reason.starts_with("receiver_") ? errc::unavailable : errc::application, reason, what};
     add_reply(a, *r, *e, {}, &why);
   }
   if (a.suspected) forget_suspect(a, *r, *e);

@@ -390,6 +390,19 @@ TEST_P(TasksTest, EndedTasksAreForgottenAfterTheirRetention) {
   }
 }
 
+TEST_P(TasksTest, StoppedAgentUsesUpNoTaskThatACapabilityGaveIt) {
+  auto kit = make_workers();
+  ASSERT_TRUE(kit->admin("directory.apply", {{"agents", {{{"name", "able"}, {"spec", {{"behaviour", "slow"}, {"capabilities", {"x"}}}}}}}}));
+  ASSERT_TRUE(kit->admin("entity.stop", {{"kind", "agent"}, {"name", "able"}}));
+  pass(*kit, 500);
+  const auto id = kit->submit_task({{"capability", "x"}, {"type", "work"}})->at("id").get<std::string>();
+  pass(*kit, 3'000);
+  EXPECT_EQ(state(*kit, id), "queued");
+  ASSERT_TRUE(kit->admin("entity.start", {{"kind", "agent"}, {"name", "able"}}));
+  pass(*kit, 20'000);
+  EXPECT_EQ(state(*kit, id), "succeeded");
+}
+
 TEST_P(TasksTest, ResultsOfSchedulesAreForgottenToo) {
   config::settings s;
   s.keep.tasks = std::chrono::milliseconds{2'000};
