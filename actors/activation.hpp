@@ -99,6 +99,12 @@ struct suspect_message {
   std::uint32_t crashes = 0;          ///< Of the agent.
 };
 
+/// An answer that was put off (`turn::defer_reply`) and not given yet.
+struct open_reply {
+  reply_address to;
+  std::string on_cancel;              ///< Type of the message that its agent wants when it is taken back; empty: none.
+};
+
 /// What an entity of the hive's own keeps in memory between turns: made from its rows, and dropped with every turn that is
 /// not committed.
 struct entity_memory {
@@ -162,6 +168,7 @@ struct activation_extra {
   std::vector<std::unique_ptr<envelope>> undeliverable;       ///< Refused by the store too often: dead letters after the reload.
   std::vector<std::pair<std::uint64_t, std::unique_ptr<envelope>>> uncertain; ///< Of failed commits of waiting turns, by turn.
   std::vector<suspect_message> suspects;                      ///< Stored with the state; newest last.
+  std::vector<open_reply> open_replies;                       ///< Stored with the state; in order of putting off.
   std::unique_ptr<supervision> supervises;
   std::unique_ptr<stop_under_way> stop;
   std::vector<std::unique_ptr<shard_op>> after_load;          ///< Orders, exits and answers that wait for the entity's load.
@@ -222,8 +229,8 @@ struct activation {
   std::size_t bytes() const noexcept;
 };
 
-/// The stored form of `state`: the sizes of the entity's logs, messages that did harm (format 2), whether a reset is under
-/// way, then the behaviour's own bytes.
+/// The stored form of `state`: the sizes of the entity's logs, messages that did harm, whether a reset is under way, answers put
+/// off, then the behaviour's own bytes.
 std::string encode_state(const activation& a);
 bool decode_state(std::string_view stored, activation& into);
 

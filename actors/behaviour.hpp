@@ -179,8 +179,11 @@ public:
   /// Answers with an application error. The turn's other effects are committed; to drop them, throw.
   void fail(std::string reason, std::string text);
   /// A task's answer comes from a later turn: keep the token (in state or a row) and give it to `finish`.
-  /// Only for a message that wants a reply and came as a task or a durable ask between agents.
-  std::string defer_reply();
+  /// Only for a message that wants a reply and came as a task or a durable ask between agents. Its work lasts until then: a
+  /// cancel is acknowledged by `finish_failed`, whatever it says; `finish` says that it came too late.
+  /// @param on_cancel a message of this type with the body {"token"} comes when it is cancelled, to end the work early. It may
+  ///   come after `finish`, which crossed it. Throws `std::length_error` above `entity.open_replies`.
+  std::string defer_reply(std::string_view on_cancel = {});
   void finish(std::string_view token, payload answer);
   void finish_failed(std::string_view token, std::string reason, std::string text);
   /// Shown by `hivectl task --watch` and in the event stream. @param token of a deferred task; empty: this message's.

@@ -41,6 +41,7 @@ struct reply_address {
   std::uint32_t step = 0;
   std::string task;                ///< Id of the task in the queue `asker`; empty for an ask.
   explicit operator bool() const noexcept { return static_cast<bool>(asker); }
+  bool operator==(const reply_address&) const = default;
 };
 
 struct envelope : shard_op {

@@ -29,7 +29,8 @@ std::size_t activation::bytes() const noexcept {
   std::size_t all = sizeof(activation) + table_entry + state.capacity() + name.capacity() + logs.capacity() * sizeof(log_head);
   if (!more) return all;
   all += sizeof(activation_extra) + more->keys.bytes() + more->marks.size() * table_entry + more->running.capacity() * sizeof(running_key) +
-         more->links.size() * (sizeof(outbound_link) + table_entry) + more->outbox_size * sizeof(envelope);
+         more->links.size() * (sizeof(outbound_link) + table_entry) + more->outbox_size * sizeof(envelope) +
+         more->open_replies.capacity() * sizeof(open_reply);
   if (more->turn) {
     all += sizeof(turn_host) + more->turn->in->bytes();
     for (const auto& s : more->turn->steps) all += sizeof(step_state) + s.arguments.bytes.size() + s.answer.bytes.size();
@@ -41,11 +42,14 @@ std::size_t activation::bytes() const noexcept {
 constexpr std::uint64_t with_suspects = 1;
 constexpr std::uint64_t with_floors = 2;
 constexpr std::uint64_t with_reset = 4; // nothing more of it is stored
+constexpr std::uint64_t with_replies = 8;
 
 std::string encode_state(const activation& a) {
   byte_writer out;
   const bool floors = std::any_of(a.logs.begin(), a.logs.end(), [](const log_head& l) { return l.floor != 0; });
-  out.varint(1 + (a.suspected ? with_suspects : 0) + (floors ? with_floors : 0) + (a.resetting ? with_reset : 0)).fixed64(a.last_generated.value()).varint(a.logs.size());
+  const bool replies = a.more && !a.more->open_replies.empty();
+  out.varint(1 + (a.suspected ? with_suspects : 0) + (floors ? with_floors : 0) + (a.resetting ? with_reset : 0) + (replies ? with_replies : 0));
+  out.fixed64(a.last_generated.value()).varint(a.logs.size());
   for (const auto& l : a.logs) {
     out.text(l.name).varint(l.size);
     if (floors) out.varint(l.floor);
@@ -53,6 +57,10 @@ std::string encode_state(const activation& a) {
   if (a.suspected) {
     out.varint(a.more->suspects.size());
     for (const auto& s : a.more->suspects) out.fixed64(s.message).varint(s.deaths).varint(s.crashes);
+  }
+  if (replies) {
+    out.varint(a.more->open_replies.size());
+    for (const auto& open : a.more->open_replies) out.text(encode(open.to)).text(open.on_cancel);
   }
   std::string stored = out.take();
   stored += a.state;
@@ -64,11 +72,14 @@ bool decode_state(std::string_view stored, activation& into) {
   into.state.clear();
   into.suspected = false;
   into.resetting = false;
-  if (into.more) into.more->suspects.clear();
+  if (into.more) {
+    into.more->suspects.clear();
+    into.more->open_replies.clear();
+  }
   if (stored.empty()) return true;
   byte_reader in(stored);
   const auto format = in.varint();
-  if (format < 1 || format > 1 + with_suspects + with_floors + with_reset) return false;
+  if (format < 1 || format > 1 + with_suspects + with_floors + with_reset + with_replies) return false;
   const bool suspected = ((format - 1) & with_suspects) != 0;
   const bool floors = ((format - 1) & with_floors) != 0;
   into.resetting = ((format - 1) & with_reset) != 0;
@@ -87,6 +98,14 @@ bool decode_state(std::string_view stored, activation& into) {
       into.extra().suspects.push_back({message, deaths, static_cast<std::uint32_t>(in.varint())});
     }
     into.suspected = suspects != 0;
+  }
+  if (((format - 1) & with_replies) != 0) {
+    const auto replies = in.varint();
+    for (std::uint64_t i = 0; i < replies && in.ok(); ++i) {
+      auto to = decode_reply_address(in.text());
+      if (!to) return false;
+      into.extra().open_replies.push_back({std::move(*to), std::string(in.text())});
+    }
   }
   into.state = std::string(in.rest());
   return in.ok();

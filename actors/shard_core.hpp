@@ -312,6 +312,7 @@ private:
   void run_turn(activation& a, std::unique_ptr<turn_host> host);
   void proceed(activation& a, std::unique_ptr<turn_host> host);
   void end_turn(activation& a, std::unique_ptr<turn_host> host);
+  static bool note_replies(activation& a, const turn_host& own, const envelope& in);
   void finish(activation& a, std::unique_ptr<turn_host> host);
   void refuse_turn(activation& a, std::unique_ptr<turn_host> host, error why);
   void crash(activation& a, std::unique_ptr<turn_host> host, std::string what);
@@ -360,6 +361,7 @@ private:
 
   // shard_recall.cpp
   void recall(activation& a, std::unique_ptr<envelope> e);
+  bool recall_later(activation& a, const envelope& e, actor_record& r);
   void refuse_recalled(activation& a, std::unique_ptr<envelope> request);
   void forward_recall(activation& a, turn_host& host);
   void recall_task(activation& a, turn_host& host);

@@ -3,7 +3,12 @@
 #include "actors/recall.hpp"
 #include "actors/shard_core.hpp"
 
+#include <algorithm>
+
 namespace hive::actors {
+
+using persistence::desired_state;
+
 namespace {
 
 const error& taken_back() {
@@ -11,11 +16,11 @@ const error& taken_back() {
   return why;
 }
 
-bool about(const envelope& request, const envelope& recall) {
-  const auto& to = request.reply_to;
+bool about(const reply_address& to, const envelope& recall) {
   const auto& wanted = recall.reply_to;
   return to && to.asker == recall.sender && to.task == wanted.task && to.turn == wanted.turn && to.step == wanted.step;
 }
+bool about(const envelope& request, const envelope& recall) { return about(request.reply_to, recall); }
 
 /// Whether something that its sender sent here on the user lane before the recall was lost on its way: each such message names
 /// the one before it, down to one that was handled. What is lost is sent again, and may be what the recall is about.
@@ -78,14 +83,36 @@ void shard_core::recall(activation& a, std::unique_ptr<envelope> e) {
     request->recall = std::move(e);
     return refuse_recalled(a, std::move(request));
   }
-  auto r = make_record(a, e->who); // over, or its agent answers later: that answer comes too late
+  auto r = make_record(a, e->who);
   r->writes = true;
   r->position = services_.allot(id_);
   mark(a, *r, *e);
-  e->reply_to.asker = e->sender;
-  add_reply(a, *r, *e, {}, &taken_back());
+  if (!recall_later(a, *e, *r)) { // it is over
+    e->reply_to.asker = e->sender;
+    add_reply(a, *r, *e, {}, &taken_back());
+  }
   r->message = std::move(e);
   submit(a, std::move(r));
+}
+
+/// Its answer was put off: its agent's work on it ends when the agent says so.
+/// @returns false when nothing is put off, or the agent does not run and has to be asked nothing.
+bool shard_core::recall_later(activation& a, const envelope& e, actor_record& r) {
+  if (!a.more) return false;
+  auto& all = a.more->open_replies;
+  const auto open = std::find_if(all.begin(), all.end(), [&](const open_reply& o) { return about(o.to, e); });
+  if (open == all.end()) return false;
+  if (a.desired != desired_state::running) {
+    all.erase(open);
+    r.state = encode_state(a);
+    return false;
+  }
+  if (open->on_cancel.empty()) return true;
+  envelope extra(e.who, a.id, envelope::origin::send);
+  extra.from = "agent/" + a.name;
+  extra.trace = e.trace;
+  add_outbox(a, r, a.id, lane::user, open->on_cancel, json_payload({{"token", token_of(open->to)}}), extra);
+  return true;
 }
 
 /// The request has not begun.

@@ -134,8 +134,14 @@ void shard_core::stop_by_hand(activation& a, bool restart) {
   if (a.spec && a.spec->kind == entity_kind::supervisor && (!restart || a.more->supervises)) end_group(a);
 }
 
-/// The turn that waits is over; its asker hears why, and a message that nobody waits for becomes a dead letter.
+/// The turn that waits is over, and so is what was put off; who asked hears why, and a message that nobody waits for becomes
+/// a dead letter. The caller stores the state.
 void shard_core::abandon_turn(activation& a, actor_record& r, const error& why, const char* reason) {
+  for (const auto& open : std::exchange(a.more->open_replies, {})) {
+    envelope asked(a.who, a.id, envelope::origin::send);
+    asked.reply_to = open.to;
+    add_reply(a, r, asked, {}, &why);
+  }
   if (!a.more->turn) return;
   services_.gauges().waiting.fetch_sub(1, std::memory_order_relaxed);
   const auto host = std::move(a.more->turn);

@@ -229,6 +229,14 @@ void shard_core::add_reply(activation& a, actor_record& r, const envelope& to, p
   add_outbox(a, r, to.reply_to.asker, task ? lane::user : lane::system, task ? "hive.task.done" : "reply", std::move(answer), extra);
 }
 
+/// @returns whether the answers that the entity has put off are others now.
+bool shard_core::note_replies(activation& a, const turn_host& own, const envelope& in) {
+  if (own.on_cancel) a.extra().open_replies.push_back({in.reply_to, *own.on_cancel});
+  if (!a.more || own.given_later.empty()) return own.on_cancel.has_value();
+  const auto given = [&](const open_reply& open) { return std::find(own.given_later.begin(), own.given_later.end(), open.to) != own.given_later.end(); };
+  return std::erase_if(a.more->open_replies, given) != 0 || own.on_cancel;
+}
+
 void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
   auto& own = *host;
   const envelope& in = *own.in;
@@ -325,7 +333,8 @@ void shard_core::finish(activation& a, std::unique_ptr<turn_host> host) {
       }
       a.log_tail = r->position;
     }
-    if (own.new_state.has_value() || generated || !r->logs.empty()) r->state = encode_state(a);
+    const bool replies = note_replies(a, own, in);
+    if (own.new_state.has_value() || generated || replies || !r->logs.empty()) r->state = encode_state(a);
     if (a.suspected) forget_suspect(a, *r, in);
   }
   if (ask) {

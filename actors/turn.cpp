@@ -75,6 +75,8 @@ void turn_host::reset() {
   failure.reset();
   out.clear();
   deferred = false;
+  on_cancel.reset();
+  given_later.clear();
   stops = false;
   waits = wait_kind::none;
   steps.clear();
@@ -224,10 +226,18 @@ void turn::fail(std::string reason, std::string text) {
   host_->answer.reset();
 }
 
-std::string turn::defer_reply() {
-  if (!host_->in->reply_to) throw std::logic_error("only a task or an agent's ask can be answered later; a client's ask ends with its turn");
-  host_->deferred = true;
-  return token_of(host_->in->reply_to);
+std::string turn::defer_reply(std::string_view on_cancel) {
+  auto token = system_turn::defer_reply(*this);
+  if (host_->of->more && host_->of->more->open_replies.size() >= host_->shard.limits().open_replies)
+    throw std::length_error("the agent has put off entity.open_replies answers; it has to finish some first");
+  host_->on_cancel = std::string(on_cancel);
+  return token;
+}
+
+std::string system_turn::defer_reply(turn& t) {
+  if (!t.host_->in->reply_to) throw std::logic_error("only a task or an agent's ask can be answered later; a client's ask ends with its turn");
+  t.host_->deferred = true;
+  return token_of(t.host_->in->reply_to);
 }
 
 std::string token_of(const reply_address& address) { return to_hex(encode(address)); }
@@ -249,12 +259,14 @@ std::unique_ptr<envelope> reply_message(const turn_host& host, const reply_addre
 
 void turn::finish(std::string_view token, payload answer) {
   const auto to = address_of(token);
+  host_->given_later.push_back(to);
   host_->out.push_back({true, {}, to.asker, reply_message(*host_, to, std::move(answer), nullptr)});
 }
 
 void turn::finish_failed(std::string_view token, std::string reason, std::string text) {
   const auto to = address_of(token);
   const error failure{errc::application, std::move(reason), std::move(text)};
+  host_->given_later.push_back(to);
   host_->out.push_back({true, {}, to.asker, reply_message(*host_, to, {}, &failure)});
 }
 

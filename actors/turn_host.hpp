@@ -85,6 +85,8 @@ struct turn_host {
   };
   std::vector<outgoing> out;
   bool deferred = false;
+  std::optional<std::string> on_cancel;        ///< It was put off, and the shard keeps it as open: with this message for its recall.
+  std::vector<reply_address> given_later;      ///< Answers that were put off and are in `out`.
   bool stops = false;                          ///< The agent's life ends with this turn.
 
   // Waiting.

@@ -178,6 +178,7 @@ const std::vector<entry>& table() {
     integer("entity.run_ahead_bytes", &settings::entity, &e::run_ahead_bytes, KiB, 64 * MiB),
     integer("entity.outbox_messages", &settings::entity, &e::outbox_messages, 1, 1'000'000),
     integer("entity.outbox_window", &settings::entity, &e::outbox_window, 1, 4096),
+    integer("entity.open_replies", &settings::entity, &e::open_replies, 1, 100'000),
     integer("entity.keys_kept", &settings::entity, &e::keys_kept, 1, 10'000'000),
     integer("entity.attempts", &settings::entity, &e::attempts, 1, 100),
     integer("entity.steps_per_turn", &settings::entity, &e::steps_per_turn, 1, 100'000),

@@ -25,6 +25,7 @@ struct entity_limits {
   std::uint64_t run_ahead_bytes = 1024 * 1024; // 1 KiB..64 MiB
   std::uint32_t outbox_messages = 10'000;      // 1..1,000,000: sent and not yet handled by their receivers
   std::uint32_t outbox_window = 64;            // 1..4,096: under way to one receiver at a time
+  std::uint32_t open_replies = 1'000;          // 1..100,000: tasks and asks whose answers it has put off
   std::uint32_t keys_kept = 100'000;           // 1..10,000,000: idempotency keys within `key_retention`
   std::uint32_t attempts = 3;                  // 1..100: of a durable message whose turn crashes; then dead letter
   std::uint32_t steps_per_turn = 10'000;       // 1..100,000

@@ -203,7 +203,7 @@ task<> queue_behaviour::run(turn& self, payload body) const {
   auto request = request_from(body);
   if (request.tasks.size() > 1 && request.group == fan_in::none)
     throw bad_message("policy", "several tasks to wait for need a policy: all, first, quorum or best_effort");
-  auto token = self.defer_reply();
+  auto token = system_turn::defer_reply(self);
   co_await add(self, std::move(request), std::move(token));
 }
 

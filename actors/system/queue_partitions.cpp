@@ -187,7 +187,7 @@ void queue_behaviour::send_lent(turn& self, const queue_effects::assignment& m, 
 task<> queue_behaviour::borrow(turn& self, payload body) const {
   auto record = decode_record(body.bytes);
   if (!record) throw bad_message("", "the lent task cannot be read");
-  auto token = self.defer_reply();
+  auto token = system_turn::defer_reply(self);
   if (!record->spec.capability.empty() && !memory_of(self).able_known) co_await know_able(self);
   auto& mem = memory_of(self);
   auto& r = *record;

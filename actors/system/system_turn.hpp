@@ -60,6 +60,8 @@ struct system_turn {
     e->trace = t.host_->in->trace;
     t.host_->out.push_back({true, {}, to, std::move(e)});
   }
+  /// `turn::defer_reply`, of an entity that hears of recalls by messages of its own.
+  static std::string defer_reply(turn& t);
   /// `turn::finish_failed`, with the whole error.
   static void finish_failed(turn& t, std::string_view token, const error& why);
   /// What a token of `turn::defer_reply` stands for.

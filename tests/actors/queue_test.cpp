@@ -135,6 +135,102 @@ TEST_P(TasksTest, CancelMeansCancelWhateverCommitThePowerGoesAfter) {
   EXPECT_GE(acknowledged, 10);
 }
 
+TEST_P(TasksTest, CancelOfWorkThatIsAnsweredLaterLastsUntilItsAgentSaysSo) {
+  config::settings s;
+  s.tasks.concurrency = 3;
+  auto kit = make_workers(s);
+  const auto told = submit(*kit, {{"agent", "later"}, {"type", "work"}});
+  const auto deaf = submit(*kit, {{"agent", "later"}, {"type", "deaf"}});
+  const auto nested = submit(*kit, {{"agent", "w"}, {"type", "ask_later"}}); // its step waits for it
+  pass(*kit, 300);
+  for (const auto& id : {told, deaf, nested}) ASSERT_TRUE(kit->queue("task.cancel", {{"id", id}}));
+  pass(*kit, 100);
+  EXPECT_EQ(state(*kit, told), "cancelled");
+  EXPECT_EQ(state(*kit, nested), "cancelled");
+  EXPECT_EQ(state(*kit, deaf), "running") << "nobody told its agent: it works";
+  EXPECT_EQ(effects(*kit), 0U);
+  pass(*kit, 2'000);
+  EXPECT_EQ(state(*kit, deaf), "succeeded") << "the cancel came too late for it";
+  EXPECT_EQ(effects(*kit), 1U);
+  pass(*kit, 20'000);
+  EXPECT_EQ(effects(*kit), 1U);
+  const auto next = submit(*kit, {{"agent", "later"}, {"type", "work"}});
+  pass(*kit, 2'000);
+  EXPECT_EQ(state(*kit, next), "succeeded");
+}
+
+TEST_P(TasksTest, CancelOfWorkThatIsAnsweredLaterMeansCancelWhateverCommitThePowerGoesAfter) {
+  std::optional<std::size_t> at_acknowledgement;
+  int ended = 0;
+  for (const char* type : {"work", "deaf"})
+    crash_at_every_commit([&] { return make_workers(); },
+                          [&](testkit& kit) {
+                            at_acknowledgement.reset();
+                            const auto made = kit.submit_task({{"agent", "later"}, {"type", type}});
+                            if (!made) return;
+                            const auto id = made->at("id").get<std::string>();
+                            kit.advance(std::chrono::milliseconds{100});
+                            for (int i = 0; i < 300 && !at_acknowledgement; ++i) {
+                              (void)kit.queue("task.cancel", {{"id", id}});
+                              const auto is = state(kit, id);
+                              if (is == "cancelled") at_acknowledgement = effects(kit);
+                              else if (is == "succeeded") at_acknowledgement = 1;
+                              kit.advance(std::chrono::milliseconds{10});
+                            }
+                          },
+                          [&](testkit& kit) {
+                            kit.advance(std::chrono::milliseconds{20'000});
+                            if (!at_acknowledgement) return;
+                            ++ended;
+                            EXPECT_EQ(effects(kit), *at_acknowledgement) << type << ": an effect after the acknowledgement, or none";
+                          });
+  EXPECT_GE(ended, 10);
+}
+
+TEST_P(TasksTest, WorkThatIsAnsweredLaterEndsWithItsAgent) {
+  config::settings s;
+  s.tasks.concurrency = 3;
+  auto kit = make_workers(s);
+  const auto waits = [&] {
+    const auto id = submit(*kit, {{"agent", "later"}, {"type", "work"}, {"retry", {{"attempts", 1}}}});
+    pass(*kit, 300);
+    EXPECT_EQ(state(*kit, id), "running");
+    return id;
+  };
+  const auto reset = waits();
+  ASSERT_TRUE(kit->admin("entity.restart", {{"kind", "agent"}, {"name", "later"}, {"reset", true}}));
+  pass(*kit, 100);
+  EXPECT_EQ(kit->read_task(reset)->at("error").at("reason"), "reset");
+
+  const auto stopped = waits();
+  ASSERT_TRUE(kit->admin("entity.stop", {{"kind", "agent"}, {"name", "later"}}));
+  ASSERT_TRUE(kit->queue("task.cancel", {{"id", stopped}}));
+  pass(*kit, 100);
+  EXPECT_EQ(state(*kit, stopped), "cancelled") << "there is nobody to wait for";
+  ASSERT_TRUE(kit->admin("entity.start", {{"kind", "agent"}, {"name", "later"}}));
+  pass(*kit, 100);
+
+  const auto deleted = waits();
+  ASSERT_TRUE(kit->admin("directory.delete", {{"kind", "agent"}, {"name", "later"}}));
+  pass(*kit, 100);
+  EXPECT_EQ(kit->read_task(deleted)->at("error").at("reason"), "deleted");
+}
+
+TEST_P(TasksTest, AnswersThatAnAgentPutsOffHaveABound) {
+  config::settings s;
+  s.tasks.concurrency = 3;
+  s.entity.open_replies = 2;
+  auto kit = make_workers(s);
+  std::vector<std::string> all;
+  for (int i = 0; i < 3; ++i) all.push_back(submit(*kit, {{"agent", "later"}, {"type", "work"}, {"retry", {{"attempts", 1}}}}));
+  pass(*kit, 3'000);
+  EXPECT_EQ(state(*kit, all[0]), "succeeded");
+  EXPECT_EQ(state(*kit, all[1]), "succeeded");
+  const auto third = kit->read_task(all[2]);
+  EXPECT_EQ(third->at("state"), "failed");
+  EXPECT_NE(third->at("error").at("message").get<std::string>().find("entity.open_replies"), std::string::npos) << third->dump();
+}
+
 TEST_P(TasksTest, RetriesAndDeadlinesSurviveACrash) {
   auto kit = make_workers();
   const auto dies = submit(*kit, {{"agent", "w"}, {"type", "no"}, {"retry", {{"attempts", 3}, {"backoff_ms", 200}}}});

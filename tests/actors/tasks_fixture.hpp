@@ -17,12 +17,38 @@ public:
     } else if (m.type == "ask") {
       payload inner = json_payload(nullptr);
       (void)co_await self.ask("inner", "sleep", std::move(inner));
+    } else if (m.type == "ask_later") {
+      payload work = json_payload(nullptr);
+      (void)co_await self.ask("later", "work", std::move(work));
     } else if (m.type == "no") {
       throw std::runtime_error("told to");
     }
     self.append("done", m.type);
     self.send("ledger", "append", json_payload({{"op", self.name() + "." + m.type}}));
     self.reply(json_payload({{"by", self.name()}}));
+  }
+};
+
+/// Puts its answers off: each work is done a second later, in a turn of its own, unless it was cancelled. "deaf" work is not told.
+class later_worker final : public behaviour {
+public:
+  task<> handle(turn& self, message m) const override {
+    if (m.type == "work" || m.type == "deaf") {
+      const auto token = self.defer_reply(m.type == "work" ? "drop" : "");
+      self.put_row(token, "");
+      self.after(std::chrono::milliseconds{1'000}, "more", json_payload({{"token", token}}));
+      co_return;
+    }
+    const std::string token = m.parse().at("token");
+    const auto wanted = co_await self.row(token);
+    if (!wanted) co_return; // dropped, or it was done when the cancel came
+    self.erase_row(token);
+    if (m.type == "drop") {
+      self.finish_failed(token, "dropped", "it was cancelled");
+      co_return;
+    }
+    self.send("ledger", "append", json_payload({{"op", self.name() + ".more"}}));
+    self.finish(token, json_payload({{"by", self.name()}}));
   }
 };
 
@@ -53,10 +79,12 @@ protected:
     auto kit = std::make_unique<testkit>(contexts_, dirs_.back()->path(), [](behaviour_registry& b, executor_registry&) {
       add_builtin_behaviours(b);
       b.add("slow", std::make_unique<slow_worker>());
+      b.add("later", std::make_unique<later_worker>());
       b.add("boss", std::make_unique<boss>());
     }, std::move(settings), seed_);
     for (const char* name : {"w", "v", "inner"}) kit->add_agent(name, "slow");
     kit->add_agent("ledger", "ledger");
+    kit->add_agent("later", "later");
     kit->add_agent("boss", "boss");
     kit->add_agent("boss-2", "boss");
     return kit;

@@ -180,6 +180,24 @@ TEST_F(SurveyTest, AFileThatNoReaderAnswersForIsNamedInTheEnd) {
   EXPECT_EQ(report["markers"]["TODO"], 11);
 }
 
+TEST_F(SurveyTest, ACancelledTaskEndsItsSurveyAndNoOther) {
+  const bool always = true;
+  auto kit = make_swarm([&](behaviour_registry& b, executor_registry&) { b.add("survey.reader", std::make_unique<stumbling_reader>(".py", always)); });
+  const auto made = kit->submit_task({{"agent", "coordinator"}, {"type", "survey.run"}, {"payload", request("s")}});
+  kit->run();
+  EXPECT_EQ(kit->ask("coordinator", "survey.status", nullptr)->at("state"), "reading");
+  const auto id = made->at("id").get<std::string>();
+  ASSERT_TRUE(kit->queue("task.cancel", {{"id", id}}));
+  kit->run();
+  EXPECT_EQ(kit->read_task(id)->at("state"), "cancelled");
+  EXPECT_EQ(kit->ask("coordinator", "survey.status", nullptr)->at("state"), "idle");
+  EXPECT_FALSE(fs::exists(files.outside() / "s/.report.json.survey.part"));
+
+  (void)kit->ask("coordinator", "survey.run", request("t"));
+  EXPECT_EQ(kit->ask("coordinator", "survey.stop", {{"token", "of another run"}})->at("stopped"), false);
+  EXPECT_NE(kit->ask("coordinator", "survey.status", nullptr)->at("state"), "idle");
+}
+
 TEST_F(SurveyTest, ConfigIsCheckedWhenTheAgentIsMade) {
   auto kit = make();
   const auto refused = kit->admin(

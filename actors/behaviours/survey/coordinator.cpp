@@ -93,7 +93,7 @@ task<> coordinator::handle(turn& self, message m) const {
   else if (m.type == "survey.status")
     co_await status(self);
   else if (m.type == "survey.stop")
-    co_await stop(self);
+    co_await stop(self, std::move(m));
   else
     refuse_type(m, "survey.run, survey.status, survey.stop");
 }
@@ -108,7 +108,7 @@ task<> coordinator::start(turn& self, message m) const {
   }
   p = progress::begin(p.run + 1, phase::preparing);
   try {
-    if (m.wants_reply) p.token = self.defer_reply();
+    if (m.wants_reply) p.token = self.defer_reply("survey.stop");
   } catch (const std::logic_error&) {
     // A client's ask cannot wait for as long as this takes: it is told that the survey has begun.
     self.reply(json_payload({{"started", true}, {"run", p.run}}));
@@ -131,9 +131,12 @@ task<> coordinator::status(turn& self) const {
                            {"last", last ? json::parse(*last) : json()}}));
 }
 
-task<> coordinator::stop(turn& self) const {
+/// By a person, or because the task that it works on was cancelled: with that one's token, and another run may go on by now.
+task<> coordinator::stop(turn& self, message m) const {
   auto p = self.state<progress>();
-  const bool running = p.at != phase::idle;
+  const json body = m.parse();
+  const bool other_run = body.is_object() && body.contains("token") && body["token"] != p.token;
+  const bool running = p.at != phase::idle && !other_run;
   if (running) {
     const auto row = co_await self.row("run");
     const order o = order::decode(row.value());

@@ -36,7 +36,7 @@ private:
   task<> done(turn& self, message m) const;
   task<> tick(turn& self, message m) const;
   task<> status(turn& self) const;
-  task<> stop(turn& self) const;
+  task<> stop(turn& self, message m) const;
 
   // One for each phase: does a bounded piece and says in `p` where it stands.
   task<result<void>> prepare(turn& self, progress& p, const order& o) const;
