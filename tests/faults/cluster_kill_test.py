@@ -6,6 +6,7 @@ out of order. Also measured: how long until an agent that the node held answers 
 usage: cluster_kill_test.py [--minutes M] [--seed S] [--bin DIR] [--faults kill,pause,...]
 """
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -40,6 +41,9 @@ FAULTS = {
     "unknown_commit": (2, None, "commit connections of one node break when a commit was sent, at chance, for 4 s"),
     "postgres": (2, 5, "PostgreSQL ends at once (SIGQUIT), starts again within 2 s; time is counted from when it is there again"),
     "postgres_away": (1, 5, "PostgreSQL is away for --away-seconds; time as above; no shard changes its owner"),
+    "disk_full": (1, 5, "no file of PostgreSQL grows for 3 to 6 s; time is counted from when they may again and it runs"),
+    "disk_slow": (1, None, "each sync of PostgreSQL lasts 50 to 400 ms longer for 3 to 6 s"),
+    "disk_failing": (1, 5, "no sync of PostgreSQL succeeds until it has ended (or 5 s); time is counted from when it runs again"),
     "promote_sync": (2, 5, "the primary is killed, its synchronous standby promoted; time is counted from the promotion"),
     "promote_async": (2, None, "the same with a standby that has fallen behind: the loss must be named; not beside promote_sync"),
 }
@@ -88,7 +92,7 @@ class Run:
         self.folder = os.path.realpath(tempfile.mkdtemp(prefix="hive-cluster-kills-", dir=options.dir))
         standby = "synchronous" if "promote_sync" in options.faults else "asynchronous" if "promote_async" in options.faults else None
         self.cluster = cluster_process.Cluster(options.bin, self.folder, options.nodes, [f"files.programs={client.PROGRAM}", *options.set],
-                                               options.set_postgres, standby, proxied="unknown_commit" in options.faults)
+                                               options.set_postgres, standby, proxied="unknown_commit" in options.faults, faulty_disk=any(name.startswith("disk_") for name in options.faults))
         self.swarm = client.Swarm(TENANT, ledgers=12, relays=6, steppers=9)
         self.probes = [f"probe-{i}" for i in range(PROBES)]
         self.shards, self.bag = {}, []
@@ -322,6 +326,36 @@ class Run:
         moved = [shard for shard in before if before[shard] != after[shard]]
         if moved:
             self.violate("moved", f"PostgreSQL was away for {self.options.away_seconds} s, and {len(moved)} shards have changed owners: {moved[:8]}")
+
+    def disk_full(self):
+        fill = "create table if not exists ballast (b text); insert into ballast select md5(g::text) from generate_series(1, 20000) g"
+        with self.cluster.disk.being("full"):
+            until = time.monotonic() + self.chance.uniform(3, 6)
+            while time.monotonic() < until:  # what the hive writes may fit into its files for a while
+                with contextlib.suppress(RuntimeError):
+                    self.cluster.postgres.sql(fill)
+                time.sleep(0.2)
+        self.cluster.postgres.recover()
+        self.store_is_back("disk_full")
+        self.cluster.postgres.sql("drop table if exists ballast")
+
+    def disk_slow(self):
+        agents = self.chance.sample(self.probes, 8)
+        with self.cluster.disk.being("slow", self.chance.randint(50, 400)):
+            probed = self.probe(agents, self.cluster.nodes)
+            time.sleep(self.chance.uniform(3, 6))
+        self.record("disk_slow", agents, probed)
+
+    def disk_failing(self):
+        ended = self.cluster.postgres.crashes()
+        with self.cluster.disk.being("failing"):
+            until = time.monotonic() + 5
+            while self.cluster.postgres.crashes() == ended and time.monotonic() < until:
+                time.sleep(0.05)
+        if self.cluster.postgres.crashes() == ended:
+            raise cluster_process.HiveDied("PostgreSQL did not notice that syncs fail")
+        self.cluster.postgres.recover()
+        self.store_is_back("disk_failing")
 
     def promote_sync(self):
         self.cluster.postgres.promote(crash=self.chance.random() < 0.5)

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from hive_process import Hive, HiveDied, free_port
-from postgres_process import Pair, Postgres
+from postgres_process import FaultyDisk, Pair, Postgres
 from store_proxy import StoreProxy
 
 RELEASE = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "build/release/bin")
@@ -102,13 +102,16 @@ class Cluster:
     """`nodes` hiveds below `folder`. A request goes to the node it names, or to any that answers.
 
     `standby`: None, "synchronous" or "asynchronous". `proxied`: the first node reaches PostgreSQL through a `StoreProxy`.
+    `faulty_disk`: PostgreSQL's is `disk`.
     """
 
-    def __init__(self, binaries, folder, nodes=3, settings=(), postgres_settings=(), standby=None, proxied=False):
+    def __init__(self, binaries, folder, nodes=3, settings=(), postgres_settings=(), standby=None, proxied=False, faulty_disk=False):
         self.bin, self.folder, self.settings, self.name = os.path.abspath(binaries), folder, list(settings), "tested"
         os.chmod(folder, 0o711)  # for the user postgres
         data = os.path.join(folder, "postgres")
-        self.postgres = Pair(data, postgres_settings, standby == "synchronous") if standby else Postgres(data, postgres_settings)
+        self.disk = FaultyDisk(self.bin, os.path.join(folder, "disk")) if faulty_disk else None
+        environment = self.disk and self.disk.environment
+        self.postgres = Pair(data, postgres_settings, standby == "synchronous", environment) if standby else Postgres(data, postgres_settings, environment=environment)
         self.durability = "replicated" if standby == "synchronous" else "local"
         self.proxy = StoreProxy(self.postgres.ports(), folder) if proxied else None
         self.hivectl_quietly("certs", "ca", "--out", os.path.join(folder, "ca"))

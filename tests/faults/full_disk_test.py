@@ -39,8 +39,8 @@ def waits_for_room(hive):
 
 def a_full_disk(options, folder, ends):
     full = os.path.join(folder, "full")
-    os.environ["LD_PRELOAD"] = os.path.abspath(os.path.join(options.bin, "full_disk.so"))
-    os.environ["FULL_DISK_WHILE"] = full
+    os.environ["LD_PRELOAD"] = os.path.abspath(os.path.join(options.bin, "faulty_disk.so"))
+    os.environ["FAULTY_DISK"] = folder
     hive = Hive(os.path.join(options.bin, "hived"), folder)
     ends.callback(hive.end)
 

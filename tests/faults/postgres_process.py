@@ -1,4 +1,5 @@
 """A PostgreSQL of a test's own, alone or with a streaming standby that can take its place."""
+import contextlib
 import os
 import shutil
 import signal
@@ -10,11 +11,33 @@ from hive_process import HiveDied, free_port
 PROGRAMS = "/usr/lib/postgresql/15/bin"
 
 
+class FaultyDisk:
+    """A disk that is full, slow or failing while a process that has `environment` is told so (faulty_disk.cpp)."""
+
+    def __init__(self, binaries, folder):
+        self.folder, self.library = folder, os.path.join(folder, "faulty_disk.so")
+        os.makedirs(folder)
+        shutil.copy(os.path.join(binaries, "faulty_disk.so"), self.library)  # where any user may read it
+        self.environment = {"LD_PRELOAD": self.library, "FAULTY_DISK": folder}
+
+    @contextlib.contextmanager
+    def being(self, what, value=""):
+        sign = os.path.join(self.folder, what)
+        with open(sign + ".new", "w", encoding="ascii") as f:
+            f.write(str(value))
+        os.rename(sign + ".new", sign)
+        try:
+            yield
+        finally:
+            os.unlink(sign)
+
+
 class Postgres:
     """A private PostgreSQL on a port of its own. Acknowledged means written: fsync and synchronous_commit stay on."""
 
-    def __init__(self, folder, settings=(), empty=False):
+    def __init__(self, folder, settings=(), empty=False, environment=None):
         """`empty`: a copy of another server will be its data."""
+        self.environment = dict(os.environ, **(environment or {}))
         self.folder, self.data, self.log = folder, os.path.join(folder, "data"), os.path.join(folder, "log")
         self.port, self.process = free_port(), None
         os.makedirs(folder)
@@ -48,7 +71,7 @@ class Postgres:
         # To be called by the main thread: PostgreSQL ends with the thread that started it.
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.as_postgres([f"{PROGRAMS}/postgres", "-D", self.data]), stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log, cwd="/", start_new_session=True)
+                                            stdout=log, stderr=log, cwd="/", start_new_session=True, env=self.environment)
         begin = time.monotonic()
         while subprocess.run([f"{PROGRAMS}/pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)], check=False).returncode != 0:
             if self.process.poll() is not None or time.monotonic() - begin > seconds:
@@ -61,6 +84,21 @@ class Postgres:
         if self.process and self.process.poll() is None:
             self.process.send_signal(how)
             self.process.wait(60)
+
+    def recover(self):
+        """It may be well, recovering by itself from what it met, or over: it is well afterwards."""
+        until = time.monotonic() + 60
+        while subprocess.run([f"{PROGRAMS}/pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)], check=False).returncode != 0:
+            if self.process.poll() is not None:
+                return self.start()
+            if time.monotonic() > until:
+                raise HiveDied(f"PostgreSQL did not recover; see {self.log}")
+            time.sleep(0.02)
+
+    def crashes(self):
+        """How often one of its processes has ended all of them."""
+        with open(self.log, encoding="utf-8", errors="replace") as f:
+            return f.read().count("PANIC:")
 
     end = stop  # for the end of a test: nothing is left running
 
@@ -109,10 +147,10 @@ class Postgres:
 class Pair:
     """A primary and a streaming standby, synchronous or not. `promote` kills the one and makes a primary of the other."""
 
-    def __init__(self, folder, settings=(), synchronous=True):
+    def __init__(self, folder, settings=(), synchronous=True, environment=None):
         self.synchronous = synchronous
-        self.primary = Postgres(folder + "-a", settings)
-        self.standby = Postgres(folder + "-b", empty=True)
+        self.primary = Postgres(folder + "-a", settings, environment=environment)
+        self.standby = Postgres(folder + "-b", empty=True, environment=environment)
 
     # -- as one server: that is the primary
 
@@ -121,6 +159,13 @@ class Pair:
 
     def stop(self, how=signal.SIGQUIT):
         self.primary.stop(how)
+
+    def recover(self):
+        self.standby.recover()
+        self.primary.recover()
+
+    def crashes(self):
+        return self.primary.crashes()
 
     def end(self, how=signal.SIGQUIT):
         self.standby.stop()
