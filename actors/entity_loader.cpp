@@ -6,10 +6,11 @@
 namespace hive::actors {
 
 result<loaded_entity> entity_loader::load(persistence::store_reader& reader, entity_id id, tenant_context who) {
-  auto row = reader.load_entity(who, id);
-  if (!row) return row.error();
+  auto stored = reader.load(who, id);
+  if (!stored) return stored.error();
   loaded_entity found;
-  found.row = std::move(*row);
+  found.row = std::move(stored->row);
+  const auto& dir = stored->directory;
   loaded_spec spec;
   if (const char* own = system_behaviour_of(id)) {
     if (id.tenant() != system_tenant)
@@ -23,11 +24,7 @@ result<loaded_entity> entity_loader::load(persistence::store_reader& reader, ent
     found.spec = shared(own, std::move(spec));
     return found;
   }
-  auto dir = reader.find(who, id);
-  if (!dir) {
-    if (dir.error().code == errc::not_found) return found;
-    return dir.error();
-  }
+  if (!dir) return found;
   found.name = dir->name;
   spec.kind = dir->kind;
   spec.behaviour_name = dir->behaviour;

@@ -9,4 +9,14 @@ std::uint64_t key_hash_of(std::string_view key, std::uint64_t caller) noexcept {
   return x ^ (x >> 32U);
 }
 
+result<stored_entity> store_reader::load(tenant_context who, entity_id id) {
+  auto row = load_entity(who, id);
+  if (!row) return row.error();
+  stored_entity found{std::move(*row), std::nullopt};
+  auto known = find(who, id);
+  if (known) found.directory = std::move(*known);
+  else if (known.error().code != errc::not_found) return known.error();
+  return found;
+}
+
 } // namespace hive::persistence

@@ -46,6 +46,12 @@ struct entity_row {
   std::vector<inbox_mark> marks;       ///< Of all its senders.
 };
 
+/// What an entity needs to come into memory.
+struct stored_entity {
+  entity_row row;
+  std::optional<directory_row> directory; ///< What its tenant's directory says of it, if it does.
+};
+
 /// What a stored key says, without its answer.
 struct key_entry {
   std::uint64_t key_hash = 0;          ///< XXH3-64 of the key, mixed with the caller.
@@ -96,6 +102,8 @@ public:
 
   /// `version` is 0 when the entity never wrote anything.
   virtual result<entity_row> load_entity(tenant_context who, entity_id id) = 0;
+  /// Both at once. Stores that are a round trip away ask once.
+  virtual result<stored_entity> load(tenant_context who, entity_id id);
   /// `not_found` when no such name is in the directory.
   virtual result<directory_row> find(tenant_context who, entity_kind kind, std::string_view name) = 0;
   virtual result<directory_row> find(tenant_context who, entity_id id) = 0;

@@ -41,23 +41,25 @@ public:
                             " union all select 1, sender_tenant, sender, lane, sequence, 0, 0, null from hive.inbox "
                             "where tenant_id = $1 and entity = $2",
                             key_of(id));
-    return guarded<entity_row>(found, [&](const rows& r) -> result<entity_row> {
-      entity_row row;
-      for (std::size_t i = 0; i < r.size(); ++i) {
-        if (r.number(i, 0) == 1) {
-          row.marks.push_back({entity_at(r, i, 1, 2), static_cast<std::uint8_t>(r.number(i, 3)), r.bits(i, 4)});
-          continue;
-        }
-        row.version = r.bits(i, 1);
-        row.desired = static_cast<desired_state>(r.number(i, 2));
-        row.life = incarnation{static_cast<std::uint32_t>(r.number(i, 3))};
-        row.sent = r.bits(i, 4);
-        row.last_keyed = journal_position{r.bits(i, 5)};
-        row.log_tail = journal_position{r.bits(i, 6)};
-        row.state = opened_if_any(id, "entity.state", r.bytes(i, 7));
-      }
-      if (row.version == 0) return entity_row{};
-      return row;
+    return guarded<entity_row>(found, [&](const rows& r) { return entity_of(id, r); });
+  }
+
+  result<stored_entity> load(tenant_context who, entity_id id) override {
+    if (who.tenant() != id.tenant()) return no_entity(id);
+    auto found = pool_.read(of(who),
+                            "select 0, version, desired::bigint, life::bigint, sent, last_keyed, log_tail, state,"
+                            " null::text, null::text, null::text, null::bytea from hive.entity where tenant_id = $1 and entity = $2"
+                            " union all select 1, sender_tenant, sender, lane, sequence, 0, 0, null, null, null, null, null"
+                            " from hive.inbox where tenant_id = $1 and entity = $2"
+                            " union all select 2, kind, revision, 0, 0, 0, 0, null, name, behaviour, supervisor, spec"
+                            " from hive.directory where tenant_id = $1 and entity = $2",
+                            key_of(id));
+    return guarded<stored_entity>(found, [&](const rows& r) {
+      stored_entity its{entity_of(id, r), std::nullopt};
+      for (std::size_t i = 0; i < r.size(); ++i)
+        if (r.number(i, 0) == 2)
+          its.directory = directory_row{static_cast<entity_kind>(r.number(i, 1)), r.text(i, 8), id, r.text(i, 9), r.text(i, 10), r.bits(i, 2), r.text(i, 11)};
+      return its;
     });
   }
 
@@ -584,6 +586,22 @@ private:
             r.text(i, 4),
             r.bits(i, 5),
             r.text(i, 6)};
+  }
+  /// Of the rows whose first column is 0 (its own) and 1 (a mark).
+  entity_row entity_of(entity_id id, const rows& r) {
+    entity_row row;
+    for (std::size_t i = 0; i < r.size(); ++i) {
+      if (r.number(i, 0) == 1) row.marks.push_back({entity_at(r, i, 1, 2), static_cast<std::uint8_t>(r.number(i, 3)), r.bits(i, 4)});
+      if (r.number(i, 0) != 0) continue;
+      row.version = r.bits(i, 1);
+      row.desired = static_cast<desired_state>(r.number(i, 2));
+      row.life = incarnation{static_cast<std::uint32_t>(r.number(i, 3))};
+      row.sent = r.bits(i, 4);
+      row.last_keyed = journal_position{r.bits(i, 5)};
+      row.log_tail = journal_position{r.bits(i, 6)};
+      row.state = opened_if_any(id, "entity.state", r.bytes(i, 7));
+    }
+    return row.version == 0 ? entity_row{} : row;
   }
   static tenant_row tenant_of(const rows& r, std::size_t i) {
     return {tenant_id{static_cast<std::uint32_t>(r.number(i, 0))}, r.text(i, 1), r.text(i, 2), false};

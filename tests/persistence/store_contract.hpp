@@ -49,6 +49,8 @@ protected:
   entity_row loaded(const actor& a) {
     auto row = reader->load_entity(who(a), a.id);
     EXPECT_TRUE(row) << (row ? "" : to_string(row.error()));
+    const auto whole = reader->load(who(a), a.id);
+    EXPECT_TRUE(whole && row && whole->row.version == row->version && whole->row.state == row->state && whole->row.marks.size() == row->marks.size());
     return row ? std::move(*row) : entity_row{};
   }
   std::vector<outbox_row> outbox(entity_id sender) {
@@ -657,6 +659,20 @@ TEST_P(StoreContract, NamesAreFoundByNameAndById) {
   EXPECT_EQ(reader->find(who(ann), entity_kind::supervisor, "ann")->id.serial(), 5u);
   EXPECT_EQ(reader->find(who(ann), entity_kind::queue, "ann").error().code, errc::not_found);
 
+  const auto unborn = reader->load(who(ann), entity_id(tenant_id{3}, 100 + 'z'));
+  ASSERT_TRUE(unborn && unborn->directory) << "it is in the directory, and has not done anything";
+  EXPECT_EQ(unborn->row.version, 0u);
+  EXPECT_EQ(unborn->directory->name, "zoe");
+  EXPECT_EQ(unborn->directory->kind, entity_kind::agent);
+  EXPECT_EQ(unborn->directory->supervisor, "boss");
+  EXPECT_EQ(unborn->directory->revision, 1u);
+  EXPECT_EQ(unborn->directory->spec, "spec");
+  EXPECT_EQ(unborn->directory->id, entity_id(tenant_id{3}, 100 + 'z'));
+  const auto unnamed = reader->load(who(ann), tenant.id);
+  ASSERT_TRUE(unnamed);
+  EXPECT_EQ(unnamed->row.version, 1u);
+  EXPECT_FALSE(unnamed->directory);
+
   const auto names = [&](std::string_view after, std::size_t limit, const std::string* supervisor = nullptr) {
     std::vector<std::string> list;
     const auto rows = reader->list(who(ann), entity_kind::agent, after, limit, supervisor);
@@ -762,6 +778,7 @@ TEST_P(StoreContract, NoReadCrossesTenants) {
   const auto other = who(eve);
   const auto hidden = [](const auto& got) { return !got && got.error().code == errc::not_found; };
   EXPECT_TRUE(hidden(reader->load_entity(other, ann.id)));
+  EXPECT_TRUE(hidden(reader->load(other, ann.id)));
   EXPECT_TRUE(hidden(reader->find(other, entity_kind::agent, "ann")));
   EXPECT_TRUE(hidden(reader->find(other, ann.id)));
   EXPECT_TRUE(hidden(reader->keys(other, ann.id, s->position, 10, at_ms(0))));
