@@ -64,6 +64,7 @@ struct envelope : shard_op {
   bool generated_key = false;
   bool failed = false;             ///< A reply that is an application error.
   bool looked_up = false;          ///< A repeat of a generated key, back from the look at the disk.
+  bool again = false;              ///< Its sender waited long for a word about it: an earlier copy may be in the lane.
   std::uint8_t attempts = 0;       ///< Turns that crashed on it so far.
   ticket_ref ticket;
   steady_time deadline = steady_time::max();

@@ -179,6 +179,7 @@ void shard_core::deliver(std::unique_ptr<envelope> e) {
   __builtin_prefetch(&e->body);
   __builtin_prefetch(&e->trace);
   activation& a = find_or_make(e->to, e->who);
+  if (e->again && is_here(a, *e)) return;
   const bool bounded = e->from_where == envelope::origin::ask || e->from_where == envelope::origin::tell;
   if (bounded && e->on != lane::system &&
       (a.box.count() >= limits_.mailbox_messages || a.box.bytes() + e->bytes() > limits_.mailbox_bytes)) {

@@ -381,6 +381,7 @@ private:
   // shard_hand_off.cpp
   void tell_if_quiet();
   void send_rows_again(std::unordered_map<entity_id, std::vector<std::uint64_t>> wanted);
+  bool is_here(activation& a, const envelope& again);
   bool came_too_early(activation& a, const envelope& e);
 
   // shard_system.cpp

@@ -116,6 +116,7 @@ void shard_core::send_rows_again(std::unordered_map<entity_id, std::vector<std::
         if (std::none_of(waited.begin(), waited.end(), [&](const auto& m) { return m.sequence == row.sequence; })) continue; // handled by now
         auto e = envelope_of(row, core.services_.context_of(row.receiver.tenant(), row.principal));
         core.count_deadline(*e);
+        e->again = true;
         e->previous = std::exchange(before[{row.sender, row.receiver, row.lane}], row.sequence);
         if (is_recall(*e)) {
           const auto user = before.find({row.sender, row.receiver, static_cast<std::uint8_t>(lane::user)});
@@ -125,6 +126,29 @@ void shard_core::send_rows_again(std::unordered_map<entity_id, std::vector<std::
       }
     }));
   });
+}
+
+/// A receiver may wait for hours: what is sent to it again is in its lane, and would fill it. Those of the same sender that came
+/// without it, because a link had lost it, are behind it on their way once more.
+bool shard_core::is_here(activation& a, const envelope& again) {
+  const auto same_way = [&](const envelope& e) { return e.from_where == envelope::origin::send && e.sender == again.sender; };
+  if (const auto* turn = a.more ? a.more->turn.get() : nullptr; turn && turn->in && turn->in->on == again.on && same_way(*turn->in) && turn->in->sequence == again.sequence)
+    return true;
+  envelope* earlier = nullptr;
+  std::vector<envelope*> later;
+  a.box.each(again.on, [&](envelope& e) {
+    if (!same_way(e)) return true;
+    if (e.sequence == again.sequence) earlier = &e;
+    else if (e.sequence > again.sequence) later.push_back(&e);
+    return earlier == nullptr;
+  });
+  if (earlier) {
+    earlier->previous = std::min(earlier->previous, again.previous); // what it named may be handled by now
+    return true;
+  }
+  for (auto* e : later) a.box.take(again.on, e);
+  queued_change_ -= static_cast<std::int64_t>(later.size());
+  return false;
 }
 
 /// What went before it by the same way was lost with a link or an owner. Its sender sends both again, in order; taken now, it would

@@ -5,7 +5,7 @@
 namespace hive::actors::remote {
 namespace {
 
-constexpr std::uint64_t format = 1;
+constexpr std::uint64_t format = 2;
 
 /// On the wire; never renumber.
 enum class word : std::uint8_t { message = 1, handled = 2, exited = 3, order = 4, answer = 5, note = 6, step_done = 7, suspect = 8 };
@@ -33,7 +33,7 @@ void write(byte_writer& out, const envelope& e, const clock_source& clock) {
   std::uint64_t left = 0;
   if (e.deadline != steady_time::max())
     left = 1 + static_cast<std::uint64_t>(std::max<std::int64_t>(0, std::chrono::ceil<std::chrono::milliseconds>(e.deadline - clock.steady_now()).count()));
-  out.fixed64(e.to.bits()).varint(e.who.tenant().value()).text(e.who.principal()).varint(left).varint(e.previous).text(encode_message(e));
+  out.fixed64(e.to.bits()).varint(e.who.tenant().value()).text(e.who.principal()).varint(left).varint(e.previous).varint(e.again ? 1 : 0).text(encode_message(e));
 }
 
 std::unique_ptr<envelope> read_message(byte_reader& in, context_restorer& contexts, const clock_source& clock) {
@@ -42,12 +42,14 @@ std::unique_ptr<envelope> read_message(byte_reader& in, context_restorer& contex
   const auto principal = in.text();
   const auto left = in.varint();
   const auto previous = in.varint();
+  const bool again = in.varint() != 0;
   const auto message = in.text();
   if (!in.ok()) return nullptr;
   auto e = decode_message(message, contexts.restore(tenant, principal), to);
   if (!e) return nullptr;
   if (left != 0) e->deadline = clock.steady_now() + std::chrono::milliseconds{static_cast<std::int64_t>(left - 1)};
   e->previous = previous;
+  e->again = again;
   return e;
 }
 

@@ -269,14 +269,18 @@ void testkit::advance(std::chrono::milliseconds by) {
     const auto wait = std::chrono::ceil<std::chrono::milliseconds>(*next - clock_.steady_now());
     clock_.advance(std::max(wait, std::chrono::milliseconds{1}));
     for (auto& s : shards_) s->tick(clock_.steady_now());
-    if (scattered_ && clock_.steady_now() >= next_look_for_stuck_) {
-      next_look_for_stuck_ = clock_.steady_now() + std::chrono::seconds{1};
-      for (auto& s : shards_) s->send_stuck_again();
-    }
+    look_for_stuck();
   }
   if (clock_.steady_now() < until) clock_.advance(std::chrono::ceil<std::chrono::milliseconds>(until - clock_.steady_now()));
   for (auto& s : shards_) s->tick(clock_.steady_now());
+  look_for_stuck();
   run();
+}
+
+void testkit::look_for_stuck() {
+  if (!scattered_ || clock_.steady_now() < next_look_for_stuck_) return;
+  next_look_for_stuck_ = clock_.steady_now() + std::chrono::seconds{1};
+  for (auto& s : shards_) s->send_stuck_again();
 }
 
 void testkit::settle(std::chrono::milliseconds at_most) {

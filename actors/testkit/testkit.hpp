@@ -138,6 +138,7 @@ private:
   void take_over(shard_core& core);
   persistence::batch_result write(std::span<persistence::turn_record* const> batch);
   bool step();
+  void look_for_stuck();
   void commit_batch();
   void send(tenant_context who, entity_id to, const std::string& type, payload body, const std::string& key, std::unique_ptr<reply_sink> sink);
   result<json> ask_bytes(tenant_context who, entity_id to, const std::string& type, payload body, const std::string& key);

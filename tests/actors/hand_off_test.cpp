@@ -46,6 +46,33 @@ TEST_F(HandOffTest, SendsOverLinksThatLoseArriveOnceAndInOrder) {
   }
 }
 
+TEST_F(HandOffTest, WhatWaitsInAMailboxIsThereOnceHoweverOftenItIsSent) {
+  for (const std::uint64_t lost_in : {0U, 20U}) {
+    auto kit = make();
+    kit->add_agent("l", "stepper");
+    for (const std::string p : {"a", "b"}) kit->add_agent(p, "puppet");
+    kit->scatter(0);
+    std::vector<result<json>> heard;
+    kit->ask_later("l", "work", {{"op", "long"}, {"ms", 600'000}}, heard, "long");
+    const auto pass = [&](int seconds) {
+      for (int i = 0; i < seconds; ++i) kit->advance(std::chrono::seconds{1});
+    };
+    pass(1);
+    kit->scatter(lost_in);
+    for (const std::string p : {"a", "b"})
+      ASSERT_TRUE(kit->ask_until_answered(p, "send", {{"to", "l"}, {"type", "work"}, {"ops", numbers(p, 0, 30)}}, p));
+    for (int minutes = 1; minutes < 8; ++minutes) {
+      pass(60);
+      EXPECT_EQ(kit->explain("l")["lanes"]["user"], 60) << "minute " << minutes << ", lost in " << lost_in;
+    }
+    pass(200);
+    kit->settle();
+    const auto ops = ops_of(*kit, "l");
+    EXPECT_EQ(ops.size(), 61U);
+    for (const std::string p : {"a", "b"}) EXPECT_EQ(of(ops, p), numbers(p, 0, 30)) << "lost in " << lost_in;
+  }
+}
+
 TEST_F(HandOffTest, SendsArriveOnceAndInOrderWhileShardsMove) {
   for (seed_ = 1; seed_ <= 40; ++seed_) {
     auto kit = make();

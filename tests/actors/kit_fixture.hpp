@@ -53,7 +53,7 @@ public:
       payload answer = r ? *r : json_payload({{"error", r.error().reason}});
       self.reply(std::move(answer));
     } else if (m.type == "send") {
-      for (const auto& op : body.at("ops")) self.send(body.at("to").get<std::string>(), "append", json_payload({{"op", op}}));
+      for (const auto& op : body.at("ops")) self.send(body.at("to").get<std::string>(), body.value("type", "append"), json_payload({{"op", op}}));
       self.reply(json_payload({{"sent", body.at("ops").size()}}));
     } else if (m.type == "send_poison") {
       self.send(body.at("to").get<std::string>(), "poison", json_payload(nullptr));
