@@ -517,6 +517,10 @@ void node_host::availability(const error* why) {
 
 std::optional<error> node_host::not_ready() const {
   if (stopping_.load(std::memory_order_relaxed)) return error{errc::unavailable, "stopping", "the node is stopping"};
+  if (joining_.load(std::memory_order_relaxed) && ready_.load(std::memory_order_acquire)) {
+    std::lock_guard lock(state_guard_);
+    return error{errc::unavailable, "joining", "this node takes no part yet: " + why_joining_, {}, std::chrono::milliseconds{200}};
+  }
   if (held_.load(std::memory_order_relaxed) && ready_.load(std::memory_order_acquire))
     return error{errc::unavailable, "no_lease", "this node is not a member of the hive just now, or does not reach its store; ask another node", {}, std::chrono::milliseconds{200}};
   if (ready_.load(std::memory_order_acquire)) return std::nullopt;

@@ -60,6 +60,8 @@ public:
   void resume(shard_id shard);
   void hold();
   void go_on();
+  /// Why this node takes no part yet: it answers nobody, and its readiness says so. Empty: it does.
+  void set_joining(const std::string& why);
   /// Those shards have new owners, by the map.
   void send_again(const std::vector<shard_id>& shards, bool new_owner);
   void linked(const std::string& node, bool up);
@@ -220,6 +222,8 @@ private:
   std::mutex served_guard_;
   std::vector<epoch> served_;                   // by shard: what it is to be served under; 0: not here
   std::atomic<bool> held_{false};               // the lease may have run out
+  std::atomic<bool> joining_{false};
+  std::string why_joining_;                     // under `state_guard_`
   steady_time next_look_for_events_{};
   steady_time next_look_for_stuck_{};
 

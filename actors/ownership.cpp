@@ -161,6 +161,13 @@ void node_host::resume(shard_id shard) {
 void node_host::hold() { held_ = true; }
 void node_host::go_on() { held_ = false; }
 
+void node_host::set_joining(const std::string& why) {
+  if (why.empty() && !joining_.load(std::memory_order_relaxed)) return; // nearly always
+  std::lock_guard lock(state_guard_);
+  why_joining_ = why;
+  joining_ = !why.empty();
+}
+
 void node_host::elsewhere(shard_id shard, std::unique_ptr<shard_op> op) {
   if (op->what == shard_op::kind::settled) { // of a shard that has gone: counted here, told to nobody
     const auto& r = *static_cast<settled_op&>(*op).record;

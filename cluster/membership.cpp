@@ -470,6 +470,16 @@ void membership::note_reached() {
   else if (!reached_since_) reached_since_ = now_;
 }
 
+std::string membership::why_joining() const {
+  if (self_.value() == 0) return "it has not joined the hive yet: its name is taken by a life whose lease has not ended, or the store does not answer";
+  std::string away;
+  if (tables_)
+    for (const auto who : voting_peers())
+      if (!is_up(who)) away += (away.empty() ? "" : ", ") + tables_->find(who)->facts.name;
+  if (away.empty()) return "it has joined the hive and takes its place in a moment";
+  return "it has joined the hive, but its links with most of the active nodes are not up both ways; not with " + away;
+}
+
 void membership::become_active() {
   if (!reached_since_ || drain_asked_ || leaving_since_ || under_way<change_state_call>()) return;
   if (state_ == node_state::joining) {

@@ -59,6 +59,8 @@ public:
   node_state state() const noexcept { return state_; }
   /// Whether this node may answer: it is a member and its lease holds.
   bool serving() const noexcept { return self_.value() != 0 && !held_; }
+  /// Why it is not active yet, for people. @pre it is joining
+  std::string why_joining() const;
   /// The last read; null before the first.
   const std::shared_ptr<const tables>& known() const noexcept { return tables_; }
   /// Shards that this node serves or is handing off.

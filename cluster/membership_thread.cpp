@@ -243,7 +243,7 @@ void membership_thread::run() {
     if (std::chrono::steady_clock::now() < next) continue;
     next = std::chrono::steady_clock::now() + tick_every;
     if (!over_) obey(core_.tick(now()));
-    if (!over_) parts_.body.each_tick();
+    if (!over_) parts_.body.each_tick(core_.state() == node_state::joining ? core_.why_joining() : std::string());
   }
 }
 

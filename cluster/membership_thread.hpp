@@ -39,7 +39,8 @@ public:
   virtual void received(std::shared_ptr<const links::received_batch> batch) = 0;
   /// This life is over. @param leave do not begin another. Once.
   virtual void over(const std::string& why, bool leave, bool failed) = 0;
-  virtual void each_tick() = 0;
+  /// @param joining why the node is not active yet; empty: it is, or was.
+  virtual void each_tick(const std::string& joining) = 0;
 };
 
 struct membership_parts {

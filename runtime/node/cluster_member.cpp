@@ -45,6 +45,7 @@ cluster_member::~cluster_member() { stop(); }
 void cluster_member::start(actors::node_host& host) {
   host_ = &host;
   host_->hold(); // until the lease is there
+  host_->set_joining("it has not joined the hive yet");
   answer_peers();
   const auto& s = parts_.settings;
   cluster::node_facts facts;
@@ -119,7 +120,8 @@ void cluster_member::linked(const std::string& node, bool up) {
 }
 
 /// While a peer is not heard, what this node remembers of names and keys may be wrong: it is read again each second.
-void cluster_member::each_tick() {
+void cluster_member::each_tick(const std::string& joining) {
+  host_->set_joining(joining);
   host_->each_tick();
   const auto now = parts_.clock.steady_now();
   if (down_.empty() || now < next_forget_) return;

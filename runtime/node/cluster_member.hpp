@@ -64,7 +64,7 @@ private:
   void linked(const std::string& node, bool up) override;
   void received(std::shared_ptr<const cluster::links::received_batch> batch) override { host_->remote()->received(*batch); }
   void over(const std::string& why, bool leave, bool failed) override { parts_.over({why, leave, failed}); }
-  void each_tick() override;
+  void each_tick(const std::string& joining) override;
 
   node_generation former() const;
   void answer_peers();

@@ -68,6 +68,7 @@ int run_daemon(int argc, char** argv, const std::function<void(actors::behaviour
   if (!settings) return complain(settings.error());
   if (auto good = hive::config::check_paths(*settings); !good) return complain(good.error());
   if (auto endpoint = actors::http_endpoint(settings->embedding); !endpoint) return complain(endpoint.error());
+  if (auto good = node::check(*settings); !good) return complain(good.error());
   if (check_only) {
     std::cout << "the settings are good\n";
     return 0;
@@ -103,19 +104,27 @@ int run_daemon(int argc, char** argv, const std::function<void(actors::behaviour
     std::lock_guard lock(guard);
     return std::exchange(ended, std::nullopt);
   };
+  const auto told_already = [] {
+    sigset_t waiting;
+    return sigpending(&waiting) == 0 && (sigismember(&waiting, SIGTERM) == 1 || sigismember(&waiting, SIGINT) == 1);
+  };
   std::unique_ptr<unready_node> meanwhile;
   for (bool first = true;;) { // each life of the node, of which a node that is alone has one
     node here(*settings, more, over, first);
-    auto started = here.open();
+    auto started = here.open(told_already);
     if (started) {
       meanwhile.reset(); // it has the address
       started = here.serve();
     }
     if (!started) {
       const auto& why = started.error();
-      if (first && why.reason != "no_space") return complain(why);
       here.stop();
-      std::ignore = take_end();
+      if (told_already()) return 0;
+      const auto end = take_end();
+      if (end ? end->leave : first && why.reason != "no_space") {
+        log::error("the node cannot start", {{"why", to_string(why)}});
+        return complain(why); // the last that is said
+      }
       if (meanwhile) meanwhile->because(why);
       else {
         log::error("the node cannot start, and tries again every second", {{"why", to_string(why)}});
@@ -135,7 +144,8 @@ int run_daemon(int argc, char** argv, const std::function<void(actors::behaviour
     }
     here.stop(end && !end->leave ? node::stopping::at_once : node::stopping::in_order);
     if (!end) end = take_end(); // while it stopped
-    if (!end || end->leave) return end && end->failed ? 1 : 0;
+    if (end && end->leave && end->failed) return complain({errc::failed_precondition, "node_over", end->why});
+    if (!end || end->leave) return 0;
     log::warn("this life of the node is over; another one begins", {{"why", end->why}});
     if (end->failed) std::this_thread::sleep_for(std::chrono::seconds{1});
   }

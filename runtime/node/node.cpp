@@ -2,6 +2,7 @@
 
 #include "actors/behaviours/builtin.hpp"
 #include "actors/executors/builtin.hpp"
+#include "cluster/links/grpc/credentials.hpp"
 #include "config/base/log.hpp"
 #include "persistence/memory_tier.hpp"
 #include "persistence/postgres/postgres_store.hpp"
@@ -28,7 +29,16 @@ node::node(config::settings settings, const std::function<void(actors::behaviour
 
 node::~node() { stop(); }
 
-result<void> node::open() {
+result<void> node::check(const config::settings& settings) {
+  if (settings.cluster.node.empty()) return {};
+  const system_clock_source clock;
+  const auto good = cluster::links::check_certificates(settings.link, {settings.cluster.hive, {}, settings.cluster.node, {}, {}}, clock.wall_now());
+  if (!good) return good.error();
+  return {};
+}
+
+result<void> node::open(const std::function<bool()>& told_to_end) {
+  if (auto good = check(settings_); !good) return good;
   const auto redis = redis_options();
   if (!redis) return redis.error();
   if (auto opened = open_store(); !opened) return opened;
@@ -39,7 +49,13 @@ result<void> node::open() {
     member_ = std::make_unique<cluster_member>(cluster_member_parts{
       settings_, clock_, authenticator_, store_->shard_count(),
       [this] { return persistence::open_postgres_ownership(shared_, settings_.cluster.store_timeout); },
-      [this](life_end end) { if (over_) over_(std::move(end)); }, seed(), first_life_});
+      [this](life_end end) {
+        {
+          std::lock_guard lock(end_guard_);
+          ended_ = end;
+        }
+        if (over_) over_(std::move(end));
+      }, seed(), first_life_});
   std::function<void(std::span<const persistence::wake_up>)> on_events;
   if (member_) {
     wakes_ = std::make_unique<event_wakes>(settings_.cluster, clock_);
@@ -55,8 +71,7 @@ result<void> node::open() {
   if (member_) {
     member_->start(*host_);
     wakes_->begin(*host_, *redis, "hive/" + settings_.cluster.hive + "/" + store_->lineage() + "/events", seed());
-    const auto until = clock_.steady_now() + joined_within;
-    while (host_->not_ready() && clock_.steady_now() < until) std::this_thread::sleep_for(std::chrono::milliseconds{20});
+    if (auto joined = join(told_to_end); !joined) return joined;
   }
 
   auto key = security::ensure_admin_key(settings_.data_dir, *host_, authenticator_);
@@ -69,6 +84,20 @@ result<void> node::open() {
     log::warn("this file holds no key of this hive's store: whoever uses it is refused. To have a new key made, delete the file and start again", {{"file", key_file}});
     break;
   case security::admin_key::unchecked: log::warn("whether the administrator's key is good could not be looked up", {{"file", key_file}}); break;
+  }
+  return {};
+}
+
+/// Waits until it is a member, or cannot be one.
+result<void> node::join(const std::function<bool()>& told_to_end) {
+  const auto until = clock_.steady_now() + joined_within;
+  while (host_->not_ready() && clock_.steady_now() < until) {
+    {
+      std::lock_guard lock(end_guard_);
+      if (ended_) return error{ended_->failed ? errc::failed_precondition : errc::unavailable, "cannot_join", ended_->why};
+    }
+    if (told_to_end && told_to_end()) return error{errc::unavailable, "told_to_end", "told to end before it was a member of the hive"};
+    std::this_thread::sleep_for(std::chrono::milliseconds{20});
   }
   return {};
 }

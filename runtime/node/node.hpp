@@ -13,6 +13,7 @@
 #include "runtime/security/authenticator.hpp"
 
 #include <memory>
+#include <mutex>
 
 namespace hive::node {
 
@@ -25,9 +26,12 @@ public:
   explicit node(config::settings settings, const std::function<void(actors::behaviour_registry&)>& more = {}, std::function<void(life_end)> over = {}, bool first_life = true);
   ~node();
 
+  /// What is looked at before anything is begun, beside the settings themselves: the files of the certificates.
+  static result<void> check(const config::settings& settings);
   /// Opens the store, takes the shards, recovers, and makes the admin key on a first start. After an error, which names the
   /// setting or the file at fault, only `stop` may follow.
-  result<void> open();
+  /// @param told_to_end asked while it waits to become a member; then it gives up.
+  result<void> open(const std::function<bool()>& told_to_end = {});
   /// Then: listens.
   result<void> serve();
   /// Among other nodes: hands everything off first; `over` says when. @returns false: there are no others, `stop` will do.
@@ -48,6 +52,7 @@ private:
   result<std::optional<persistence::redis::redis_options>> redis_options() const;
   void make_cache(const std::optional<persistence::redis::redis_options>& redis, std::uint64_t seed);
   void forget_changed(const persistence::turn_record& r);
+  result<void> join(const std::function<bool()>& told_to_end);
 
   config::settings settings_;
   system_clock_source clock_;
@@ -60,6 +65,8 @@ private:
   persistence::postgres_options shared_;                         ///< Where the store is, when nodes share it.
   std::function<void(life_end)> over_;
   bool first_life_;
+  std::mutex end_guard_;
+  std::optional<life_end> ended_;                                ///< By the membership's thread.
   std::unique_ptr<cluster_member> member_;                       ///< Among other nodes.
   std::unique_ptr<event_wakes> wakes_;                           ///< Among other nodes.
   std::unique_ptr<persistence::read_cache> cache_;
