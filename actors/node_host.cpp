@@ -517,12 +517,12 @@ void node_host::availability(const error* why) {
 
 std::optional<error> node_host::not_ready() const {
   if (stopping_.load(std::memory_order_relaxed)) return error{errc::unavailable, "stopping", "the node is stopping"};
-  if (joining_.load(std::memory_order_relaxed) && ready_.load(std::memory_order_acquire)) {
+  if (ready_.load(std::memory_order_acquire) && (held_.load(std::memory_order_relaxed) || joining_.load(std::memory_order_relaxed))) {
     std::lock_guard lock(state_guard_);
-    return error{errc::unavailable, "joining", "this node takes no part yet: " + why_joining_, {}, std::chrono::milliseconds{200}};
-  }
-  if (held_.load(std::memory_order_relaxed) && ready_.load(std::memory_order_acquire))
+    if (held_ && held_why_) return held_why_;
+    if (joining_) return error{errc::unavailable, "joining", "this node takes no part yet: " + why_joining_, {}, std::chrono::milliseconds{200}};
     return error{errc::unavailable, "no_lease", "this node is not a member of the hive just now, or does not reach its store; ask another node", {}, std::chrono::milliseconds{200}};
+  }
   if (ready_.load(std::memory_order_acquire)) return std::nullopt;
   std::lock_guard lock(state_guard_);
   if (!started_) return error{errc::unavailable, "starting", "the node is starting", {}, std::chrono::milliseconds{200}};

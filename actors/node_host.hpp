@@ -58,7 +58,8 @@ public:
   void stop_serving(shard_id shard);
   void release(shard_id shard, std::function<void()> quiet);
   void resume(shard_id shard);
-  void hold();
+  /// @param why what readiness says; nothing: it has no lease.
+  void hold(std::optional<error> why = std::nullopt);
   void go_on();
   /// Why this node takes no part yet: it answers nobody, and its readiness says so. Empty: it does.
   void set_joining(const std::string& why);
@@ -222,6 +223,7 @@ private:
   std::mutex served_guard_;
   std::vector<epoch> served_;                   // by shard: what it is to be served under; 0: not here
   std::atomic<bool> held_{false};               // the lease may have run out
+  std::optional<error> held_why_;               // beyond that; under `state_guard_`
   std::atomic<bool> joining_{false};
   std::string why_joining_;                     // under `state_guard_`
   steady_time next_look_for_events_{};

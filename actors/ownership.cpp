@@ -158,7 +158,11 @@ void node_host::resume(shard_id shard) {
   post_to(shard, std::make_unique<call_op>([](shard_core& core) { core.open(); }));
 }
 
-void node_host::hold() { held_ = true; }
+void node_host::hold(std::optional<error> why) {
+  std::lock_guard lock(state_guard_);
+  held_why_ = std::move(why);
+  held_ = true;
+}
 void node_host::go_on() { held_ = false; }
 
 void node_host::set_joining(const std::string& why) {

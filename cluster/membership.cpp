@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <ctime>
 
 namespace hive::cluster {
 namespace {
@@ -15,6 +16,23 @@ template <class... Cases> struct cases : Cases... {
   using Cases::operator()...;
 };
 template <class... Cases> cases(Cases...) -> cases<Cases...>;
+
+std::string shown(wall_time t) {
+  const std::time_t seconds = std::chrono::floor<std::chrono::seconds>(t).time_since_epoch().count();
+  std::tm parts{};
+  ::gmtime_r(&seconds, &parts);
+  char text[40];
+  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts)};
+}
+
+error clock_error(const clock_reading& clock, milliseconds allowed) {
+  const bool ahead = clock.ahead.count() > 0;
+  return {errc::unavailable, "clock_differs",
+          "this node's clock says " + shown(clock.store + clock.ahead) + ", the store's " + shown(clock.store) + ": " +
+            std::to_string((ahead ? clock.ahead : -clock.ahead).count()) + "ms " + (ahead ? "ahead" : "behind") + ", and cluster.clock_difference allows " +
+            std::to_string(allowed.count()) + "ms. Set the clock that is wrong (NTP does); the node goes on by itself",
+          {}, milliseconds{1'000}};
+}
 
 } // namespace
 
@@ -44,7 +62,7 @@ void membership::call(store_call what) {
 
 void membership::call_what_is_due() {
   if (self_.value() == 0) {
-    if (now_ >= next_join_ && !under_way<join_call>()) call(join_call{facts_, settings_.lease_ttl, former_});
+    if (now_ >= next_join_ && !under_way<join_call>()) call(join_call{facts_, settings_.lease_ttl, settings_.clock_difference, former_});
     return;
   }
   if (now_ >= next_renew_ && !under_way<renew_call>()) call(renew_call{self_, settings_.lease_ttl});
@@ -87,6 +105,7 @@ commands membership::answered(std::uint64_t number, const store_answer& answer, 
     retry_after_ = retry_min;
     std::visit(cases{
                  [&](const joined& a) { begin_generation(a, asked.sent); },
+                 [&](const clock_differs& a) { on_clock_differs(a.clock); },
                  [&](const name_taken& a) { on_name_taken(a.retry_after); },
                  [&](const renewed& a) { on_renewed(a, asked.sent); },
                  [&](const generation_ended&) { end_generation("this generation was declared dead, or the store does not know it"); },
@@ -222,6 +241,7 @@ void membership::begin_generation(const joined& j, boot_time sent) {
   self_ = former_ = j.generation;
   state_ = node_state::joining;
   name_taken_since_.reset();
+  clock_told_ = false;
   lease_until_ = sent + settings_.lease_ttl - settings_.lease_margin;
   held_ = true;
   may_go_on_ = true;
@@ -270,7 +290,18 @@ void membership::on_name_taken(milliseconds retry_after) {
   next_join_ = now_ + std::clamp<milliseconds>(retry_after, retry_min, settings_.renew_every);
 }
 
+/// No generation, or one that ends here: what this node stamps with a wrong time the others would trim at once, and would
+/// keep what they should not. Its shards go to nodes whose clocks are right.
+void membership::on_clock_differs(const clock_reading& clock) {
+  auto why = clock_error(clock, settings_.clock_difference);
+  if (!std::exchange(clock_told_, true)) emit(report{"clock_differs", why.message, true});
+  if (self_.value() != 0) return end_generation(why.message);
+  emit(hold{std::move(why)});
+  next_join_ = now_ + settings_.renew_every;
+}
+
 void membership::on_renewed(const renewed& r, boot_time sent) {
+  if (std::chrono::abs(r.clock.ahead) > settings_.clock_difference) return on_clock_differs(r.clock);
   const auto until = sent + settings_.lease_ttl - settings_.lease_margin;
   if (now_ - renewed_at_ > settings_.outage_after) calm_until_ = now_ + settings_.lease_ttl;
   next_renew_ = std::max(now_, sent + settings_.renew_every);

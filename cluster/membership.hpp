@@ -46,6 +46,8 @@ public:
   /// store lacks, for people; empty: nothing that it knows of. Either way a new generation begins: epochs and sequences of
   /// the old timeline do not compare.
   commands store_forgot(const std::string& lost, boot_time now);
+  /// This node's wall clock was set: the next renewal, which compares it with the store's, is due now.
+  void clock_moved(boot_time now) { next_renew_ = now; }
   /// How busy each shard is, any unit, by number: hot ones move last.
   void heated(std::vector<std::uint64_t> heat) { heat_ = std::move(heat); }
 
@@ -118,6 +120,7 @@ private:
   void begin_generation(const joined& j, boot_time sent);
   void end_generation(const std::string& why);
   void on_name_taken(milliseconds retry_after);
+  void on_clock_differs(const clock_reading& clock);
   void on_renewed(const renewed& r, boot_time sent);
   void check_lease();
   void on_failure(const call_state& asked);
@@ -185,6 +188,7 @@ private:
   boot_time next_forget_{};
   bool read_again_ = false;                   // something changed while a read was under way
   std::optional<boot_time> name_taken_since_;
+  bool clock_told_ = false;                   // that it differs
 
   std::shared_ptr<const tables> tables_;
   std::vector<shard_state> shards_;

@@ -10,18 +10,30 @@
 #include "config/base/error.hpp"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
 namespace hive::cluster {
 
+/// The store's wall clock beside this node's: its answer came between two looks at the own one.
+struct clock_reading {
+  wall_time store{};
+  milliseconds ahead{};                ///< How far the own one is ahead at least; negative: behind. However slow the answer was.
+};
+constexpr clock_reading compare_clocks(wall_time before, wall_time store, wall_time after) noexcept {
+  if (store < before) return {store, before - store};
+  return {store, store > after ? after - store : milliseconds{0}};
+}
+
 // -- calls to the store: cluster/README.md has the table of which call is which of `persistence::ownership_store`
 
-/// A new generation, `joining`, with a lease. @see ownership_store::join
+/// A new generation, `joining`, with a lease, if the own wall clock is near the store's. @see ownership_store::join
 struct join_call {
   node_facts facts;
   milliseconds lease_ttl{};
+  milliseconds clock_difference{};     ///< At most. Else nothing happens, and the answer is `clock_differs`.
   node_generation former;              ///< The life that surely ended: of this process, or of this data directory. 0: none.
 };
 /// Lease until now + `lease_ttl`, also when it had run out. @see ownership_store::renew
@@ -68,12 +80,16 @@ using store_call =
 struct joined {
   node_generation generation;
 };
+struct clock_differs {
+  clock_reading clock;
+};
 struct name_taken {
   milliseconds retry_after{};          ///< What is left of the lease of the other generation of this name.
 };
 struct renewed {
   std::uint64_t renewal = 0;
   std::uint64_t version = 0;           ///< Of the tables.
+  clock_reading clock{};
 };
 /// `fenced`: this generation is dead, has left, or the store does not know it.
 struct generation_ended {};
@@ -97,7 +113,7 @@ struct store_failed {
   error why;
 };
 using store_answer =
-  std::variant<joined, name_taken, renewed, generation_ended, tables_read, owners_changed, row_changed, store_refused, store_failed>;
+  std::variant<joined, clock_differs, name_taken, renewed, generation_ended, tables_read, owners_changed, row_changed, store_refused, store_failed>;
 
 // -- between peers
 
@@ -171,8 +187,10 @@ struct forward_shard {
   node_generation to;
   epoch fence;
 };
-/// The lease may have run out: answer nothing and commit nothing from here on. Memory is kept.
-struct hold {};
+/// The lease may have run out, or there is none: answer nothing and commit nothing from here on. Memory is kept.
+struct hold {
+  std::optional<error> why{};          ///< For readiness, where there is more to say than that.
+};
 /// The lease holds again, and what was lost meanwhile has been stopped.
 struct go_on {};
 /// This generation is over: drop every activation and link; a new generation follows.
@@ -188,6 +206,7 @@ struct leave_process {
 struct report {
   std::string event;
   std::string detail;
+  bool trouble = false;                ///< Somebody has to mend something.
 };
 using command = std::variant<call_store, send_peer, set_peers, start_serving, stop_serving, release_shard, resume_shard, forward_shard,
                              hold, go_on, drop_everything, leave_process, report>;

@@ -54,11 +54,16 @@ std::shared_ptr<const tables> from_store(const persistence::ownership_view& view
 milliseconds retry_of(const error& e) { return e.retry_after.count() > 0 ? e.retry_after : milliseconds{100}; }
 
 /// One call, by cluster/README.md's table. @pre `store` is there
-store_answer make_call(persistence::ownership_store& store, const store_call& what) {
+store_answer make_call(persistence::ownership_store& store, const store_call& what, const clock_source& clock) {
+  const auto asked = clock.wall_now();
   const auto failed = [](const error& why) { return store_answer{store_failed{why}}; };
   return std::visit(
     overloaded{
       [&](const join_call& c) -> store_answer {
+        const auto there = store.clock();
+        if (!there) return failed(there.error());
+        const auto both = compare_clocks(asked, *there, clock.wall_now());
+        if (std::chrono::abs(both.ahead) > c.clock_difference) return clock_differs{both};
         const auto& f = c.facts;
         auto r = store.join({f.name, f.links, f.http, f.grpc, f.pool, f.zone, f.version, f.capacity}, c.lease_ttl, c.former);
         if (r) return joined{r->generation};
@@ -67,7 +72,7 @@ store_answer make_call(persistence::ownership_store& store, const store_call& wh
       },
       [&](const renew_call& c) -> store_answer {
         auto r = store.renew(c.self, c.lease_ttl);
-        if (r) return renewed{r->renewal, r->version};
+        if (r) return renewed{r->renewal, r->version, compare_clocks(asked, r->now, clock.wall_now())};
         if (r.error().code == errc::fenced) return generation_ended{};
         return failed(r.error());
       },
@@ -138,7 +143,7 @@ struct membership_thread::store_lane {
 
   void post(call_store c) {
     post([this, c = std::move(c)](persistence::ownership_store* reached, const error& why) {
-      store_answer answer = reached ? make_call(*reached, c.what) : store_answer{store_failed{why}};
+      store_answer answer = reached ? make_call(*reached, c.what, owner.parts_.clock) : store_answer{store_failed{why}};
       owner.post([this, number = c.number, answer = std::move(answer)] {
         if (!owner.over_) owner.obey(owner.core_.answered(number, answer, owner.now()));
       });
@@ -230,6 +235,8 @@ void membership_thread::post(std::function<void()> job) {
 
 void membership_thread::run() {
   obey(core_.start(now()));
+  const auto wall_ahead = [this] { return std::chrono::nanoseconds(parts_.clock.wall_now().time_since_epoch()) - now().time_since_epoch(); };
+  auto set = wall_ahead();
   auto next = std::chrono::steady_clock::now() + tick_every;
   for (;;) {
     std::deque<std::function<void()>> due;
@@ -242,6 +249,10 @@ void membership_thread::run() {
     for (auto& job : due) job();
     if (std::chrono::steady_clock::now() < next) continue;
     next = std::chrono::steady_clock::now() + tick_every;
+    if (const auto by = wall_ahead() - set; std::chrono::abs(by) > parts_.settings.clock_difference) {
+      set += by;
+      core_.clock_moved(now());
+    }
     if (!over_) obey(core_.tick(now()));
     if (!over_) parts_.body.each_tick(core_.state() == node_state::joining ? core_.why_joining() : std::string());
   }
@@ -303,7 +314,7 @@ void membership_thread::carry_out(command& what) {
                },
                [&](resume_shard& s) { parts_.body.resume(s.shard); },
                [&](forward_shard& s) { parts_.body.stop_serving(s.shard); },
-               [&](hold&) { parts_.body.hold(); },
+               [&](hold& h) { parts_.body.hold(std::move(h.why)); },
                [&](go_on&) { parts_.body.go_on(); },
                [&](drop_everything& d) {
                  over_ = true;
@@ -315,7 +326,9 @@ void membership_thread::carry_out(command& what) {
                  parts_.lease.let_go();
                  parts_.body.over(l.why, true, l.failed);
                },
-               [&](cluster::report& r) { log::info(r.event, {{"detail", r.detail}, {"node", parts_.facts.name}}); },
+               [&](cluster::report& r) {
+                 log::write(r.trouble ? log::level::error : log::level::info, r.event, {{"detail", r.detail}, {"node", parts_.facts.name}});
+               },
              },
              what);
 }

@@ -28,8 +28,8 @@ public:
   /// No new turns; `quiet` on any thread, when what ran has ended and is committed.
   virtual void release(shard_id shard, std::function<void()> quiet) = 0;
   virtual void resume(shard_id shard) = 0;
-  /// Whether this node may answer and commit.
-  virtual void hold() = 0;
+  /// Whether this node may answer and commit. @param why for readiness; nothing: it has no lease.
+  virtual void hold(std::optional<error> why) = 0;
   virtual void go_on() = 0;
   virtual void peers(const std::vector<node_row>& live, node_generation self) = 0;
   /// These shards have another owner than before, by the map.

@@ -316,6 +316,7 @@ const std::vector<entry>& table() {
     duration("cluster.reconcile_every", &settings::cluster, &c::reconcile_every, 100, 60 * second),
     duration("cluster.store_timeout", &settings::cluster, &c::store_timeout, 50, 30 * second),
     duration("cluster.outage_after", &settings::cluster, &c::outage_after, 200, 60 * second),
+    duration("cluster.clock_difference", &settings::cluster, &c::clock_difference, 500, 600 * second),
     duration("cluster.agreement_window", &settings::cluster, &c::agreement_window, 10, 5 * second),
     duration("cluster.unreachable_after", &settings::cluster, &c::unreachable_after, 500, 600 * second),
     duration("cluster.rejoin_after", &settings::cluster, &c::rejoin_after, 100, 600 * second),

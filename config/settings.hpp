@@ -201,6 +201,8 @@ struct cluster_settings {
   milliseconds store_timeout{1'000};            // 50 ms..30 s: for one call of the membership to the store
   milliseconds outage_after{2'000};             // 200 ms..60 s: a node that could not renew for this long gives the others
                                                 // one lease_ttl to come back before it replaces any
+  milliseconds clock_difference{5'000};         // 500 ms..10 min: of this node's wall clock to the store's; beyond it the node does
+                                                // not join, and one that is in leaves, until its clock is right
   milliseconds agreement_window{200};           // 10 ms..5 s: within which all peers must agree that one is dead
   milliseconds unreachable_after{5'000};        // 500 ms..10 min: then a peer votes against a node; most votes drain it
   milliseconds rejoin_after{5'000};             // 100 ms..10 min: such a node is reached again for this long: it is active again

@@ -143,7 +143,7 @@ void commit_thread::show_available() {
 void commit_thread::trim_if_due() {
   if (away_ || clock_.steady_now() < next_trim_) return;
   const wall_time now = clock_.wall_now();
-  const auto gone = store_.trim({now - trim_.keep_keys, now - trim_.keep_events, now - trim_.keep_dead_letters, now - trim_.keep_audit}, trim_.rows_at_once);
+  const auto gone = store_.trim({now - trim_.keep_keys, now - trim_.keep_events, now - trim_.keep_dead_letters, now - trim_.keep_audit, now}, trim_.rows_at_once);
   if (!gone) log::warn("old rows could not be trimmed", {{"error", to_string(gone.error())}});
   // A full step means that more is due: go on after the next batch, so that trimming keeps up with any rate of turns.
   if (!gone || *gone < trim_.rows_at_once) next_trim_ = clock_.steady_now() + trim_.every;

@@ -69,6 +69,7 @@ struct node_lease {
   std::uint64_t version = 0; ///< Of the view: when it is another than the known one, `read` again.
   std::chrono::milliseconds grace_left{};
   std::uint64_t timeline = 0;
+  wall_time now{};           ///< The store's wall clock when it answered.
 };
 
 /// One shard's change of owner: done if owner and epoch are still those of `from`.
@@ -91,6 +92,10 @@ struct changed_shard {
 class ownership_store {
 public:
   virtual ~ownership_store() = default;
+
+  /// The store's wall clock. What nodes stamp (rows that are trimmed by age, timers, keys) means the same at all of them
+  /// only as long as their own clocks are near it.
+  virtual result<wall_time> clock() = 0;
 
   /// Begins a new generation, with a lease of `ttl` (its renewal number is 1), as `joining`.
   /// @param former the generation of this node's last life, when the caller can prove that it is over (it holds the

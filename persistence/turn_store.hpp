@@ -169,6 +169,8 @@ struct trim_horizon {
   wall_time events;
   wall_time dead_letters{};
   wall_time audit{};
+  wall_time now{};                     ///< By the clock that these times were reckoned with. A store that others use, too, takes
+                                       ///< them back by as much as that clock is ahead of its own: rows go for everybody.
 };
 
 class turn_store {

@@ -29,8 +29,10 @@ namespace {
 
 using namespace postgres;
 using std::chrono::milliseconds;
-using clock = connection::clock;
+using steady = connection::clock;
 
+/// The server's wall clock, in milliseconds. An expression of SQL.
+#define HIVE_NOW "floor(extract(epoch from clock_timestamp()) * 1000)::bigint"
 #define HIVE_LEFT(moment) "ceil(extract(epoch from " moment " - clock_timestamp()) * 1000)::bigint"
 /// A frozen node must not hold the rows by which the others replace it; a live one asks its next question at once.
 constexpr milliseconds pause{500};
@@ -67,6 +69,12 @@ result<void> check(const node_description& what, milliseconds ttl) {
 class postgres_ownership final : public ownership_store {
 public:
   postgres_ownership(std::string url, milliseconds wait) : url_(std::move(url)), wait_(wait) {}
+
+  result<wall_time> clock() override {
+    return again<wall_time>([&](connection& on) -> result<wall_time> {
+      return wall_time{milliseconds{on.query("select " HIVE_NOW).number(0, 0)}};
+    });
+  }
 
   result<node_row> join(const node_description& what, milliseconds ttl, node_generation former) override {
     if (auto good = check(what, ttl); !good) return good.error();
@@ -118,11 +126,11 @@ public:
           "  where id = 1 and exists (select from n) and (select was from outage) returning grace_end)"
           " select n.renewal, c.version, " HIVE_LEFT(
               "coalesce((select grace_end from g), c.grace_end)") ", (" HIVE_TIMELINE
-                                                                  ") from n, hive.cluster c where c.id = 1",
+                                                                  "), " HIVE_NOW " from n, hive.cluster c where c.id = 1",
           with);
       if (r.size() == 0) return fenced(generation, "has ended, or the store does not know it");
       return node_lease{r.bits(0, 0), r.bits(0, 1), milliseconds{std::max<std::int64_t>(0, r.number(0, 2))},
-                        r.bits(0, 3)};
+                        r.bits(0, 3), wall_time{milliseconds{r.number(0, 4)}}};
     });
   }
 
@@ -185,12 +193,12 @@ public:
   }
 
   result<std::vector<changed_shard>> change_owners(node_generation by, std::span<const owner_change> changes) override {
-    const auto until = clock::now() + wait_;
+    const auto until = steady::now() + wait_;
     for (;;) {
       bool stuck = false;
       auto done = transact<std::vector<changed_shard>>(
           [&](connection& on) { return change_owners_once(on, by, changes); }, &stuck);
-      if (!stuck || clock::now() >= until) return done;
+      if (!stuck || steady::now() >= until) return done;
       if (auto freed = free_locks(changes); !freed) return freed.error();
     }
   }
@@ -207,7 +215,7 @@ public:
           "lease_end") ", reason from hive.node order by generation");
       on.send("select id, owner, epoch from hive.shard order by id");
       on.send("commit");
-      const auto answers = on.finish(clock::now() + wait_);
+      const auto answers = on.finish(steady::now() + wait_);
       ownership_view view;
       view.version = answers[1].bits(0, 0);
       view.timeline = answers[1].bits(0, 2);
@@ -293,7 +301,7 @@ private:
       on.send("select version from hive.cluster where id = 1 for update");
       bool open = false;
       try {
-        on.finish(clock::now() + wait_);
+        on.finish(steady::now() + wait_);
         open = true;
         auto done = work(on);
         on.query(done ? "commit" : "rollback");

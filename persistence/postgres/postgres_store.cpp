@@ -116,8 +116,12 @@ public:
     });
   }
 
-  result<std::size_t> trim(const trim_horizon& before, std::size_t limit) override {
+  result<std::size_t> trim(const trim_horizon& given, std::size_t limit) override {
     return guarded<std::size_t>([&]() -> result<std::size_t> {
+      // Rows go for every node. One whose clock is ahead must not take what the others still count on.
+      const auto ahead = clock_ahead(given.now);
+      const trim_horizon before{given.journal - ahead, given.events - ahead, given.dead_letters - ahead,
+                                given.audit - ahead, given.now - ahead};
       std::size_t gone = trim_rows(
           "with old as materialized (select tenant_id, position from hive.journal where at < $1 order by at limit $2)"
           " delete from hive.journal t using old where t.tenant_id = old.tenant_id and t.position = old.position",
@@ -346,6 +350,13 @@ private:
   void new_positions() {
     const std::uint64_t block = on_->query("select nextval('hive.position_block')").bits(0, 0);
     begin_at(journal_position{block * positions_a_block + 1});
+  }
+
+  /// By how much the clock that says `now` is ahead of the server's; 0: it is not.
+  std::chrono::milliseconds clock_ahead(wall_time now) {
+    if (now == wall_time{}) return {};
+    const auto server = on_->query("select floor(extract(epoch from clock_timestamp()) * 1000)::bigint").number(0, 0);
+    return std::max(now - wall_time{std::chrono::milliseconds{server}}, std::chrono::milliseconds{0});
   }
 
   std::size_t trim_rows(const char* sql, wall_time before, std::size_t limit, bool counted = false) {

@@ -57,7 +57,7 @@ private:
   void stop_serving(shard_id shard) override { host_->stop_serving(shard); }
   void release(shard_id shard, std::function<void()> quiet) override { host_->release(shard, std::move(quiet)); }
   void resume(shard_id shard) override { host_->resume(shard); }
-  void hold() override { host_->hold(); }
+  void hold(std::optional<error> why) override { host_->hold(std::move(why)); }
   void go_on() override { host_->go_on(); }
   void peers(const std::vector<cluster::node_row>& live, node_generation self) override;
   void owners_changed(const std::vector<shard_id>& shards) override { host_->send_again(shards, true); }

@@ -91,7 +91,11 @@ result<void> node::open(const std::function<bool()>& told_to_end) {
 /// Waits until it is a member, or cannot be one.
 result<void> node::join(const std::function<bool()>& told_to_end) {
   const auto until = clock_.steady_now() + joined_within;
-  while (host_->not_ready() && clock_.steady_now() < until) {
+  const auto may_be_soon = [&] {
+    const auto why = host_->not_ready();
+    return why && why->reason != "clock_differs"; // that, somebody has to mend, who asks this node what it lacks
+  };
+  while (may_be_soon() && clock_.steady_now() < until) {
     {
       std::lock_guard lock(end_guard_);
       if (ended_) return error{ended_->failed ? errc::failed_precondition : errc::unavailable, "cannot_join", ended_->why};

@@ -125,6 +125,63 @@ struct MembershipTest : testing::Test {
   }
 };
 
+// -- clock
+
+TEST(CompareClocks, CountsOnlyWhatNoSlownessOfTheAnswerExplains) {
+  const wall_time t{seconds{1'000}};
+  EXPECT_EQ(compare_clocks(t, t + seconds{1}, t + seconds{9}).ahead, milliseconds{0});
+  EXPECT_EQ(compare_clocks(t, t - seconds{7}, t + seconds{9}).ahead, seconds{7});
+  EXPECT_EQ(compare_clocks(t, t + seconds{12}, t + seconds{9}).ahead, -seconds{3});
+}
+
+TEST_F(MembershipTest, DoesNotJoinWhileItsClockDiffersAndSaysBothTimes) {
+  make();
+  EXPECT_EQ(asked<join_call>().front().second.clock_difference, settings.clock_difference);
+  const clock_reading yesterday{wall_time{seconds{1'700'000'000}}, -std::chrono::hours{25}};
+  answer<join_call>(clock_differs{yesterday});
+  ASSERT_EQ(orders<hold>().size(), 1U);
+  const auto why = orders<hold>().front().why;
+  ASSERT_TRUE(why);
+  EXPECT_EQ(why->reason, "clock_differs");
+  for (const auto* part : {"2023-11-14T22:13:20Z", "2023-11-13T21:13:20Z", "90000000ms behind", "cluster.clock_difference"})
+    EXPECT_NE(why->message.find(part), std::string::npos) << why->message;
+  ASSERT_EQ(orders<report>().size(), 1U);
+  EXPECT_TRUE(orders<report>().front().trouble);
+  EXPECT_TRUE(asked<join_call>().empty()) << "not at once";
+  advance(settings.renew_every);
+  answer<join_call>(clock_differs{yesterday});
+  EXPECT_EQ(orders<report>().size(), 1U) << "it is said once";
+  advance(settings.renew_every);
+  answer<join_call>(joined{me}); // somebody set it right
+  row(me);
+  read();
+  EXPECT_TRUE(lease.held(now));
+}
+
+TEST_F(MembershipTest, AClockThatGoesWrongEndsTheGeneration) {
+  member({1});
+  while (asked<renew_call>().empty()) advance(milliseconds{50});
+  answer<renew_call>(renewed{2, t.version, {wall_time{}, settings.clock_difference}});
+  EXPECT_TRUE(lease.held(now)) << "as much is allowed";
+  advance(settings.renew_every);
+  answer<renew_call>(renewed{3, t.version, {wall_time{}, settings.clock_difference + milliseconds{1}}});
+  EXPECT_FALSE(lease.held(now));
+  ASSERT_EQ(orders<drop_everything>().size(), 1U);
+  EXPECT_NE(orders<drop_everything>().front().why.find("ahead"), std::string::npos);
+  EXPECT_EQ(m->self(), node_generation{});
+  EXPECT_EQ(asked<join_call>().front().second.former, me);
+}
+
+TEST_F(MembershipTest, AClockThatWasSetIsComparedAtOnce) {
+  member({1});
+  renew();
+  advance(milliseconds{50});
+  ASSERT_TRUE(asked<renew_call>().empty());
+  m->clock_moved(now);
+  take(m->tick(now));
+  EXPECT_EQ(asked<renew_call>().size(), 1U);
+}
+
 // -- lease
 
 TEST_F(MembershipTest, AnswersOnlyAfterItHasReadTheTables) {

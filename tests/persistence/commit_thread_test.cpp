@@ -40,9 +40,10 @@ public:
   journal_position allot(shard_id) noexcept override { return journal_position{++next}; }
   result<std::vector<shard_row>> claim_all() override { return std::vector<shard_row>{}; }
   result<shard_row> claim(shard_id) override { return shard_row{}; }
-  result<std::size_t> trim(const trim_horizon&, std::size_t limit) override {
+  result<std::size_t> trim(const trim_horizon& before, std::size_t limit) override {
     std::lock_guard lock(guard);
     ++trims;
+    horizon = before;
     const std::size_t n = std::min(limit, old_rows);
     old_rows -= n;
     return n;
@@ -58,6 +59,7 @@ public:
   std::size_t old_rows = 0;
   int writes = 0, trims = 0, probes = 0;
   std::size_t largest = 0;
+  trim_horizon horizon{};
   std::atomic<int> maintained{0};
   std::atomic<std::uint64_t> next{0};
 };
@@ -274,6 +276,8 @@ TEST_F(CommitThread, TrimsInStepsUntilNothingIsOld) {
   thread.reset();
   EXPECT_EQ(store.old_rows, 0u);
   EXPECT_EQ(store.trims, 3);
+  EXPECT_EQ(store.horizon.now, clock.wall_now()) << "a shared store compares it with its own";
+  EXPECT_EQ(store.horizon.journal, clock.wall_now() - 1h);
 }
 
 } // namespace

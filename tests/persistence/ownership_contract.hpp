@@ -157,6 +157,19 @@ TEST_P(OwnershipContract, RenewalsAreCountedAndLeaveTheViewsVersion) {
   EXPECT_EQ(store->renew(node_generation{g.value() + 9}, 5s).error().code, errc::fenced);
 }
 
+TEST_P(OwnershipContract, ItTellsTheTimeByItself) {
+  const auto now = [] { return std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now()); };
+  const auto g = joined("node-1");
+  const auto begin = now();
+  const auto told = store->clock();
+  ASSERT_TRUE(told);
+  const auto lease = store->renew(g, 10s);
+  ASSERT_TRUE(lease);
+  EXPECT_GE(*told, begin - 1ms);
+  EXPECT_GE(lease->now, *told);
+  EXPECT_LE(lease->now, now() + 1ms);
+}
+
 TEST_P(OwnershipContract, StatesFollowOneAnotherAndEndsAreFinal) {
   const auto made = store->join(called("node-1"), 60s, {});
   const auto g = made->generation;

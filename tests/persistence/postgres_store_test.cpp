@@ -128,6 +128,29 @@ TEST_F(PostgresStore, EachDatabaseHasALineageOfItsOwn) {
   EXPECT_EQ(store->lineage().find('/'), std::string::npos) << "it is a part of keys";
 }
 
+// -- time
+
+TEST_F(PostgresStore, AClockThatIsAheadTakesNothingThatOthersCountOn) {
+  open_store();
+  const auto now = std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
+  auto keyed = make->turn(ann);
+  turn_maker::answer(ann, *keyed, "key", "done");
+  keyed->at = now - 1h;
+  keyed->events = {{"e", "agent/a", "{}"}};
+  keyed->audit = {{"agent.put", "a", "{}"}};
+  keyed->dead_letters = {{"r", "m", "{}"}};
+  ASSERT_EQ(write(*store, keyed).what, batch_result::kind::done);
+  const auto horizon = [](wall_time by) { return trim_horizon{by - 24h, by - 24h, by - 24h, by - 24h, by}; };
+  EXPECT_EQ(*store->trim(horizon(now + 25h), 100), 0u) << "by the server's clock it is an hour old";
+  const auto kept = server.run(database, "select (select count(*) from hive.journal), (select count(*) from hive.event), (select count(*) from hive.audit),"
+                                         " (select count(*) from hive.dead_letter)");
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(kept.number(0, i), 1) << i;
+  EXPECT_EQ(*store->trim(horizon(now - 25h), 100), 0u) << "one that is behind takes later";
+  auto soon = horizon(now);
+  soon.journal = soon.events = soon.dead_letters = soon.audit = now - 30min;
+  EXPECT_EQ(*store->trim(soon, 100), 4u);
+}
+
 // -- tenants apart
 
 TEST_F(PostgresStore, EveryTableWithTenantsDataHasForcedRowSecurity) {
