@@ -508,7 +508,10 @@ void node_host::know_tenant(const persistence::tenant_row& t) {
 }
 
 void node_host::availability(const error* why) {
-  if (why && why->reason == "store_lost_commits" && parts_.on_lost_commits) parts_.on_lost_commits(why->message);
+  if (why && parts_.on_store_forgot) {
+    if (why->reason == "store_lost_commits") parts_.on_store_forgot(why->message);
+    if (why->reason == "store_timeline_changed") parts_.on_store_forgot("");
+  }
   std::lock_guard lock(state_guard_);
   if (why) unavailable_ = *why;
   else unavailable_.reset();

@@ -33,8 +33,9 @@ struct node_host_parts {
   std::string recorder_file;                  ///< What runs is recorded there; empty: nowhere.
   /// Called on the commit thread when a key or a tenant changed, before the change is answered.
   std::function<void(const persistence::turn_record&)> on_security_change;
-  /// The store does not hold what it had acknowledged: a new life must begin. On the commit thread.
-  std::function<void(const std::string&)> on_lost_commits{};
+  /// The store is not the one that this generation began with: a new life must begin. With what it does not hold of what it
+  /// had acknowledged to this node; empty: nothing. On the commit thread.
+  std::function<void(const std::string& lost)> on_store_forgot{};
   /// Events were committed: watchers at other nodes may want to know. On the commit thread; null: there are none.
   std::function<void(std::span<const persistence::wake_up>)> on_events{};
   // Of a node among others; null: this one has all shards.

@@ -202,8 +202,8 @@ commands membership::epoch_raised(shard_id shard, epoch fence, boot_time now) {
 commands membership::store_forgot(const std::string& lost, boot_time now) {
   return step(now, [&] {
     if (self_.value() == 0) return;
-    if (!lost.empty()) emit(report{"store_lost_commits", lost});
-    end_generation(lost.empty() ? "the store is another copy of itself" : "the store lost commits: " + lost);
+    if (!lost.empty()) emit(report{"store_lost_commits", lost, true});
+    end_generation(lost.empty() ? "the store is on another timeline" : "the store lost commits: " + lost);
   });
 }
 
@@ -239,6 +239,7 @@ std::size_t membership::owned() const noexcept {
 
 void membership::begin_generation(const joined& j, boot_time sent) {
   self_ = former_ = j.generation;
+  timeline_ = j.timeline;
   state_ = node_state::joining;
   name_taken_since_.reset();
   clock_told_ = false;
@@ -300,7 +301,17 @@ void membership::on_clock_differs(const clock_reading& clock) {
   next_join_ = now_ + settings_.renew_every;
 }
 
+/// Whoever lost nothing begins anew, too: he may hold what another node sent him, and the store has forgotten that it did.
+bool membership::same_timeline(std::uint64_t now) {
+  if (now == timeline_) return true;
+  const auto what = "the store is on timeline " + std::to_string(now) + ", and was on " + std::to_string(timeline_);
+  emit(report{"store_timeline_changed", what});
+  end_generation(what);
+  return false;
+}
+
 void membership::on_renewed(const renewed& r, boot_time sent) {
+  if (!same_timeline(r.timeline)) return;
   if (std::chrono::abs(r.clock.ahead) > settings_.clock_difference) return on_clock_differs(r.clock);
   const auto until = sent + settings_.lease_ttl - settings_.lease_margin;
   if (now_ - renewed_at_ > settings_.outage_after) calm_until_ = now_ + settings_.lease_ttl;
@@ -371,6 +382,7 @@ void membership::on_row_changed(const store_call& asked, bool done) {
 // -- what the tables say
 
 void membership::on_tables(const std::shared_ptr<const tables>& rows, boot_time sent) {
+  if (!same_timeline(rows->timeline)) return;
   const auto* own = rows->find(self_);
   if (own == nullptr || own->ended()) return end_generation("this generation was declared dead, or the store does not know it");
   if (rows->shards.size() != shards_.size()) {
@@ -451,8 +463,10 @@ void membership::settle_doubts(boot_time sent) {
 
 void membership::follow_peers() {
   std::vector<node_row> now;
-  for (const auto& n : tables_->nodes)
-    if (!n.ended() && n.generation != self_ && n.facts.name != facts_.name) now.push_back(n);
+  for (const auto& n : tables_->nodes) {
+    // One of another timeline has yet to notice: what it would send, the store may not know.
+    if (!n.ended() && n.generation != self_ && n.facts.name != facts_.name && timeline_of(n.generation) == timeline_of(self_)) now.push_back(n);
+  }
   for (auto p = peers_.begin(); p != peers_.end();) {
     const auto* row = tables_->find(p->first);
     p = row == nullptr || row->ended() ? peers_.erase(p) : std::next(p);

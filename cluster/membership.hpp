@@ -42,7 +42,7 @@ public:
   commands quiet(shard_id shard, boot_time now);
   /// The commit thread raised the epoch of an own shard, to find out about a commit.
   commands epoch_raised(shard_id shard, epoch fence, boot_time now);
-  /// The commit thread reached a store on another timeline than before. @param lost what this node had acknowledged and the
+  /// The commit thread reached a store on another timeline than before: earlier than the next renewal or read tells. @param lost what this node had acknowledged and the
   /// store lacks, for people; empty: nothing that it knows of. Either way a new generation begins: epochs and sequences of
   /// the old timeline do not compare.
   commands store_forgot(const std::string& lost, boot_time now);
@@ -121,6 +121,7 @@ private:
   void end_generation(const std::string& why);
   void on_name_taken(milliseconds retry_after);
   void on_clock_differs(const clock_reading& clock);
+  bool same_timeline(std::uint64_t now);
   void on_renewed(const renewed& r, boot_time sent);
   void check_lease();
   void on_failure(const call_state& asked);
@@ -174,6 +175,7 @@ private:
 
   node_generation self_;                      // 0: not a member
   node_generation former_;
+  std::uint64_t timeline_ = 0;                // of the store, since this generation began
   node_state state_ = node_state::joining;
   bool held_ = true;
   bool may_go_on_ = false;                    // the lease holds; a read sent after `renewed_at_` is missing

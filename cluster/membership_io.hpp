@@ -79,6 +79,7 @@ using store_call =
 
 struct joined {
   node_generation generation;
+  std::uint64_t timeline = 0;          ///< Of the store.
 };
 struct clock_differs {
   clock_reading clock;
@@ -90,6 +91,7 @@ struct renewed {
   std::uint64_t renewal = 0;
   std::uint64_t version = 0;           ///< Of the tables.
   clock_reading clock{};
+  std::uint64_t timeline = 0;
 };
 /// `fenced`: this generation is dead, has left, or the store does not know it.
 struct generation_ended {};

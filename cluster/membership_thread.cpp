@@ -37,6 +37,7 @@ persistence::node_state to_store(node_state s) noexcept {
 std::shared_ptr<const tables> from_store(const persistence::ownership_view& view) {
   auto t = std::make_shared<tables>();
   t->version = view.version;
+  t->timeline = view.timeline;
   t->grace_left = view.grace_left;
   for (const auto& n : view.nodes) {
     node_row row;
@@ -66,13 +67,13 @@ store_answer make_call(persistence::ownership_store& store, const store_call& wh
         if (std::chrono::abs(both.ahead) > c.clock_difference) return clock_differs{both};
         const auto& f = c.facts;
         auto r = store.join({f.name, f.links, f.http, f.grpc, f.pool, f.zone, f.version, f.capacity}, c.lease_ttl, c.former);
-        if (r) return joined{r->generation};
+        if (r) return joined{r->generation, r->timeline};
         if (r.error().code == errc::already_exists) return name_taken{retry_of(r.error())};
         return failed(r.error());
       },
       [&](const renew_call& c) -> store_answer {
         auto r = store.renew(c.self, c.lease_ttl);
-        if (r) return renewed{r->renewal, r->version, compare_clocks(asked, r->now, clock.wall_now())};
+        if (r) return renewed{r->renewal, r->version, compare_clocks(asked, r->now, clock.wall_now()), r->timeline};
         if (r.error().code == errc::fenced) return generation_ended{};
         return failed(r.error());
       },

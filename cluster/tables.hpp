@@ -25,6 +25,9 @@ enum class node_state : std::uint8_t {
 };
 const char* to_string(node_state state) noexcept;
 
+/// Of the store, when the generation began: the store gives generations as timeline << 40 | counter.
+constexpr std::uint64_t timeline_of(node_generation g) noexcept { return g.value() >> 40U; }
+
 /// What a node says of itself when it joins; does not change within a generation.
 struct node_facts {
   std::string name;             ///< "node-1": unique in the hive; the identity in its certificate.
@@ -58,6 +61,7 @@ struct shard_owner {
 /// One consistent read.
 struct tables {
   std::uint64_t version = 0;    ///< Rises with each change of a node's state or a shard's owner.
+  std::uint64_t timeline = 0;   ///< Of the store: another one after a replica was promoted, or a backup restored.
   milliseconds grace_left{};    ///< After an outage: nothing is taken from anyone before this has passed.
   std::vector<node_row> nodes;  ///< Sorted by generation; ended ones may be missing.
   std::vector<shard_owner> shards; ///< Index is the number of the shard.

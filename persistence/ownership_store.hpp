@@ -51,6 +51,7 @@ struct node_row {
   std::uint64_t renewal = 0;              ///< Rises by one with each renewal: the number that `declare_dead` must name.
   std::chrono::milliseconds lease_left{}; ///< By the store's clock when it answered; <= 0: the lease has ended.
   std::string reason;                     ///< Why it is dead.
+  std::uint64_t timeline = 0;             ///< Of the store; in the answer to `join`.
 };
 
 /// All rows of one moment.
@@ -59,8 +60,8 @@ struct ownership_view {
   std::vector<node_row> nodes;   ///< Ordered by generation. Dead and left ones stay until `forget`.
   std::vector<shard_row> shards; ///< Every shard, ordered by number. `owner` 0: nobody has it, nor ever had.
   std::chrono::milliseconds grace_left{}; ///< Until then `change_owners` takes nothing over; 0: now.
-  std::uint64_t timeline = 0; ///< Of the store; another one after a replica was promoted. Then some node may have lost what the
-                              ///< store had acknowledged: each asks its own `turn_store` ("store_lost_commits").
+  std::uint64_t timeline = 0; ///< Of the store; another one after a replica was promoted. Then the generations of before are over:
+                              ///< each node's own `turn_store` says what it knows to be lost ("store_lost_commits").
 };
 
 /// The answer to a renewal. The node counts its lease from before it *sent* the renewal.

@@ -106,9 +106,9 @@ public:
                             "state, renewal, started, lease_end)"
                             " select last_generation, $1, $2, $3, $4, $5, $6, $7, $8, 0, 1, clock_timestamp(), "
                             "clock_timestamp() + $9 * interval '1 millisecond' from c"
-                            " returning generation",
+                            " returning generation, (" HIVE_TIMELINE ")",
                             row);
-      return node_row{node_generation{made.bits(0, 0)}, what, node_state::joining, 1, ttl, {}};
+      return node_row{node_generation{made.bits(0, 0)}, what, node_state::joining, 1, ttl, {}, made.bits(0, 1)};
     });
   }
 
@@ -228,7 +228,8 @@ public:
                      static_cast<node_state>(n.number(i, 9)),
                      n.bits(i, 10),
                      milliseconds{n.number(i, 11)},
-                     n.text(i, 12)};
+                     n.text(i, 12),
+                     view.timeline};
         view.nodes.push_back(std::move(row));
       }
       const rows& s = answers[3];

@@ -46,7 +46,10 @@ public:
     }
     try {
       // `reachable` has taken a new session: the orphan is over, or will find itself shut out.
-      if (committed_ < unknown_batch_) return write_locked(batch); // it never was; nothing else came between
+      if (committed_ < unknown_batch_) {
+        unknown_batch_ = 0;
+        return write_locked(batch); // it never was; nothing else came between
+      }
       batch_result result;
       rows_.gather(batch);
       rows_.look_for(*on_, generation_, result.outcomes);
@@ -95,6 +98,7 @@ public:
   result<void> adopt(node_generation generation) override {
     return forgiven<void>([&]() -> result<void> {
       take_generation(generation);
+      among_others_ = true;
       return {};
     });
   }
@@ -155,9 +159,11 @@ public:
 
 private:
   static constexpr const char* lost_commits = "store_lost_commits";
+  static constexpr const char* timeline_changed = "store_timeline_changed";
 
   batch_result write_locked(std::span<turn_record* const> batch) {
     if (auto ready = reachable(); !ready) return {batch_result::kind::unavailable, {}, ready.error()};
+    if (over_) return {batch_result::kind::unavailable, {}, *over_};
     batch_result result;
     bool ending = false;
     try {
@@ -319,9 +325,19 @@ private:
                                                                {"timeline_before", timeline_}});
       return;
     }
-    if (timeline != timeline_)
+    if (timeline != timeline_) {
       log::warn("PostgreSQL is on another timeline, and holds all that this node was told is safe",
                 {{"timeline", timeline}, {"before", timeline_}});
+      // Another node may have lost what it had sent to this one: a commit of that would put marks into the new timeline
+      // that the sender's numbers come to again. A node that is alone is sender and receiver, and lost nothing.
+      if (among_others_)
+        over_ = error{errc::unavailable,
+                      timeline_changed,
+                      "PostgreSQL is on timeline " + std::to_string(timeline) + ", and was on " +
+                          std::to_string(timeline_) + " when this generation began: the node must take a new one",
+                      {},
+                      std::chrono::milliseconds{200}};
+    }
     timeline_ = timeline;
     session_ = answers[0].bits(0, 0);
     committed_ = batch;
@@ -343,7 +359,10 @@ private:
     session_ = now.bits(0, 0);
     committed_ = now.bits(0, 1);
     session_known_ = true;
+    timeline_ = timeline_of(*on_);
+    among_others_ = false;
     lost_.reset();
+    over_.reset();
     new_positions();
   }
 
@@ -379,6 +398,7 @@ private:
     std::lock_guard lock(guard_);
     if (generation_ != node_generation{}) {
       if (auto ready = reachable(); !ready) return ready.error();
+      if (over_) return *over_;
     }
     return tried<T>(work);
   }
@@ -422,6 +442,8 @@ private:
   std::string lineage_; // of the life that opened the store: on another timeline another one begins
   std::uint64_t timeline_ = 0;
   std::optional<error> lost_;
+  bool among_others_ = false; // the generation was adopted
+  std::optional<error> over_; // it is: its commits belong to another timeline. What became of them can still be found out
   error away_;
   clock::time_point next_attempt_{};
   std::chrono::milliseconds retry_;

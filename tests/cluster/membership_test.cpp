@@ -182,6 +182,52 @@ TEST_F(MembershipTest, AClockThatWasSetIsComparedAtOnce) {
   EXPECT_EQ(asked<renew_call>().size(), 1U);
 }
 
+// -- timeline
+
+TEST_F(MembershipTest, AnotherTimelineEndsTheGenerationOfANodeThatLostNothing) {
+  t.timeline = 3;
+  make();
+  answer<join_call>(joined{me, 3});
+  row(me);
+  read();
+  while (asked<renew_call>().empty()) advance(milliseconds{50});
+  answer<renew_call>(renewed{2, t.version, {}, 3});
+  EXPECT_TRUE(lease.held(now)) << "a server that only started again";
+  while (asked<renew_call>().empty()) advance(milliseconds{50});
+  clear();
+  answer<renew_call>(renewed{3, t.version, {}, 4});
+  EXPECT_FALSE(lease.held(now));
+  EXPECT_EQ(orders<drop_everything>().size(), 1U);
+  ASSERT_EQ(orders<report>().size(), 1U);
+  EXPECT_EQ(orders<report>().front().event, "store_timeline_changed");
+  EXPECT_EQ(m->self(), node_generation{});
+}
+
+TEST_F(MembershipTest, AReadFromAnotherTimelineEndsTheGenerationToo) {
+  member({1});
+  clear();
+  t.timeline = 1;
+  read();
+  EXPECT_EQ(orders<drop_everything>().size(), 1U);
+  EXPECT_TRUE(orders<set_peers>().empty()) << "nothing of it is believed";
+}
+
+TEST_F(MembershipTest, AGenerationOfAnOlderTimelineIsNoPeer) {
+  constexpr node_generation anew{(std::uint64_t{2} << 40U) + 12};
+  const node_generation other{(std::uint64_t{2} << 40U) + 13};
+  const node_generation late{(std::uint64_t{1} << 40U) + 11};
+  t.timeline = 2;
+  make();
+  answer<join_call>(joined{anew, 2});
+  row(anew).facts.name = "me";
+  row(other);
+  row(late);
+  read();
+  ASSERT_EQ(orders<set_peers>().size(), 1U);
+  ASSERT_EQ(orders<set_peers>().front().peers.size(), 1U);
+  EXPECT_EQ(orders<set_peers>().front().peers.front().generation, other);
+}
+
 // -- lease
 
 TEST_F(MembershipTest, AnswersOnlyAfterItHasReadTheTables) {

@@ -852,6 +852,70 @@ TEST_F(PostgresServerFaults, APromotedReplicaThatLacksAcknowledgedWorkIsFoundOut
   EXPECT_THAT(write(*store, make->turn(anew)).outcomes, testing::ElementsAre(turn_outcome::committed));
 }
 
+TEST_F(PostgresServerFaults, APromotionEndsAGenerationAmongOthersThoughNothingIsLost) {
+  postgres_server replica(own.get());
+  auto options = own->options(database);
+  options.durable = durability::local;
+  options.url = postgres_server::url_at("127.0.0.1:" + std::to_string(own->port()) +
+                                            ",127.0.0.1:" + std::to_string(replica.port()),
+                                        "hive_app", database);
+  store = opened(options);
+  auto ownership = std::move(open_postgres_ownership(options, 5s)).value();
+  node_description what;
+  what.name = "node-1";
+  const auto joined = ownership->join(what, 60s, {});
+  ASSERT_TRUE(joined);
+  EXPECT_EQ(joined->timeline, ownership->renew(joined->generation, 60s)->timeline);
+  ASSERT_TRUE(store->adopt(joined->generation));
+  const auto shard = shard_of(ann.id, store->shard_count());
+  const auto taken = ownership->change_owners(joined->generation, std::vector<owner_change>{{shard, {}, epoch{0}, joined->generation}});
+  ASSERT_TRUE(taken);
+  ASSERT_EQ(taken->size(), 1u);
+  const auto next = [&] {
+    auto r = std::make_unique<turn_record>(context_of(3), ann.id, shard, taken->front().now.fence);
+    r->base = ann.version++;
+    r->writes = true;
+    r->position = store->allot(shard);
+    return r;
+  };
+  ASSERT_EQ(write(*store, next()).what, batch_result::kind::done);
+
+  own->stop(SIGINT); // a server that only starts again is the same one
+  own->start();
+  auto turn = next();
+  std::vector<turn_record*> batch{turn.get()};
+  const auto settled = [&] {
+    auto outcome = store->write(batch);
+    for (int i = 0; i < 200 && outcome.what != batch_result::kind::done && outcome.why.reason != "store_timeline_changed"; ++i) {
+      std::this_thread::sleep_for(50ms);
+      outcome = outcome.what == batch_result::kind::unknown ? store->find_out(batch) : store->write(batch);
+    }
+    return outcome;
+  };
+  EXPECT_THAT(settled().outcomes, testing::ElementsAre(turn_outcome::committed));
+
+  const auto caught_up = [&] {
+    return own->run("postgres", "select count(*) from pg_stat_replication where replay_lsn = pg_current_wal_lsn()").number(0, 0) == 1;
+  };
+  for (int i = 0; i < 400 && !caught_up(); ++i) std::this_thread::sleep_for(50ms);
+  ASSERT_TRUE(caught_up());
+  own->stop(SIGINT); // nothing is lost
+  replica.promote();
+  turn = next();
+  batch = {turn.get()};
+  const auto refused = settled();
+  EXPECT_EQ(refused.what, batch_result::kind::unavailable);
+  EXPECT_EQ(refused.why.reason, "store_timeline_changed") << to_string(refused.why);
+  EXPECT_EQ(store->probe().error().reason, "store_timeline_changed");
+  EXPECT_EQ(replica.run(database, "select count(*) from hive.journal").number(0, 0), 2) << "what was refused did not happen";
+  EXPECT_NE(ownership->renew(joined->generation, 60s)->timeline, joined->timeline);
+
+  const auto again = ownership->join(what, 60s, joined->generation);
+  ASSERT_TRUE(again) << to_string(again.error());
+  ASSERT_TRUE(store->adopt(again->generation));
+  EXPECT_TRUE(store->probe());
+}
+
 TEST_F(PostgresServerFaults, ASynchronousStandbyHoldsWhatWasAcknowledged) {
   auto replica = std::make_unique<postgres_server>(own.get());
   own->run("postgres", "alter system set synchronous_standby_names = '*'");

@@ -161,12 +161,12 @@ store_answer store::answer(const join_call& c) {
       return name_taken{std::chrono::duration_cast<milliseconds>(leases_.at(n.generation) - world_.now()) + milliseconds{1}};
     n.state = node_state::dead;
   }
-  const node_generation g{(std::uint64_t{timeline_} << 32U) + next_generation_++};
+  const node_generation g{(told_timeline() << 40U) + next_generation_++};
   tables_.nodes.push_back({g, c.facts, node_state::joining, 1, {}});
   leases_[g] = world_.now() + c.lease_ttl;
   ++tables_.version;
   world_.trace(word::state, g.value(), 0);
-  return joined{g};
+  return joined{g, told_timeline()};
 }
 
 store_answer store::answer(const renew_call& c) {
@@ -177,12 +177,13 @@ store_answer store::answer(const renew_call& c) {
   leases_[c.self] = world_.now() + c.lease_ttl;
   ++n->renewal;
   world_.trace(word::renewed, c.self.value(), n->renewal);
-  return renewed{n->renewal, tables_.version};
+  return renewed{n->renewal, tables_.version, {}, told_timeline()};
 }
 
 store_answer store::answer(const read_call&) {
   auto copy = std::make_shared<tables>(tables_);
   for (auto& n : copy->nodes) n.lease_left = std::chrono::ceil<milliseconds>(leases_.at(n.generation) - world_.now());
+  copy->timeline = told_timeline();
   copy->grace_left = std::max(milliseconds{0}, std::chrono::ceil<milliseconds>(grace_until_ - world_.now()));
   return tables_read{std::move(copy)};
 }

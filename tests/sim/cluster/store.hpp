@@ -188,6 +188,10 @@ private:
   bool leased(const cluster::node_row& n) const { return leases_.at(n.generation) > world_.now(); }
   microseconds commit_time() { return world_.between(times_.commit_low, times_.commit_high); }
   microseconds when_it_runs() const { return std::max(world_.now(), stalled_until_) - world_.now(); }
+  /// As the membership hears it.
+  std::uint64_t told_timeline() const noexcept {
+    return defect_ == mutation::keep_after_forgetting || defect_ == mutation::keep_unless_lost ? 0 : timeline_;
+  }
   void note_owner(shard_id shard, node_generation owner);
   void remember_now();
   void fail(std::string what) { world_.trace(word::violation); wrong_.push_back(std::move(what)); }
