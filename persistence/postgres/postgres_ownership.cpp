@@ -68,7 +68,8 @@ result<void> check(const node_description& what, milliseconds ttl) {
 
 class postgres_ownership final : public ownership_store {
 public:
-  postgres_ownership(std::string url, milliseconds wait) : url_(std::move(url)), wait_(wait) {}
+  postgres_ownership(std::string url, durability durable, milliseconds wait)
+      : url_(std::move(url)), durable_(durable), wait_(wait) {}
 
   result<wall_time> clock() override {
     return again<wall_time>([&](connection& on) -> result<wall_time> {
@@ -265,7 +266,8 @@ private:
   connection& reached() {
     if (!on_ || !on_->usable()) {
       on_ = std::make_unique<connection>(connect_options{url_, "hive ownership", wait_, true, pause});
-      on_->query("select set_config('synchronous_commit', 'on', false)");
+      // As commits: leases that waited for a standby that `local` commits do without would run out while all is well.
+      wait_for(*on_, durable_);
     }
     on_->wait = wait_;
     return *on_;
@@ -422,6 +424,7 @@ private:
   }
 
   const std::string url_;
+  const durability durable_;
   const milliseconds wait_;
   std::unique_ptr<connection> on_;
 };
@@ -429,7 +432,7 @@ private:
 } // namespace
 
 result<std::unique_ptr<ownership_store>> open_postgres_ownership(const postgres_options& options, milliseconds wait) {
-  return std::unique_ptr<ownership_store>(std::make_unique<postgres_ownership>(options.url, wait));
+  return std::unique_ptr<ownership_store>(std::make_unique<postgres_ownership>(options.url, options.durable, wait));
 }
 
 } // namespace hive::persistence

@@ -4,10 +4,7 @@ namespace hive::persistence::postgres {
 
 std::uint64_t timeline_of(connection& on) { return on.query("select " HIVE_TIMELINE).bits(0, 0); }
 
-result<void> demand_durable(connection& on, durability wanted) {
-  const auto refuse = [](std::string reason, std::string message, std::string field) {
-    return error{errc::failed_precondition, std::move(reason), std::move(message), std::move(field), {}};
-  };
+void wait_for(connection& on, durability wanted) {
   arguments level;
 #ifdef HIVE_MUTATION_SKIP_SYNC
   level.text("off"); // a defect that the fault tests must find
@@ -15,6 +12,13 @@ result<void> demand_durable(connection& on, durability wanted) {
   level.text(wanted == durability::local ? "local" : "on");
 #endif
   on.query("select set_config('synchronous_commit', $1, false)", level);
+}
+
+result<void> demand_durable(connection& on, durability wanted) {
+  const auto refuse = [](std::string reason, std::string message, std::string field) {
+    return error{errc::failed_precondition, std::move(reason), std::move(message), std::move(field), {}};
+  };
+  wait_for(on, wanted);
   const auto found = on.query("select current_setting('fsync'), current_setting('full_page_writes'), "
                               "current_setting('synchronous_standby_names'),"
                               " (select count(*) from pg_stat_replication where application_name is null or "

@@ -12,7 +12,9 @@ namespace hive::persistence::postgres {
 
 std::uint64_t timeline_of(connection& on);
 
-/// Sets what a commit waits for, and refuses a server that cannot keep it: fsync or full_page_writes off; standbys, but
+/// Sets what commits on this connection wait for: the standbys, or only the server's own disk.
+void wait_for(connection& on, durability wanted);
+/// The same, and refuses a server that cannot keep it: fsync or full_page_writes off; standbys, but
 /// none synchronous, unless `local`.
 result<void> demand_durable(connection& on, durability wanted);
 

@@ -143,6 +143,28 @@ TEST_F(PostgresOwnership, AwayIsUnavailableAndBackByItself) {
   EXPECT_EQ(through->read()->shards.size(), 256u);
 }
 
+TEST(PostgresOwnershipDurability, WithoutItsStandbyLeasesGoOnWhereCommitsDo) {
+  log::open({.file = "/dev/null", .json = true, .minimum = log::level::error});
+  postgres_server server;
+  auto options = server.options(server.new_database());
+  ASSERT_TRUE(open_postgres(options));
+  server.run("postgres", "alter system set synchronous_standby_names = 'nobody'");
+  server.run("postgres", "select pg_reload_conf()");
+  for (int i = 0; i < 100 && server.run("postgres", "select current_setting('synchronous_standby_names')").text(0, 0).empty(); ++i) std::this_thread::sleep_for(20ms);
+  node_description what;
+  what.name = "node-1";
+
+  options.durable = durability::local;
+  const auto here = std::move(open_postgres_ownership(options, 1s)).value();
+  const auto joined = here->join(what, 60s, {});
+  ASSERT_TRUE(joined) << to_string(joined.error());
+  EXPECT_TRUE(here->renew(joined->generation, 60s));
+
+  options.durable = durability::replicated;
+  const auto both = std::move(open_postgres_ownership(options, 1s)).value();
+  EXPECT_EQ(both->renew(joined->generation, 60s).error().code, errc::unavailable) << "one that a failover would forget is none";
+}
+
 TEST_F(PostgresOwnership, CountsOfForgottenNodesStay) {
   store->begin_at(first);
   ASSERT_EQ(write(*store, turn(*store, ann)).what, batch_result::kind::done);
