@@ -50,7 +50,7 @@ struct membership_parts {
   node_facts facts;
   std::string hive;
   std::string cell;
-  std::string store;                   ///< Id of the store.
+  std::string store;                   ///< Id of the store: peers with another one are refused.
   node_generation former;
   bool first_life = true;              ///< Of this process: then a node port that cannot be opened is a wrong setting. Later it is
                                        ///< something that passes: another socket has the number just now.

@@ -210,6 +210,8 @@ public:
 
   virtual result<std::unique_ptr<store_reader>> reader() = 0;
   virtual std::uint16_t shard_count() const noexcept = 0;
+  /// Names this store in all its histories: another database has another one. Empty: only one process uses it.
+  virtual std::string identity() const { return {}; }
   /// Names this history of this store: another one when it is made anew, or when a replica that may lack something takes
   /// over. Empty: only one process uses it.
   virtual std::string lineage() const { return {}; }

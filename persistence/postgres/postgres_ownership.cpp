@@ -99,9 +99,11 @@ public:
       row.text(what.name).text(what.link).text(what.http).text(what.grpc).text(what.pool).text(what.zone).text(
           what.version);
       row.number(std::int64_t{what.capacity}).number(ttl.count());
+      // By chance: two copies of one database, each with nodes of the same names, give them different generations, and a
+      // link is only between generations that both ends have from their own store.
       const auto made = ask(on,
                             "with c as (update hive.cluster set version = version + 1, last_generation = "
-                            "greatest(last_generation + 1, (" HIVE_TIMELINE ") << 40)"
+                            "greatest(last_generation, (" HIVE_TIMELINE ") << 40) + 1 + floor(random() * 65536)::bigint"
                             " where id = 1 returning last_generation)"
                             " insert into hive.node(generation, name, link, http, grpc, pool, zone, version, capacity, "
                             "state, renewal, started, lease_end)"

@@ -26,9 +26,11 @@ public:
 
   /// What else the constructor would do, if it could fail. Throws `pg_error`.
   void begin() {
-    timeline_ = timeline_of(*on_);
-    const auto which = on_->query("select (select system_identifier from pg_control_system())::text, (select oid from pg_database where datname = current_database())::text");
-    lineage_ = which.text(0, 0) + "." + which.text(0, 1) + "." + std::to_string(timeline_);
+    timeline_ = first_timeline_ = timeline_of(*on_);
+    const auto which = on_->query("select (select system_identifier from pg_control_system())::text, (select oid from "
+                                  "pg_database where datname = current_database())::text,"
+                                  " (select value from hive.meta where name = 'identity')");
+    identity_ = which.text(0, 0) + "." + which.text(0, 1) + "." + std::to_string(which.bits(0, 2));
     batch_writer::prepare(*on_);
     new_positions();
   }
@@ -155,7 +157,8 @@ public:
     return make_reader(readers_, codec_, options_.shard_count);
   }
   std::uint16_t shard_count() const noexcept override { return options_.shard_count; }
-  std::string lineage() const override { return lineage_; }
+  std::string identity() const override { return identity_; }
+  std::string lineage() const override { return identity_ + "." + std::to_string(first_timeline_); }
 
 private:
   static constexpr const char* lost_commits = "store_lost_commits";
@@ -439,7 +442,8 @@ private:
   bool session_known_ = false;
   std::uint64_t committed_ = 0;     // the number of the last batch that was acknowledged
   std::uint64_t unknown_batch_ = 0; // the one whose end is not known; 0: none
-  std::string lineage_; // of the life that opened the store: on another timeline another one begins
+  std::string identity_;
+  std::uint64_t first_timeline_ = 0; // of the life that opened the store: on another one another life begins
   std::uint64_t timeline_ = 0;
   std::optional<error> lost_;
   bool among_others_ = false; // the generation was adopted

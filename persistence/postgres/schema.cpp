@@ -277,6 +277,12 @@ begin
 end $$;
 )sql",
               1},
+    // The server and the database have identities of their own, which a restored dump does not bring along and a copy of
+    // the files does. This one it is the other way round.
+    migration{"an identity of the store", R"sql(
+insert into hive.meta select 'identity', ('x' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 16))::bit(64)::bigint;
+)sql",
+              1},
 };
 
 error admin_error(const std::string& what) {

@@ -57,7 +57,7 @@ void cluster_member::start(actors::node_host& host) {
   facts.version = program_version;
   facts.capacity = s.cluster.capacity;
   membership_ = std::make_unique<cluster::membership_thread>(cluster::membership_parts{
-    s.cluster, s.link, parts_.clock, std::move(facts), s.cluster.hive, s.cluster.cell, s.cluster.hive, former(), parts_.first_life, map_, lease_, *this, parts_.open_store,
+    s.cluster, s.link, parts_.clock, std::move(facts), s.cluster.hive, s.cluster.cell, parts_.store, former(), parts_.first_life, map_, lease_, *this, parts_.open_store,
     [this](const std::string& node, bool undrain, bool plan_only, std::function<void(result<drain_report>)> done) {
       ask_node(node, undrain, plan_only, std::move(done));
     },

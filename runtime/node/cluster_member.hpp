@@ -23,6 +23,7 @@ struct cluster_member_parts {
   const clock_source& clock;
   security::authenticator& authenticator;
   std::uint16_t shards;
+  std::string store;                    ///< @see turn_store::identity
   std::function<result<std::unique_ptr<persistence::ownership_store>>()> open_store;
   /// On the membership's thread, once.
   std::function<void(life_end)> over;

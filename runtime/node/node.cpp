@@ -47,7 +47,7 @@ result<void> node::open(const std::function<bool()>& told_to_end) {
   const auto seed = [&] { return (std::uint64_t{entropy()} << 32U) | entropy(); };
   if (!settings_.cluster.node.empty())
     member_ = std::make_unique<cluster_member>(cluster_member_parts{
-      settings_, clock_, authenticator_, store_->shard_count(),
+      settings_, clock_, authenticator_, store_->shard_count(), store_->identity(),
       [this] { return persistence::open_postgres_ownership(shared_, settings_.cluster.store_timeout); },
       [this](life_end end) {
         {

@@ -165,6 +165,22 @@ TEST(PostgresOwnershipDurability, WithoutItsStandbyLeasesGoOnWhereCommitsDo) {
   EXPECT_EQ(both->renew(joined->generation, 60s).error().code, errc::unavailable) << "one that a failover would forget is none";
 }
 
+TEST_F(PostgresOwnership, TheNextGenerationOfACopyIsAnotherOne) {
+  const auto copy = server.new_database();
+  ASSERT_TRUE(open_postgres(server.options(copy)));
+  server.run(copy, "update hive.cluster set last_generation = " + std::to_string(b.value()));
+  auto there = std::move(open_postgres_ownership(server.options(copy), 5s)).value();
+  node_description what;
+  what.name = "node-3";
+  const auto c = join("node-3");
+  const auto d = there->join(what, 60s, {});
+  ASSERT_TRUE(d);
+  EXPECT_GT(c, b);
+  EXPECT_GT(d->generation, b);
+  EXPECT_NE(c, d->generation);
+  EXPECT_EQ(c.value() >> 40U, d->generation.value() >> 40U) << "of the same timeline";
+}
+
 TEST_F(PostgresOwnership, CountsOfForgottenNodesStay) {
   store->begin_at(first);
   ASSERT_EQ(write(*store, turn(*store, ann)).what, batch_result::kind::done);

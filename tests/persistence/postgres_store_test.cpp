@@ -128,6 +128,27 @@ TEST_F(PostgresStore, EachDatabaseHasALineageOfItsOwn) {
   EXPECT_EQ(store->lineage().find('/'), std::string::npos) << "it is a part of keys";
 }
 
+TEST_F(PostgresStore, ACopyOfADatabaseIsAnotherStore) {
+  open_store();
+  const auto again = opened(server.options(database));
+  EXPECT_FALSE(store->identity().empty());
+  EXPECT_EQ(store->identity(), again->identity());
+  EXPECT_TRUE(store->lineage().starts_with(store->identity() + "."));
+  const auto in_meta = [&](const std::string& of) { return server.run(of, "select value from hive.meta where name = 'identity'").number(0, 0); };
+  const auto other = server.new_database();
+  const auto apart = opened(server.options(other));
+  EXPECT_NE(apart->identity(), store->identity());
+  EXPECT_NE(in_meta(other), in_meta(database)) << "not only the server's and the database's numbers";
+
+  store.reset();
+  const auto copy = server.new_database();
+  server.run("postgres", "drop database " + copy);
+  server.run("postgres", "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = '" + database + "'");
+  server.run("postgres", "create database " + copy + " template " + database + " owner hive_owner");
+  EXPECT_EQ(in_meta(copy), in_meta(database));
+  EXPECT_NE(opened(server.options(copy))->identity(), again->identity());
+}
+
 // -- time
 
 TEST_F(PostgresStore, AClockThatIsAheadTakesNothingThatOthersCountOn) {
