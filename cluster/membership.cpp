@@ -108,7 +108,7 @@ commands membership::answered(std::uint64_t number, const store_answer& answer, 
                  [&](const clock_differs& a) { on_clock_differs(a.clock); },
                  [&](const name_taken& a) { on_name_taken(a.retry_after); },
                  [&](const renewed& a) { on_renewed(a, asked.sent); },
-                 [&](const generation_ended&) { end_generation("this generation was declared dead, or the store does not know it"); },
+                 [&](const generation_ended& a) { end_generation(a.why); },
                  [&](const tables_read& a) { on_tables(a.rows, asked.sent); },
                  [&](const owners_changed& a) {
                    if (const auto* c = std::get_if<change_owners_call>(&asked.what)) on_owners(*c, a.rows);
@@ -243,6 +243,7 @@ void membership::begin_generation(const joined& j, boot_time sent) {
   state_ = node_state::joining;
   name_taken_since_.reset();
   clock_told_ = false;
+  told_reason_.clear();
   lease_until_ = sent + settings_.lease_ttl - settings_.lease_margin;
   held_ = true;
   may_go_on_ = true;
@@ -384,7 +385,9 @@ void membership::on_row_changed(const store_call& asked, bool done) {
 void membership::on_tables(const std::shared_ptr<const tables>& rows, boot_time sent) {
   if (!same_timeline(rows->timeline)) return;
   const auto* own = rows->find(self_);
-  if (own == nullptr || own->ended()) return end_generation("this generation was declared dead, or the store does not know it");
+  if (own == nullptr || own->ended()) return end_generation(own == nullptr ? generation_ended{}.why : "this generation has ended: " + own->reason);
+  if (own->reason != told_reason_) emit(report{"node_name_wanted", own->reason + ": if it is not about to replace this one, a data directory was copied, or two settings name one node", true});
+  told_reason_ = own->reason;
   if (rows->shards.size() != shards_.size()) {
     emit(leave_process{"the store has " + std::to_string(rows->shards.size()) + " shards, this node " + std::to_string(shards_.size()), true});
     gone_ = true;

@@ -191,6 +191,7 @@ private:
   bool read_again_ = false;                   // something changed while a read was under way
   std::optional<boot_time> name_taken_since_;
   bool clock_told_ = false;                   // that it differs
+  std::string told_reason_;                   // what the own row says
 
   std::shared_ptr<const tables> tables_;
   std::vector<shard_state> shards_;

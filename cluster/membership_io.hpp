@@ -94,7 +94,9 @@ struct renewed {
   std::uint64_t timeline = 0;
 };
 /// `fenced`: this generation is dead, has left, or the store does not know it.
-struct generation_ended {};
+struct generation_ended {
+  std::string why = "this generation was declared dead, or the store does not know it";
+};
 struct tables_read {
   std::shared_ptr<const tables> rows;
 };

@@ -46,6 +46,7 @@ std::shared_ptr<const tables> from_store(const persistence::ownership_view& view
     row.state = from_store(n.state);
     row.renewal = n.renewal;
     row.lease_left = n.lease_left;
+    row.reason = n.reason;
     t->nodes.push_back(std::move(row));
   }
   for (const auto& s : view.shards) t->shards.push_back({s.shard, s.owner, s.fence, {}});
@@ -74,7 +75,7 @@ store_answer make_call(persistence::ownership_store& store, const store_call& wh
       [&](const renew_call& c) -> store_answer {
         auto r = store.renew(c.self, c.lease_ttl);
         if (r) return renewed{r->renewal, r->version, compare_clocks(asked, r->now, clock.wall_now()), r->timeline};
-        if (r.error().code == errc::fenced) return generation_ended{};
+        if (r.error().code == errc::fenced) return generation_ended{r.error().message};
         return failed(r.error());
       },
       [&](const read_call&) -> store_answer {

@@ -46,6 +46,7 @@ struct node_row {
   node_state state = node_state::joining;
   std::uint64_t renewal = 0;    ///< Rises with each renewal of its lease.
   milliseconds lease_left{};    ///< <= 0: it has run out.
+  std::string reason{};         ///< Why it ended; of a live one: what its node should know.
 
   bool ended() const noexcept { return state == node_state::left || state == node_state::dead; }
   bool live() const noexcept { return !ended() && lease_left.count() > 0; }

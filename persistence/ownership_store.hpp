@@ -50,7 +50,7 @@ struct node_row {
   node_state state = node_state::joining;
   std::uint64_t renewal = 0;              ///< Rises by one with each renewal: the number that `declare_dead` must name.
   std::chrono::milliseconds lease_left{}; ///< By the store's clock when it answered; <= 0: the lease has ended.
-  std::string reason;                     ///< Why it is dead.
+  std::string reason;                     ///< Why it is dead; of a live one: what its node should know.
   std::uint64_t timeline = 0;             ///< Of the store; in the answer to `join`.
 };
 
@@ -99,13 +99,13 @@ public:
   virtual result<wall_time> clock() = 0;
 
   /// Begins a new generation, with a lease of `ttl` (its renewal number is 1), as `joining`.
-  /// @param former the generation of this node's last life, when the caller can prove that it is over (it holds the
-  /// lock of the data directory that has the number written in it); 0: none. That row becomes `dead` in the same step,
+  /// @param former the generation of this node's last life, when the caller can prove that it is over (it holds the lock
+  /// that whoever lived it held); 0: none. That row becomes `dead` in the same step,
   /// so that a node that restarts at once does not wait for its own lease.
   /// @returns or, with nothing changed,
   ///   - `already_exists` ("node_name_taken"): another generation of this name has a lease that has not ended;
   ///   `retry_after`
-  ///     says for how long. (One whose lease has ended becomes `dead`.)
+  ///     says for how long, and that one's `reason` that its name was asked for. (One whose lease has ended becomes `dead`.)
   virtual result<node_row> join(const node_description& what, std::chrono::milliseconds ttl,
                                 node_generation former) = 0;
 

@@ -79,7 +79,8 @@ public:
 
   result<node_row> join(const node_description& what, milliseconds ttl, node_generation former) override {
     if (auto good = check(what, ttl); !good) return good.error();
-    return transact<node_row>([&](connection& on) -> result<node_row> {
+    node_generation holder;
+    auto joined = transact<node_row>([&](connection& on) -> result<node_row> {
       arguments name;
       name.text(what.name);
       const auto found =
@@ -87,11 +88,13 @@ public:
       if (found.size() != 0) {
         const node_generation old{found.bits(0, 0)};
         const std::int64_t left = found.number(0, 1);
-        if (old != former && left > 0)
+        if (old != former && left > 0) {
+          holder = old;
           return error{errc::already_exists, "node_name_taken",
                        "another process is the node \"" + what.name + "\" (generation " + std::to_string(old.value()) +
                            "): give this one another cluster.node, or wait until its lease ends",
                        "cluster.node", milliseconds{left}};
+        }
         end(on, old, old == former ? "started anew" : "its lease had ended when its name was taken");
       }
       begin_grace_after_outage(on, ttl);
@@ -113,6 +116,8 @@ public:
                             row);
       return node_row{node_generation{made.bits(0, 0)}, what, node_state::joining, 1, ttl, {}, made.bits(0, 1)};
     });
+    if (holder != node_generation{}) tell(holder, "another process, for " + what.link + ", asks for this node's name");
+    return joined;
   }
 
   result<node_lease> renew(node_generation generation, milliseconds ttl) override {
@@ -131,7 +136,12 @@ public:
               "coalesce((select grace_end from g), c.grace_end)") ", (" HIVE_TIMELINE
                                                                   "), " HIVE_NOW " from n, hive.cluster c where c.id = 1",
           with);
-      if (r.size() == 0) return fenced(generation, "has ended, or the store does not know it");
+      if (r.size() == 0) {
+        arguments who;
+        who.number(generation.value());
+        const auto row = on.query("select reason from hive.node where generation = $1 and state >= 3", who);
+        return fenced(generation, row.size() == 0 ? "is not known to the store" : "has ended: " + row.text(0, 0));
+      }
       return node_lease{r.bits(0, 0), r.bits(0, 1), milliseconds{std::max<std::int64_t>(0, r.number(0, 2))},
                         r.bits(0, 3), wall_time{milliseconds{r.number(0, 4)}}};
     });
@@ -327,6 +337,16 @@ private:
   }
 
   static void new_version(connection& on) { ask(on, "update hive.cluster set version = version + 1 where id = 1"); }
+
+  /// For people; best effort.
+  void tell(node_generation live, const std::string& what) {
+    (void)again<void>([&](connection& on) -> result<void> {
+      arguments with;
+      with.number(live.value()).text(what);
+      on.query("update hive.node set reason = $2 where generation = $1 and state < 3 and reason <> $2", with);
+      return {};
+    });
+  }
 
   static void end(connection& on, node_generation generation, std::string_view reason) {
     arguments with;

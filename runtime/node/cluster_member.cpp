@@ -1,12 +1,7 @@
 #include "runtime/node/cluster_member.hpp"
 
-#include "config/base/files.hpp"
+#include "cluster/former_life.hpp"
 #include "config/base/log.hpp"
-
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <fstream>
 
 namespace hive::node {
 
@@ -82,22 +77,16 @@ void cluster_member::store_forgot(const std::string& lost) {
   if (membership_) membership_->store_forgot(lost);
 }
 
-/// The lock of the data directory is held: the life that is written there is over.
 node_generation cluster_member::former() const {
-  std::uint64_t number = 0;
-  std::ifstream(parts_.settings.data_dir + "/generation") >> number;
-  return node_generation{number};
+  const auto last = cluster::read_former_life(parts_.settings.data_dir);
+  if (last.over || last.generation == node_generation{}) return last.generation;
+  log::warn("this data directory was copied, or its machine started anew since: the generation in it may be alive elsewhere, and is waited for until its lease ends",
+            {{"node", parts_.settings.cluster.node}, {"generation", last.generation.value()}, {"data", parts_.settings.data_dir}});
+  return {};
 }
 
 result<void> cluster_member::generation_begins(node_generation generation) {
-  const auto file = parts_.settings.data_dir + "/generation";
-  const auto unfinished = file + ".new";
-  const auto text = std::to_string(generation.value()) + "\n";
-  const int fd = ::open(unfinished.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  const bool written = fd >= 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(fd) == 0;
-  if (fd >= 0) ::close(fd);
-  if (!written || ::rename(unfinished.c_str(), file.c_str()) != 0 || sync_directory(parts_.settings.data_dir) != 0)
-    return error{errc::unavailable, "generation_file", file + " cannot be written"};
+  if (auto written = cluster::write_life(parts_.settings.data_dir, generation); !written) return written.error();
   log::info("joined the hive", {{"node", parts_.settings.cluster.node}, {"generation", generation.value()}});
   return host_->begin_generation(generation);
 }

@@ -144,7 +144,11 @@ int run_daemon(int argc, char** argv, const std::function<void(actors::behaviour
     }
     here.stop(end && !end->leave ? node::stopping::at_once : node::stopping::in_order);
     if (!end) end = take_end(); // while it stopped
-    if (end && end->leave && end->failed) return complain({errc::failed_precondition, "node_over", end->why});
+    if (end && end->leave && end->failed) {
+      log::error("this node cannot be in the hive", {{"why", end->why}});
+      log::flush();
+      return complain({errc::failed_precondition, "node_over", end->why});
+    }
     if (!end || end->leave) return 0;
     log::warn("this life of the node is over; another one begins", {{"why", end->why}});
     if (end->failed) std::this_thread::sleep_for(std::chrono::seconds{1});

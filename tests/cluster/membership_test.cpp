@@ -182,6 +182,30 @@ TEST_F(MembershipTest, AClockThatWasSetIsComparedAtOnce) {
   EXPECT_EQ(asked<renew_call>().size(), 1U);
 }
 
+// -- its name
+
+TEST_F(MembershipTest, SaysOnceThatAnotherProcessWantsItsName) {
+  member({1});
+  row(me).reason = "another process asks for this node's name";
+  read();
+  ASSERT_EQ(orders<report>().size(), 1U);
+  EXPECT_EQ(orders<report>().front().event, "node_name_wanted");
+  EXPECT_TRUE(orders<report>().front().trouble);
+  EXPECT_TRUE(lease.held(now)) << "it lives, and has its name";
+  clear();
+  read();
+  EXPECT_TRUE(orders<report>().empty());
+}
+
+TEST_F(MembershipTest, SaysWhyItsGenerationEnded) {
+  member({1});
+  row(me).state = node_state::dead;
+  row(me).reason = "its connection is closed and refused for all its peers";
+  read();
+  ASSERT_EQ(orders<drop_everything>().size(), 1U);
+  EXPECT_NE(orders<drop_everything>().front().why.find("refused for all its peers"), std::string::npos);
+}
+
 // -- timeline
 
 TEST_F(MembershipTest, AnotherTimelineEndsTheGenerationOfANodeThatLostNothing) {

@@ -115,6 +115,8 @@ TEST_P(OwnershipContract, OneLiveGenerationOfANameAndGenerationsNeverReturn) {
   EXPECT_EQ(taken.error().reason, "node_name_taken");
   EXPECT_GT(taken.error().retry_after, 0ms);
   EXPECT_FALSE(store->join(called("node-1"), 5s, node_generation{first.value() + 1})) << "that was not its last life";
+  EXPECT_TRUE(is_live(row_of(first).state));
+  EXPECT_THAT(row_of(first).reason, testing::HasSubstr("asks for this node's name")) << "it hears of the other one";
 
   node_generation former = first;
   for (int i = 0; i < 5; ++i) { // it proves that its former life is over
@@ -208,6 +210,7 @@ TEST_P(OwnershipContract, DeathIsByLeaseOrByAgreementAndNamesTheRenewal) {
   EXPECT_TRUE(store->declare_dead(g, 1, false, "again")) << "it is dead already";
   EXPECT_EQ(row_of(g).reason, "all peers agree");
   EXPECT_EQ(store->renew(g, 60s).error().code, errc::fenced);
+  EXPECT_THAT(store->renew(g, 60s).error().message, testing::HasSubstr("all peers agree"));
   EXPECT_EQ(store->declare_dead(node_generation{1}, 1, true, "").error().code, errc::not_found);
 
   const auto late = joined("node-2", 100ms);
