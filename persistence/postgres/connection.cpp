@@ -13,6 +13,8 @@ std::string trimmed(const char* text) {
   return t;
 }
 
+constexpr const char* pooled = "HV001"; // of ours, not the server's
+
 std::string field(const PGresult* r, int code) {
   const char* value = PQresultErrorField(r, code);
   return value ? value : "";
@@ -23,6 +25,12 @@ std::string field(const PGresult* r, int code) {
 error to_error(const pg_error& e) {
   using namespace std::chrono_literals;
   const auto kind = e.state_class();
+  if (e.state() == pooled)
+    return {errc::failed_precondition, "store_pooled",
+            std::string(e.what()) +
+                ": sessions and prepared statements need the server itself; only store.postgres.readers_url may lead through one",
+            "store.postgres.url",
+            {}};
   if (e.lost() || kind == "08" || e.state().starts_with("57P") || e.state() == "25006")
     return {errc::unavailable, "store_away", std::string("PostgreSQL cannot be reached: ") + e.what(), {}, 500ms};
   if (kind == "53")
@@ -73,6 +81,10 @@ connection::connection(const connect_options& how) {
   }
   if (!how.direct) return;
   try {
+    // Sessions of a pooler are not the server's: prepared statements and settings would land on another client's. The
+    // process that this end may cancel is then not the one that answers, in any mode of pooling.
+    if (query("select pg_backend_pid()::bigint").number(0, 0) != PQbackendPID(conn_))
+      throw pg_error("a pooler (PgBouncer) is between this node and the server", pooled, false, false);
     // The server notices, too, when this end is gone: what it has not committed then lets its locks go.
     const std::string settings =
         "select set_config(n, v, false) from (values ('tcp_keepalives_idle', '3'), ('tcp_keepalives_interval', '1'), "

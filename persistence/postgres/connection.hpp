@@ -41,7 +41,8 @@ struct connect_options {
   std::string url;         ///< libpq's: postgres://... or key=value; several hosts are tried in turn.
   std::string application; ///< Shown in pg_stat_activity.
   std::chrono::milliseconds connect_wait{3000}; ///< Each host; rounded up to seconds.
-  bool direct = true;                           ///< False: may lead through PgBouncer; no session settings are sent.
+  bool direct = true;                           ///< A pooler in between is refused ("store_pooled"). False: may lead through
+                                                ///< PgBouncer; no session settings are sent.
   std::chrono::milliseconds pause{10'000};      ///< Longer than this inside a transaction, and the server ends it: a process that
                                                 ///< froze there holds its locks. Only of direct ones.
 };

@@ -998,26 +998,65 @@ TEST_F(PostgresServerFaults, ASynchronousStandbyHoldsWhatWasAcknowledged) {
   EXPECT_EQ(loaded(bob).version, 21u);
 }
 
+class pgbouncer {
+public:
+  pgbouncer(const postgres_server& server, const std::string& mode) {
+    std::filesystem::permissions(dir_.path(), std::filesystem::perms::all);
+    const auto ini = dir_.path() / "pgbouncer.ini";
+    std::ofstream(dir_.path() / "users") << "\"hive_app\" \"\"\n";
+    std::ofstream(ini) << "[databases]\n* = host=127.0.0.1 port=" << server.port()
+                       << "\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = " << port_
+                       << "\nunix_socket_dir =\nauth_type = trust\nauth_file = " << (dir_.path() / "users").string()
+                       << "\npool_mode = " << mode << "\ndefault_pool_size = 1\nmax_client_conn = 50\n";
+    pid_ = start_as_postgres({"/usr/sbin/pgbouncer", ini}, dir_.path() / "log");
+  }
+  pgbouncer(const pgbouncer&) = delete;
+  ~pgbouncer() {
+    ::kill(pid_, SIGINT);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  std::string url(const std::string& database) const {
+    return postgres_server::url_at("127.0.0.1:" + std::to_string(port_), "hive_app", database);
+  }
+  std::string log() const {
+    std::ifstream file(dir_.path() / "log");
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+private:
+  temp_dir dir_;
+  int port_ = free_port();
+  pid_t pid_ = -1;
+};
+
+TEST_F(PostgresStore, APoolerBeforeTheServerIsRefusedByNameInEveryMode) {
+  open_store();
+  for (const auto* mode : {"transaction", "session"}) {
+    const pgbouncer between(server, mode);
+    auto options = server.options(database);
+    options.url = between.url(database);
+    auto refused = open_postgres(options);
+    for (int i = 0; i < 300 && !refused && refused.error().reason == "store_away"; ++i) { // until it listens
+      std::this_thread::sleep_for(50ms);
+      refused = open_postgres(options);
+    }
+    ASSERT_FALSE(refused) << mode;
+    EXPECT_EQ(refused.error().reason, "store_pooled") << mode << ": " << to_string(refused.error()) << between.log();
+    EXPECT_EQ(refused.error().code, errc::failed_precondition);
+    EXPECT_EQ(refused.error().field, "store.postgres.url");
+  }
+}
+
 TEST_F(PostgresStore, ReadsGoThroughPgBouncerInTransactionMode) {
-  temp_dir dir;
-  std::filesystem::permissions(dir.path(), std::filesystem::perms::all);
-  const int port = free_port();
-  const auto ini = dir.path() / "pgbouncer.ini";
-  std::ofstream(dir.path() / "users") << "\"hive_app\" \"\"\n";
-  std::ofstream(ini) << "[databases]\n* = host=127.0.0.1 port=" << server.port()
-                     << "\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = " << port
-                     << "\nunix_socket_dir =\nauth_type = trust\nauth_file = " << (dir.path() / "users").string()
-                     << "\npool_mode = transaction\ndefault_pool_size = 1\nmax_client_conn = 50\n";
-  const pid_t bouncer = start_as_postgres({"/usr/sbin/pgbouncer", ini}, dir.path() / "log");
+  const pgbouncer bouncer(server, "transaction");
   auto options = server.options(database);
-  options.readers_url = postgres_server::url_at("127.0.0.1:" + std::to_string(port), "hive_app", database);
+  options.readers_url = bouncer.url(database);
   open_store(options);
   ASSERT_EQ(write(*store, full_turn(*make, ann, "ann"), full_turn(*make, eve, "eve")).what, batch_result::kind::done);
   {
     auto first = std::move(store->reader()).value();
     for (int i = 0; i < 300 && !first->totals(); ++i) std::this_thread::sleep_for(50ms); // until it listens
-    std::ifstream log(dir.path() / "log");
-    ASSERT_TRUE(first->totals()) << "PgBouncer did not start: " << std::string(std::istreambuf_iterator<char>(log), {});
+    ASSERT_TRUE(first->totals()) << "PgBouncer did not start: " << bouncer.log();
   }
   std::atomic<int> wrong{0};
   std::vector<std::thread> threads;
@@ -1044,8 +1083,6 @@ TEST_F(PostgresStore, ReadsGoThroughPgBouncerInTransactionMode) {
                 .number(0, 0),
             1)
       << "four readers, one server connection";
-  ::kill(bouncer, SIGINT);
-  ::waitpid(bouncer, nullptr, 0);
 }
 
 TEST_F(PostgresStore, AnUnsafePositionIsNeverAllottedAfterAClaim) {
