@@ -6,6 +6,7 @@
 #include <pqxx/pqxx>
 
 #include <array>
+#include <set>
 
 namespace hive::persistence::postgres {
 namespace {
@@ -335,6 +336,55 @@ error newer(std::int64_t there) {
           {}};
 }
 
+/// The policies that the migrations made, as "table policy command condition check", without blanks and brackets.
+std::set<std::string> made_policies() {
+  const auto setting = [](const std::string& name) { return "NULLIFcurrent_setting'hive." + name + "'::text,true,''::text"; };
+  const std::string list = "::integer[]::integer[]ISTRUE";
+  const std::string own = "tenant_id=ANYSELECT" + setting("tenants") + list;
+  const std::string old = "at<SELECT" + setting("trim_before") + "::bigintISTRUE";
+  const std::string trims = "SELECT" + setting("trim_before") + "::bigintISNOTNULL";
+  const std::string all = "0=ANYSELECT" + setting("tenants") + "::integer[]::integer[]";
+  std::set<std::string> made{"event_floor old * " + trims + " " + trims, "tenant own * " + all + " " + all,
+                             "api_key shown r id=SELECT" + setting("api_key") + " "};
+  for (const std::string table : {"entity", "journal", "log", "item", "outbox", "inbox", "waiting", "step", "timer", "directory", "api_key",
+                                  "audit", "event", "event_floor", "dead_letter"})
+    made.insert(table + " own * " + own + " " + own);
+  for (const std::string table : {"outbox", "waiting", "step", "timer"})
+    made.insert(table + " recovered r shard=ANYSELECT" + setting("shards") + list + " ");
+  for (const std::string table : {"journal", "event", "audit", "dead_letter"}) {
+    made.insert(table + " old_seen r " + old + " ");
+    made.insert(table + " old d " + old + " ");
+  }
+  return made;
+}
+
+/// Security that is enabled and forced keeps nobody apart when a policy lets everything through.
+result<void> check_policies(connection& on) {
+  // A newer program may have others; that this one can work beside it is its word.
+  if (on.query("select value from hive.meta where name = 'schema'").number(0, 0) > newest_schema()) return {};
+  const auto there = on.query(
+      "select c.relname || ' ' || p.polname || ' ' || p.polcmd || ' ' || coalesce(regexp_replace(pg_get_expr(p.polqual, p.polrelid), plain, '', 'g'), '')"
+      " || ' ' || coalesce(regexp_replace(pg_get_expr(p.polwithcheck, p.polrelid), plain, '', 'g'), '')"
+      " || case when p.polpermissive and p.polroles = '{0}' then '' else ' for some' end"
+      " from pg_policy p join pg_class c on c.oid = p.polrelid join pg_namespace n on n.oid = c.relnamespace,"
+      " (values ('[[:space:]()]|AS \"nullif\"')) as v(plain) where n.nspname = 'hive'");
+  auto missing = made_policies();
+  std::string wrong;
+  for (std::size_t i = 0; i < there.size(); ++i) {
+    const auto policy = there.text(i, 0);
+    if (missing.erase(policy) == 0 && wrong.empty()) wrong = policy;
+  }
+  if (wrong.empty() && !missing.empty()) wrong = *missing.begin();
+  if (wrong.empty()) return {};
+  const auto table = wrong.substr(0, wrong.find(' '));
+  const auto name = wrong.substr(table.size() + 1, wrong.find(' ', table.size() + 1) - table.size() - 1);
+  return error{errc::failed_precondition, "row_security_changed",
+               "the policy \"" + name + "\" of the table hive." + table +
+                   " is not as the hive's migrations made it: tenants would not be kept apart; make it anew as it was",
+               "store.postgres.url",
+               {}};
+}
+
 } // namespace
 
 int newest_schema() noexcept { return static_cast<int>(migrations.size()); }
@@ -458,7 +508,7 @@ result<void> check_role(connection& on) {
                  "row-level security is off for the table hive." + open.text(0, 0) + ": enable and force it",
                  "store.postgres.url",
                  {}};
-  return {};
+  return check_policies(on);
 }
 
 } // namespace hive::persistence::postgres

@@ -22,7 +22,8 @@ result<void> migrate(const std::string& admin, const std::string& application_ro
 result<void> check_schema(connection& on, std::uint16_t shard_count);
 
 /// Refuses a role for which row-level security would not hold: superuser, BYPASSRLS, owner of the tables (or a member
-/// of the owner), right to make tables in the schema; and tables without forced row-level security.
+/// of the owner), right to make tables in the schema; and tables without forced row-level security, or with policies
+/// that are not those of the migrations.
 result<void> check_role(connection& on);
 
 } // namespace hive::persistence::postgres

@@ -336,6 +336,29 @@ TEST_F(PostgresStore, UnsafeRolesAreRefused) {
   EXPECT_TRUE(open_postgres(server.options(database)));
 }
 
+TEST_F(PostgresStore, PoliciesThatSomebodyChangedAreRefused) {
+  open_store();
+  const auto refused_after = [&](const std::string& change) {
+    server.run(database, change);
+    const auto opened_again = open_postgres(server.options(database));
+    return opened_again ? "" : opened_again.error().reason + " " + opened_again.error().message;
+  };
+  const auto names = [](const std::string& policy, const std::string& table) {
+    return testing::AllOf(testing::StartsWith("row_security_changed"), testing::HasSubstr('"' + policy + "\" of the table hive." + table));
+  };
+  const auto as_made = server.run(database, "select pg_get_expr(polqual, polrelid) from pg_policy where polname = 'own' and polrelid = 'hive.item'::regclass").text(0, 0);
+  EXPECT_THAT(refused_after("alter policy own on hive.item using (true)"), names("own", "item"));
+  EXPECT_THAT(refused_after("alter policy own on hive.item using (" + as_made + " or tenant_id > 0)"), names("own", "item"));
+  EXPECT_EQ(refused_after("alter policy own on hive.item using (" + as_made + ")"), "");
+  EXPECT_THAT(refused_after("alter policy own on hive.item with check (true)"), names("own", "item"));
+  EXPECT_EQ(refused_after("alter policy own on hive.item with check (" + as_made + ")"), "");
+  EXPECT_THAT(refused_after("create policy more on hive.entity for select using (true)"), names("more", "entity"));
+  EXPECT_EQ(refused_after("drop policy more on hive.entity"), "");
+  EXPECT_THAT(refused_after("create policy more on hive.entity for insert with check (true)"), names("more", "entity"));
+  EXPECT_EQ(refused_after("drop policy more on hive.entity"), "");
+  EXPECT_THAT(refused_after("drop policy old on hive.journal"), names("old", "journal"));
+}
+
 TEST_F(PostgresStore, TheStartNamesWhatIsWrong) {
   auto options = server.options(database);
   options.admin.clear();
