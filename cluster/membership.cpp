@@ -188,17 +188,6 @@ commands membership::quiet(shard_id shard, boot_time now) {
   });
 }
 
-commands membership::epoch_raised(shard_id shard, epoch fence, boot_time now) {
-  return step(now, [&] {
-    auto& s = shards_[shard.value()];
-    if (s.phase == shard_phase::elsewhere || fence <= s.fence) return;
-    s.fence = fence;
-    map_.learn(shard, self_, fence);
-    map_.serve(shard, true, s.phase != shard_phase::serving);
-    tell_all(shards_moved{{{shard, self_, fence, s.first}}});
-  });
-}
-
 commands membership::store_forgot(const std::string& lost, boot_time now) {
   return step(now, [&] {
     if (self_.value() == 0) return;
@@ -761,7 +750,7 @@ void membership::on_owners(const change_owners_call& asked, const std::vector<sh
     refused = true;
     auto& s = shards_[item.shard.value()];
     if (item.from != self_ || s.phase != shard_phase::handing || s.fence < item.fence) continue;
-    s.phase = shard_phase::serving; // its receiver is gone, or our epoch was raised meanwhile
+    s.phase = shard_phase::serving; // its receiver is gone
     --hand_offs_;
     map_.serve(item.shard, true, false);
     emit(resume_shard{item.shard});

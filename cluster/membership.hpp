@@ -40,8 +40,6 @@ public:
   commands hinted(boot_time now);
   /// After `release_shard`.
   commands quiet(shard_id shard, boot_time now);
-  /// The commit thread raised the epoch of an own shard, to find out about a commit.
-  commands epoch_raised(shard_id shard, epoch fence, boot_time now);
   /// The commit thread reached a store on another timeline than before: earlier than the next renewal or read tells. @param lost what this node had acknowledged and the
   /// store lacks, for people; empty: nothing that it knows of. Either way a new generation begins: epochs and sequences of
   /// the old timeline do not compare.

@@ -42,7 +42,7 @@ std::shared_ptr<const tables> from_store(const persistence::ownership_view& view
   for (const auto& n : view.nodes) {
     node_row row;
     row.generation = n.generation;
-    row.facts = {n.what.name, n.what.link, n.what.http, n.what.grpc, n.what.pool, n.what.zone, n.what.version, n.what.capacity};
+    row.facts = {n.what.name, n.what.link, n.what.http, n.what.pool, n.what.zone, n.what.version, n.what.capacity};
     row.state = from_store(n.state);
     row.renewal = n.renewal;
     row.lease_left = n.lease_left;
@@ -67,7 +67,7 @@ store_answer make_call(persistence::ownership_store& store, const store_call& wh
         const auto both = compare_clocks(asked, *there, clock.wall_now());
         if (std::chrono::abs(both.ahead) > c.clock_difference) return clock_differs{both};
         const auto& f = c.facts;
-        auto r = store.join({f.name, f.links, f.http, f.grpc, f.pool, f.zone, f.version, f.capacity}, c.lease_ttl, c.former);
+        auto r = store.join({f.name, f.links, f.http, f.pool, f.zone, f.version, f.capacity}, c.lease_ttl, c.former);
         if (r) return joined{r->generation, r->timeline};
         if (r.error().code == errc::already_exists) return name_taken{retry_of(r.error())};
         return failed(r.error());
@@ -211,12 +211,6 @@ void membership_thread::stop() {
 void membership_thread::leave() {
   post([this] {
     if (!over_) obey(core_.leave(now()));
-  });
-}
-
-void membership_thread::epoch_raised(shard_id shard, epoch fence) {
-  post([this, shard, fence] {
-    if (!over_) obey(core_.epoch_raised(shard, fence, now()));
   });
 }
 

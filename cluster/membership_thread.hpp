@@ -78,7 +78,6 @@ public:
   /// No callback after this. The links refuse everything from here on, and stay until this object goes: shards still use them.
   void stop();
 
-  void epoch_raised(shard_id shard, epoch fence);
   void store_forgot(std::string lost);
 
   void report(std::function<void(result<hive_report>)> done) override;

@@ -112,11 +112,6 @@ std::vector<const node_row*> placement::preference(shard_id shard) const {
   return order;
 }
 
-node_generation placement::standby_of(shard_id shard) const {
-  const auto order = ranked(shard);
-  return order.empty() ? node_generation{} : nodes_[order.front()]->generation;
-}
-
 std::vector<shard_placement> placement::place(const std::vector<shard_id>& orphans) {
   std::vector<shard_placement> placed;
   if (nodes_.empty()) return placed;

@@ -49,8 +49,6 @@ public:
   /// The nodes in the order in which `shard` prefers them as its next owner: those in another zone than its last owner
   /// first, so that a zone that fails piece by piece is left at once.
   std::vector<const node_row*> preference(shard_id shard) const;
-  /// Who gets `shard` when its owner dies, if there is room: where copies of what can be rebuilt are kept. 0: nobody.
-  node_generation standby_of(shard_id shard) const;
 
   /// A place for the shards in `orphans`: the node that had it, when it was started again (while that one is joining, none
   /// yet); else the most preferred one with room, never above a quota. Counts them as placed. @returns ascending.

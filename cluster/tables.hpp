@@ -33,7 +33,6 @@ struct node_facts {
   std::string name;             ///< "node-1": unique in the hive; the identity in its certificate.
   std::string links;            ///< ADDRESS:PORT where peers reach it.
   std::string http;             ///< For clients and people.
-  std::string grpc;
   std::string pool = "default"; ///< The nodes of one pool share the shards of a cell.
   std::string zone;             ///< What fails together; may be empty.
   std::string version;          ///< Of the program. While versions differ, nothing moves only for balance.

@@ -36,7 +36,6 @@ struct node_description {
   std::string name; ///< "node-1": the identity in its certificate. One live generation at a time.
   std::string link; ///< ADDRESS:PORT of its node links.
   std::string http; ///< ADDRESS:PORT of its HTTP API, as others reach it.
-  std::string grpc; ///< ADDRESS:PORT of its gRPC API; may be empty.
   std::string pool = "default";
   std::string zone;             ///< Failure domain; may be empty.
   std::string version;          ///< Of the program: "0.1.0".

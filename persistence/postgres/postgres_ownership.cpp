@@ -56,7 +56,7 @@ bool may_follow(node_state from, node_state to) {
 
 result<void> check(const node_description& what, milliseconds ttl) {
   if (what.name.empty() || what.name.size() > 128) return invalid("cluster.node", "a node's name has 1 to 128 bytes");
-  for (const auto* text : {&what.name, &what.link, &what.http, &what.grpc, &what.pool, &what.zone, &what.version})
+  for (const auto* text : {&what.name, &what.link, &what.http, &what.pool, &what.zone, &what.version})
     if (text->find('\0') != std::string::npos || text->size() > 1024)
       return invalid("cluster.node", "names and addresses of a node have no NUL and at most 1,024 bytes");
   if (what.capacity < 1 || what.capacity > 1'000'000)
@@ -99,8 +99,7 @@ public:
       }
       begin_grace_after_outage(on, ttl);
       arguments row;
-      row.text(what.name).text(what.link).text(what.http).text(what.grpc).text(what.pool).text(what.zone).text(
-          what.version);
+      row.text(what.name).text(what.link).text(what.http).text(what.pool).text(what.zone).text(what.version);
       row.number(std::int64_t{what.capacity}).number(ttl.count());
       // By chance: two copies of one database, each with nodes of the same names, give them different generations, and a
       // link is only between generations that both ends have from their own store.
@@ -110,8 +109,8 @@ public:
                             " where id = 1 returning last_generation)"
                             " insert into hive.node(generation, name, link, http, grpc, pool, zone, version, capacity, "
                             "state, renewal, started, lease_end)"
-                            " select last_generation, $1, $2, $3, $4, $5, $6, $7, $8, 0, 1, clock_timestamp(), "
-                            "clock_timestamp() + $9 * interval '1 millisecond' from c"
+                            " select last_generation, $1, $2, $3, '', $4, $5, $6, $7, 0, 1, clock_timestamp(), "
+                            "clock_timestamp() + $8 * interval '1 millisecond' from c"
                             " returning generation, (" HIVE_TIMELINE ")",
                             row);
       return node_row{node_generation{made.bits(0, 0)}, what, node_state::joining, 1, ttl, {}, made.bits(0, 1)};
@@ -224,7 +223,7 @@ public:
     return again<ownership_view>([&](connection& on) -> result<ownership_view> {
       on.send("begin isolation level repeatable read read only");
       on.send("select version, " HIVE_LEFT("grace_end") ", (" HIVE_TIMELINE ") from hive.cluster where id = 1");
-      on.send("select generation, name, link, http, grpc, pool, zone, version, capacity, state, renewal, " HIVE_LEFT(
+      on.send("select generation, name, link, http, pool, zone, version, capacity, state, renewal, " HIVE_LEFT(
           "lease_end") ", reason from hive.node order by generation");
       on.send("select id, owner, epoch from hive.shard order by id");
       on.send("commit");
@@ -236,12 +235,12 @@ public:
       const rows& n = answers[2];
       for (std::size_t i = 0; i < n.size(); ++i) {
         node_row row{node_generation{n.bits(i, 0)},
-                     {n.text(i, 1), n.text(i, 2), n.text(i, 3), n.text(i, 4), n.text(i, 5), n.text(i, 6), n.text(i, 7),
-                      static_cast<std::uint32_t>(n.number(i, 8))},
-                     static_cast<node_state>(n.number(i, 9)),
-                     n.bits(i, 10),
-                     milliseconds{n.number(i, 11)},
-                     n.text(i, 12),
+                     {n.text(i, 1), n.text(i, 2), n.text(i, 3), n.text(i, 4), n.text(i, 5), n.text(i, 6),
+                      static_cast<std::uint32_t>(n.number(i, 7))},
+                     static_cast<node_state>(n.number(i, 8)),
+                     n.bits(i, 9),
+                     milliseconds{n.number(i, 10)},
+                     n.text(i, 11),
                      view.timeline};
         view.nodes.push_back(std::move(row));
       }

@@ -434,19 +434,6 @@ TEST_F(MembershipTest, AShardThatWasAwayInBetweenBeginsAnew) {
   EXPECT_EQ(orders<start_serving>()[0].fence, epoch{3});
 }
 
-TEST_F(MembershipTest, AnEpochRaisedByTheCommitThreadKeepsTheShard) {
-  member({5});
-  own(0, me, 1);
-  read();
-  clear();
-  take(m->epoch_raised(shard_id{0}, epoch{2}, now));
-  own(0, me, 2);
-  read();
-  EXPECT_TRUE(orders<stop_serving>().empty());
-  EXPECT_EQ(map.find(shard_id{0}).fence, epoch{2});
-  EXPECT_TRUE(map.find(shard_id{0}).here);
-}
-
 TEST_F(MembershipTest, ANewOwnerBeginsAtItsPeersWord) {
   member({5});
   own(0, node_generation{5}, 1);

@@ -210,20 +210,20 @@ TEST_F(PlacementTest, OrphansLeaveTheZoneThatFails) {
   const placement p(t, {});
   for (const auto& s : t.shards)
     if (s.owner == node_generation{1}) {
-      EXPECT_EQ(p.standby_of(s.shard), node_generation{3});
+      EXPECT_EQ(p.preference(s.shard).front()->generation, node_generation{3});
     }
 }
 
-TEST_F(PlacementTest, TheStandbyGetsTheShard) {
+TEST_F(PlacementTest, TheMostPreferredGetsTheShard) {
   nodes(3);
   place_all();
   const placement before(t, {});
-  std::map<shard_id, node_generation> standby;
-  for (const auto& s : t.shards) standby[s.shard] = before.standby_of(s.shard);
+  std::map<shard_id, node_generation> preferred;
+  for (const auto& s : t.shards) preferred[s.shard] = before.preference(s.shard).front()->generation;
   t.nodes[0].state = node_state::dead;
   std::size_t right = 0;
   const auto placed = placement(t, {}).place(orphans());
-  for (const auto& p : placed) right += standby[p.shard] == p.to ? 1 : 0;
+  for (const auto& p : placed) right += preferred[p.shard] == p.to ? 1 : 0;
   EXPECT_GT(right * 10, placed.size() * 8) << "all but those that there was no room for";
 }
 

@@ -36,7 +36,6 @@ protected:
     return {.name = name,
             .link = "127.0.0.1:7072",
             .http = "127.0.0.1:7070",
-            .grpc = "",
             .pool = "default",
             .zone = "z1",
             .version = "0.1.0",
@@ -83,7 +82,6 @@ TEST_P(OwnershipContract, AFreshStoreHasItsShardsAndNobody) {
 
 TEST_P(OwnershipContract, AJoinedNodeIsSeenByOthersWithAllThatItSaid) {
   auto what = called("node-1");
-  what.grpc = "127.0.0.1:7071";
   what.capacity = 250;
   const auto made = store->join(what, 5s, {});
   ASSERT_TRUE(made);
@@ -94,7 +92,6 @@ TEST_P(OwnershipContract, AJoinedNodeIsSeenByOthersWithAllThatItSaid) {
   EXPECT_EQ(n.what.name, "node-1");
   EXPECT_EQ(n.what.link, what.link);
   EXPECT_EQ(n.what.http, what.http);
-  EXPECT_EQ(n.what.grpc, what.grpc);
   EXPECT_EQ(n.what.pool, "default");
   EXPECT_EQ(n.what.zone, "z1");
   EXPECT_EQ(n.what.version, "0.1.0");

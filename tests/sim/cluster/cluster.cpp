@@ -94,6 +94,7 @@ struct sim_hive::process {
   std::uint64_t finding = 0; // attempt
   std::uint32_t timeline = 0;
   std::uint64_t connected = 0; // to which life of the store's server
+  std::uint64_t session = 0;   // of this generation's row there
 };
 
 struct sim_hive::node {
@@ -292,6 +293,7 @@ void sim_hive::obey(process& p, const call_store& c) {
       if (const auto* j = std::get_if<joined>(&said)) {
         q.home.former = j->generation;
         q.timeline = store_.timeline();
+        q.session = 0;
         q.connected = store_.boot();
         generations_[j->generation] = q.home.index;
       }
@@ -617,12 +619,13 @@ void sim_hive::pump(process& p) {
     return;
   }
   store_.write(
-    p.member.self(), number, std::move(turns),
+    p.member.self(), p.session, number, std::move(turns),
     [this, &n = p.home, current, lost, number](batch_result r) {
       if (!current()) return;
       if (n.no_store) return world_.after(milliseconds{500}, lost);
       post(n, microseconds{0}, [this, current, number, r = std::move(r)](process& q) mutable {
         if (!current() || !q.batch_out || q.finding != 0) return;
+        if (r.why.reason == "session_taken") return batch_unknown(q); // by an earlier attempt to find out that came late
         if (r.what == batch_result::kind::done) q.last_answered = number;
         batch_ended(q, std::move(r));
       });
@@ -657,7 +660,6 @@ void sim_hive::batch_unknown(process& p) {
   std::vector<statement_turn> turns;
   for (const auto* r : p.pipeline->held()) {
     const auto& t = static_cast<const sim_turn&>(*r);
-    // Under the epoch that the shard has by now: an earlier attempt may have raised it.
     turns.push_back({t.serial, t.entity, t.shard, t.fence, t.base, t.writes, t.poison, t.what});
   }
   store_.find_out(p.member.self(), p.last_answered, turns, [this, current, turns, &n = p.home](store::found_out found) {
@@ -671,10 +673,7 @@ void sim_hive::batch_unknown(process& p) {
       }
       q.finding = 0;
       q.connected = found.boot;
-      for (const auto& row : found.raised) {
-        if (const auto s = q.shards.find(row.shard); s != q.shards.end()) s->second.fence = std::max(s->second.fence, row.fence);
-        obey(q, q.member.epoch_raised(row.shard, row.fence, q.home.clock(world_.now())));
-      }
+      q.session = found.session;
       batch_result r;
       bool any = false;
       for (std::size_t i = 0; i < turns.size(); ++i) {

@@ -262,7 +262,7 @@ void store::note_owner(shard_id shard, node_generation owner) { owners_[shard].e
 
 // -- turns
 
-void store::write(node_generation by, std::uint64_t number, std::vector<statement_turn> batch, std::function<void(batch_result)> done,
+void store::write(node_generation by, std::uint64_t session, std::uint64_t number, std::vector<statement_turn> batch, std::function<void(batch_result)> done,
                   std::function<void()> broken) {
   if (away_) {
     world_.after(world_.between(milliseconds{1}, milliseconds{20}), std::move(broken));
@@ -277,9 +277,9 @@ void store::write(node_generation by, std::uint64_t number, std::vector<statemen
     delay += world_.between(microseconds{0}, times_.orphan_high);
     world_.after(world_.between(microseconds{0}, milliseconds{2}), [this, statement] { lose(statement); });
   }
-  world_.after(delay, [this, by, number, statement, batch = std::move(batch), done = std::move(done), boot = boot_]() mutable {
+  world_.after(delay, [this, by, session, number, statement, batch = std::move(batch), done = std::move(done), boot = boot_]() mutable {
     if (boot != boot_ || away_) return;
-    execute(by, number, std::move(batch), [this, statement, done = std::move(done)](batch_result r) {
+    execute(by, session, number, std::move(batch), [this, statement, done = std::move(done)](batch_result r) {
       world_.after(world_.between(microseconds{50}, microseconds{400}), [this, statement, done, r = std::move(r)]() mutable {
         if (open_.erase(statement) != 0) done(std::move(r));
       });
@@ -313,16 +313,22 @@ bool store::fence_holds(node_generation by, const statement_turn& t) const {
   return row.owner == by && row.fence == t.fence;
 }
 
-void store::execute(node_generation by, std::uint64_t number, std::vector<statement_turn> batch, std::function<void(batch_result)> done) {
+void store::execute(node_generation by, std::uint64_t session, std::uint64_t number, std::vector<statement_turn> batch, std::function<void(batch_result)> done) {
   auto turns = std::make_shared<const std::vector<statement_turn>>(std::move(batch));
   auto fenced = std::make_shared<std::vector<bool>>();
+  auto shut_out = std::make_shared<bool>(false);
   auto id = std::make_shared<std::uint64_t>(0);
-  const auto look = [this, by, turns, fenced] {
+  const auto look = [this, by, session, turns, fenced, shut_out] {
+    *shut_out = sessions_[by] != session;
     for (const auto& t : *turns) fenced->push_back(!fence_holds(by, t) && defect_ != mutation::no_fence);
   };
-  const auto commit = [this, by, number, turns, fenced, id, done, boot = boot_] {
+  const auto commit = [this, by, number, turns, fenced, shut_out, id, done, boot = boot_] {
     world_.after(commit_time(), [=, this] {
       if (boot != boot_) return;
+      if (*shut_out) {
+        end(*id);
+        return done({batch_result::kind::unavailable, {}, {errc::unavailable, "session_taken", "", {}, {}}});
+      }
       batch_result r;
       const bool poison = std::any_of(turns->begin(), turns->end(), [](const auto& t) { return t.poison; });
       if (!poison || defect_ == mutation::half_of_refused) write_rows(by, *turns, *fenced, r.outcomes);
@@ -382,11 +388,11 @@ void store::find_out(node_generation by, std::uint64_t last_answered, std::vecto
   world_.after(world_.between(microseconds{200}, milliseconds{2}) + when_it_runs(),
                [this, by, last_answered, batch = std::move(batch), done = std::move(done), boot = boot_] {
     if (boot != boot_ || away_) return;
-    std::map<shard_id, epoch> own;
-    for (const auto& t : batch) own[t.shard] = std::max(own[t.shard], t.fence);
+    std::set<shard_id> shards;
+    for (const auto& t : batch) shards.insert(t.shard);
     std::vector<std::pair<shard_id, bool>> wanted;
     if (defect_ != mutation::orphan_not_shut_out)
-      for (const auto& [shard, fence] : own) wanted.emplace_back(shard, true);
+      for (const auto s : shards) wanted.emplace_back(s, true);
     auto id = std::make_shared<std::uint64_t>(0);
     begin(
       std::move(wanted),
@@ -398,16 +404,8 @@ void store::find_out(node_generation by, std::uint64_t last_answered, std::vecto
           r.boot = boot_;
           const auto last = last_batch_.find(by);
           r.lost = last_answered != 0 && (last == last_batch_.end() || last->second < last_answered);
-          const auto* n = find(by);
-          if (n != nullptr && !n->ended() && defect_ != mutation::orphan_not_shut_out) {
-            for (const auto& [shard, fence] : own) {
-              auto& row = tables_.shards[shard.value()];
-              if (row.owner != by) continue;
-              row.fence = epoch{row.fence.value() + 1};
-              r.raised.push_back(row);
-            }
-            ++tables_.version;
-          }
+          if (defect_ != mutation::orphan_not_shut_out) ++sessions_[by];
+          r.session = sessions_[by];
           for (const auto& t : batch) r.there.push_back(serials_.contains(t.serial));
           end(*id);
           world_.after(world_.between(microseconds{100}, microseconds{600}), [this, boot, done, r] {

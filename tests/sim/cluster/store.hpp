@@ -97,11 +97,12 @@ public:
   void call(const cluster::store_call& what, ownership_done done);
 
   /// Sends one batch. `done` comes unless the connection breaks; then `broken` does.
-  void write(node_generation by, std::uint64_t number, std::vector<statement_turn> batch,
+  void write(node_generation by, std::uint64_t session, std::uint64_t number, std::vector<statement_turn> batch,
              std::function<void(persistence::batch_result)> done, std::function<void()> broken);
-  /// Raises the epochs of those shards of `by`, then reads which of the turns are there.
+  /// Takes a new session for `by`, which waits for statements of the old one that hold locks and shuts out those that come
+  /// later; then reads which of the turns are there.
   struct found_out {
-    std::vector<cluster::shard_owner> raised;
+    std::uint64_t session = 0;
     std::vector<bool> there;           // of the turns asked about
     std::uint32_t timeline = 1;
     std::uint64_t boot = 0;
@@ -177,7 +178,7 @@ private:
   cluster::store_answer answer(const cluster::change_state_call& c);
   cluster::store_answer answer(const cluster::forget_call&) { return cluster::row_changed{true}; }
   void change_owners(const cluster::change_owners_call& c, ownership_done done);
-  void execute(node_generation by, std::uint64_t number, std::vector<statement_turn> batch,
+  void execute(node_generation by, std::uint64_t session, std::uint64_t number, std::vector<statement_turn> batch,
                std::function<void(persistence::batch_result)> done);
   void lose(std::uint64_t statement);
   void crash();
@@ -210,6 +211,7 @@ private:
   std::map<std::uint64_t, entity_id> names_;
   std::set<std::uint64_t> serials_;                // of turns that are there
   std::map<node_generation, std::uint64_t> last_batch_;
+  std::map<node_generation, std::uint64_t> sessions_; // of its writer row; statements of other ones are shut out
 
   std::map<std::uint64_t, transaction> transactions_;
   std::map<shard_id, row_lock> locks_;
