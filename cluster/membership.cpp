@@ -305,7 +305,7 @@ void membership::on_renewed(const renewed& r, boot_time sent) {
   if (std::chrono::abs(r.clock.ahead) > settings_.clock_difference) return on_clock_differs(r.clock);
   const auto until = sent + settings_.lease_ttl - settings_.lease_margin;
   if (now_ - renewed_at_ > settings_.outage_after) calm_until_ = now_ + settings_.lease_ttl;
-  next_renew_ = std::max(now_, sent + settings_.renew_every);
+  next_renew_ = sent < clock_moved_at_ ? now_ : std::max(now_, sent + settings_.renew_every);
   if (now_ >= until) {
     next_renew_ = now_; // too late to be of use
     return;

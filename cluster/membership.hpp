@@ -45,7 +45,7 @@ public:
   /// the old timeline do not compare.
   commands store_forgot(const std::string& lost, boot_time now);
   /// This node's wall clock was set: the next renewal, which compares it with the store's, is due now.
-  void clock_moved(boot_time now) { next_renew_ = now; }
+  void clock_moved(boot_time now) { next_renew_ = clock_moved_at_ = now; }
   /// How busy each shard is, any unit, by number: hot ones move last.
   void heated(std::vector<std::uint64_t> heat) { heat_ = std::move(heat); }
 
@@ -189,6 +189,7 @@ private:
   bool read_again_ = false;                   // something changed while a read was under way
   std::optional<boot_time> name_taken_since_;
   bool clock_told_ = false;                   // that it differs
+  boot_time clock_moved_at_{};                // an answer to what was asked before says nothing about it
   std::string told_reason_;                   // what the own row says
 
   std::shared_ptr<const tables> tables_;

@@ -363,7 +363,7 @@ result<void> check_policies(connection& on) {
   // A newer program may have others; that this one can work beside it is its word.
   if (on.query("select value from hive.meta where name = 'schema'").number(0, 0) > newest_schema()) return {};
   const auto there = on.query(
-      "select c.relname || ' ' || p.polname || ' ' || p.polcmd || ' ' || coalesce(regexp_replace(pg_get_expr(p.polqual, p.polrelid), plain, '', 'g'), '')"
+      "select c.relname::text || ' ' || p.polname::text || ' ' || p.polcmd::text || ' ' || coalesce(regexp_replace(pg_get_expr(p.polqual, p.polrelid), plain, '', 'g'), '')"
       " || ' ' || coalesce(regexp_replace(pg_get_expr(p.polwithcheck, p.polrelid), plain, '', 'g'), '')"
       " || case when p.polpermissive and p.polroles = '{0}' then '' else ' for some' end"
       " from pg_policy p join pg_class c on c.oid = p.polrelid join pg_namespace n on n.oid = c.relnamespace,"

@@ -157,6 +157,16 @@ scenario name_again() {
   return s;
 }
 
+/// Wall clocks are set wrong, by little and by days, and right again.
+scenario wrong_clocks() {
+  scenario s;
+  s.name = "wrong clocks";
+  s.asks.every = milliseconds{5};
+  s.faults = {.clock = 1};
+  s.faults.every = milliseconds{1'500};
+  return s;
+}
+
 /// Runs seeds from 1 on; a failure names its seed.
 void holds(const scenario& s, std::uint64_t seeds) {
   const auto only = from_environment("HIVE_SIM_SEED", 0);
@@ -249,7 +259,8 @@ INSTANTIATE_TEST_SUITE_P(Each, NamedScenario,
                                          named{lock_order(), {mutation::unordered_takeover, mutation::weak_lock}},
                                          named{store_forgets(), {mutation::keep_after_forgetting, mutation::keep_unless_lost}},
                                          named{reset_socket(), {mutation::reads_without_fence}}, named{store_away(), {mutation::no_grace}},
-                                         named{hand_off_during_call(), {mutation::calls_again}}, named{name_again(), {mutation::timers_by_name}}));
+                                         named{hand_off_during_call(), {mutation::calls_again}}, named{name_again(), {mutation::timers_by_name}},
+                                         named{wrong_clocks(), {mutation::any_clock}}));
 
 } // namespace
 } // namespace hive::sim

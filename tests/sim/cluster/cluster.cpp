@@ -26,9 +26,14 @@ constexpr microseconds resend_every{400'000};
 constexpr microseconds silent_after{1'500'000};
 constexpr std::size_t buffered_messages = 1'000;
 
-/// The defect is the whole grace: the store's, and the one that a node gives the others after an outage that it saw.
-scenario without_calm(scenario s, mutation defect) {
+constexpr wall_time right_time{seconds{1'700'000'000}}; // when the simulation begins
+constexpr milliseconds clock_difference = config::cluster_settings{}.clock_difference;
+constexpr microseconds clock_compared{500'000};         // a wrong clock is found out within
+
+/// Defects of settings. The grace is a whole: the store's, and the one that a node gives the others after an outage that it saw.
+scenario with_defect(scenario s, mutation defect) {
   if (defect == mutation::no_grace) s.cluster.outage_after = seconds{60};
+  if (defect == mutation::any_clock) s.cluster.clock_difference = std::chrono::hours{1'000};
   return s;
 }
 
@@ -109,13 +114,16 @@ struct sim_hive::node {
   node_generation former;        // in its data directory
   double rate = 1;               // of its clock
   microseconds offset{};
+  microseconds wall{};           // how far its wall clock is ahead
+  std::optional<microseconds> wrong_since;
+  wall_time wall_clock(microseconds now) const { return right_time + std::chrono::floor<milliseconds>(now + wall); }
   boot_time clock(microseconds now) const {
     return boot_time{std::chrono::nanoseconds{static_cast<std::int64_t>(static_cast<double>((now + offset).count()) * rate * 1000.0)}};
   }
 };
 
 sim_hive::sim_hive(std::uint64_t seed, const scenario& s, mutation defect)
-  : world_(seed), scenario_(without_calm(s, defect)), defect_(defect),
+  : world_(seed), scenario_(with_defect(s, defect)), defect_(defect),
     store_(world_, s.shards, s.cluster.lease_ttl, s.times, defect), directory_(tenant_id{9}, 1) {
   if (s.forgets_at) store_.remember();
   for (std::uint64_t i = 0; i < s.asks.entities; ++i)
@@ -284,8 +292,18 @@ void sim_hive::obey(process& p, const call_store& c) {
       obey(q, q.member.answered(number, store_failed{{errc::unavailable, "store_away", "", {}, {}}}, q.home.clock(world_.now())));
   });
   if (p.home.no_store) return;
-  store_.call(c.what, [this, &n = p.home, life = p.life, number = c.number](store_answer said) {
+  const auto asked = p.home.wall_clock(world_.now());
+  if (const auto* j = std::get_if<join_call>(&c.what)) {
+    const auto both = compare_clocks(asked, right_time + std::chrono::floor<milliseconds>(world_.now()), asked);
+    if (std::chrono::abs(both.ahead) > j->clock_difference)
+      return post(p.home, milliseconds{1}, [this, number = c.number, both](process& q) {
+        if (q.calls.erase(number) != 0) obey(q, q.member.answered(number, clock_differs{both}, q.home.clock(world_.now())));
+      });
+  }
+  store_.call(c.what, [this, &n = p.home, life = p.life, number = c.number, asked](store_answer said) {
     if (!n.running || n.running->life != life || n.no_store) return;
+    if (auto* r = std::get_if<renewed>(&said))
+      r->clock = compare_clocks(asked, right_time + std::chrono::floor<milliseconds>(world_.now()), n.wall_clock(world_.now()));
     post(n, microseconds{0}, [this, number, said = std::move(said)](process& q) {
       if (q.calls.erase(number) == 0) return;
       node& home = q.home; // the process may end here
@@ -618,6 +636,8 @@ void sim_hive::pump(process& p) {
     world_.after(milliseconds{500}, lost);
     return;
   }
+  if (p.home.wrong_since && world_.now() - *p.home.wrong_since > clock_compared)
+    fail("a node commits whose clock is " + std::to_string(p.home.wall.count() / 1000) + " ms wrong");
   store_.write(
     p.member.self(), p.session, number, std::move(turns),
     [this, &n = p.home, current, lost, number](batch_result r) {
@@ -991,7 +1011,8 @@ void sim_hive::make_trouble() {
   if (world_.now() >= scenario_.trouble_to) return;
   const auto& f = scenario_.faults;
   world_.after(world_.between(microseconds{f.every} / 2, microseconds{f.every} * 3 / 2), [this] { make_trouble(); });
-  const std::array<unsigned, 11> weights{f.kill, f.pause, f.cut_pair, f.cut_peers, f.cut_store, f.reset, f.stall, f.away, f.break_all, f.drain, f.restart};
+  const std::array<unsigned, 12> weights{f.kill, f.pause, f.cut_pair, f.cut_peers, f.cut_store, f.reset,
+                                         f.stall, f.away, f.break_all, f.drain, f.restart, f.clock};
   unsigned all = 0;
   for (const auto w : weights) all += w;
   if (all == 0) return;
@@ -1065,10 +1086,26 @@ void sim_hive::make_trouble() {
       if (n.running && !n.paused) obey(*n.running, n.running->member.undrain(n.clock(world_.now())));
     });
     break;
+  case 11: {
+    const bool far = world_.chance.one_in(2);
+    const auto by = far ? world_.between(std::chrono::hours{1}, std::chrono::hours{30}) : world_.between(milliseconds{500}, milliseconds{9'000});
+    set_clock(n, world_.chance.one_in(2) ? by : -by);
+    world_.after(a_while, [this, &n] { set_clock(n, {}); });
+    break;
+  }
   default:
     if (n.running && !n.paused) obey(*n.running, n.running->member.leave(n.clock(world_.now())));
     break;
   }
+}
+
+void sim_hive::set_clock(node& n, microseconds ahead) {
+  const auto by = std::chrono::abs(ahead - n.wall);
+  n.wall = ahead;
+  if (std::chrono::abs(ahead) <= clock_difference) n.wrong_since.reset();
+  else if (!n.wrong_since) n.wrong_since = world_.now();
+  if (by > clock_difference) // the shell sees that at its next tick
+    post(n, milliseconds{25}, [this](process& p) { p.member.clock_moved(p.home.clock(world_.now())); });
 }
 
 void sim_hive::end_trouble() {
@@ -1078,6 +1115,7 @@ void sim_hive::end_trouble() {
     n->no_store = false;
     n->reset = false;
     n->deaf_to.clear();
+    set_clock(*n, {});
     if (n->paused) {
       n->paused = false;
       auto kept = std::move(n->kept);

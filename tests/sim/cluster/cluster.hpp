@@ -24,6 +24,7 @@ struct trouble {
   unsigned break_all = 0;      // all commit connections
   unsigned drain = 0;          // a node, and back
   unsigned restart = 0;        // a node leaves in order and comes again
+  unsigned clock = 0;          // a node's wall clock is set wrong, and right again
   milliseconds every{700};
   milliseconds pause_high{6'000};
   milliseconds away_low{100};
@@ -167,6 +168,7 @@ private:
 
   // trouble and checks
   void make_trouble();
+  void set_clock(node& n, microseconds ahead);
   void end_trouble();
   void forget();
   void watch_recovery();

@@ -97,6 +97,7 @@ enum class mutation : std::uint8_t {
   no_grace,             // after an outage whoever comes first takes everything
   keep_after_forgetting, // a store that forgot is taken for the same one
   keep_unless_lost,     // ... by nodes that lost nothing themselves
+  any_clock,            // nobody compares his wall clock with the store's
   calls_again,          // whoever takes over a waiting turn makes its call again
   timers_by_name,       // a timer finds its entity by name
 };
