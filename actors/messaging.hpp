@@ -158,6 +158,12 @@ public:
     done(error{errc::unavailable, "single_node", "this node has no peers"});
   }
 
+  /// Runs `job` after a while, on a thread that it must not hold. @returns false: not, as too many wait, or this node does not wait.
+  virtual bool later(std::chrono::milliseconds wait, std::function<void()> job) {
+    (void)wait, (void)job;
+    return false;
+  }
+
   /// Why the node is not ready (loading, disk full, stopping); null when it is.
   virtual std::optional<error> not_ready() const = 0;
 };

@@ -6,11 +6,13 @@
 #include "actors/stored_status.hpp"
 #include "actors/system/queue_explain.hpp"
 #include "actors/system/system_turn.hpp"
+#include "config/base/checked_json.hpp"
 #include "config/base/log.hpp"
 #include "persistence/event_cursor.hpp"
 #include "persistence/refusing_reader.hpp"
 
 #include <future>
+#include <unordered_set>
 
 namespace hive::actors {
 
@@ -40,7 +42,7 @@ private:
 std::unique_ptr<reply_sink> on_reply(std::function<void(result<ask_answer>)> done) { return std::make_unique<function_sink>(std::move(done)); }
 
 node_host::node_host(node_host_parts parts)
-  : parts_(std::move(parts)), names_(names_kept), loader_(parts_.behaviours, names_), shard_count_(parts_.store.shard_count()),
+  : parts_(std::move(parts)), names_(names_kept, parts_.map ? &parts_.clock : nullptr, parts_.settings.cluster.remember), loader_(parts_.behaviours, names_), shard_count_(parts_.store.shard_count()),
     number_(++hosts_made), gate_({parts_.settings.node.asks_under_way, parts_.settings.node.asks_waiting}), chance_(parts_.seed),
     views_(parts_.settings.context.memory_bytes,
            [this](entity_id id) { post(id, std::make_unique<call_op>([id](shard_core& shard) { shard.unload(id); })); }),
@@ -112,7 +114,7 @@ result<void> node_host::start() {
     answer_peers();
   } else if (auto recovered = recover(**reader, cores); !recovered) return recovered;
   shards_ = std::make_unique<shard_actors>(std::move(cores), s.node.workers,
-                                           [this](shard_id shard, std::unique_ptr<shard_op> op) { elsewhere(shard, std::move(op)); });
+                                           [this](shard_id shard, std::unique_ptr<shard_op> op, bool room) { return elsewhere(shard, std::move(op), room); });
   {
     std::lock_guard lock(early_guard_);
     for (auto& op : std::exchange(early_, {})) shards_->post(op.first, std::move(op.second));
@@ -489,14 +491,27 @@ void node_host::publish_directory(const actor_record& r) {
 }
 
 result<void> node_host::know_tenants(store_reader& reader) {
+  std::unordered_set<tenant_id> own;
   for (std::string after;;) { // only those with a weight or partitions of their own: a hive may have very many tenants
     auto page = reader.tenants(after, 1'000);
     if (!page) return page.error();
     for (const auto& t : *page)
-      if (t.spec.find("\"weight\"") != std::string::npos || t.spec.find("\"queue_partitions\"") != std::string::npos) know_tenant(t);
-    if (page->size() < 1'000) return {};
+      if (t.spec.find("\"weight\"") != std::string::npos || t.spec.find("\"queue_partitions\"") != std::string::npos) {
+        know_tenant(t);
+        own.insert(t.id);
+      }
+    if (page->size() < 1'000) break;
     after = page->back().name;
   }
+  std::vector<tenant_id> others; // had a weight, as far as is known here
+  {
+    std::shared_lock lock(metrics_guard_);
+    for (const auto& [id, m] : metrics_)
+      if (m->weight.load(std::memory_order_relaxed) != 1 && !own.contains(id)) others.push_back(id);
+  }
+  for (const auto id : others)
+    if (const auto row = reader.find_tenant(id)) know_tenant(*row);
+  return {};
 }
 
 void node_host::know_tenant(const persistence::tenant_row& t) {
@@ -683,8 +698,9 @@ void node_host::explain_entity(tenant_context who, entity_id id, std::string add
   // What is so wherever its shard is: all that can be said when that does not answer.
   json place{{"address", address}, {"id", to_string(id)}, {"shard", shard_of(id, shard_count_).value()}, {"active", false}};
   if (ask_owner(id, "explain", who, question.dump(), [done, place](const result<std::string>& theirs) mutable {
-        if (theirs) return done(json::parse(*theirs, nullptr, false));
-        place["waits"] = {{"for", "its node, which does not answer: " + theirs.error().message}};
+        if (theirs)
+          if (auto said = json::parse(*theirs, nullptr, false); said.is_object()) return done(std::move(said));
+        place["waits"] = {{"for", "its node, which does not answer: " + (theirs ? std::string("what it said cannot be read") : theirs.error().message)}};
         done(std::move(place));
       }))
     return;
@@ -713,7 +729,9 @@ void node_host::explain_task(tenant_context who, std::string id, std::function<v
   const auto queue = queue_of(who.tenant(), *number);
   if (ask_owner(queue, "explain_task", who, id, [done](const result<std::string>& theirs) {
         if (!theirs) return done(theirs.error());
-        done(json::parse(*theirs, nullptr, false));
+        auto said = json::parse(*theirs, nullptr, false);
+        if (!said.is_object()) return done(error{errc::unknown, "malformed", "the answer of another node cannot be read"});
+        done(std::move(said));
       }))
     return;
   read(who.tenant(), [this, who, id, absent, queue, number = *number, done = std::move(done)](store_reader& reader) {
@@ -795,8 +813,9 @@ void node_host::statuses(tenant_context who, std::vector<status_subject> of,
     call_node(node, "statuses", who, ids.dump(), [g](const result<std::string>& said) {
       if (!said) return; // what is stored must do
       std::unordered_map<entity_id, json> some;
-      for (const auto& one : json::parse(*said, nullptr, false))
-        if (one.is_array() && one.size() == 2) some.emplace(entity_id{one[0].get<std::uint64_t>()}, one[1]);
+      const auto theirs_now = json::parse(*said, nullptr, false);
+      for (const auto& one : elements_of(theirs_now))
+        if (const auto bits = unsigned_in<std::uint64_t>(element_of(one, 0)); bits && element_of(one, 1).is_object()) some.emplace(entity_id{*bits}, one[1]);
       g->merge(std::move(some));
     });
   live_statuses(who, mine, [g](std::unordered_map<entity_id, json> some) { g->merge(std::move(some)); });

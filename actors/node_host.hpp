@@ -76,8 +76,10 @@ public:
   void look_for_events();
   /// Null without other nodes.
   remote::remote_shards* remote() noexcept { return remote_.get(); }
-  /// What is known of names and was read before now may be stale.
+  /// What is known of names and was read before now may be stale. Any thread.
   void forget_names() { names_.clear(); }
+  /// Other nodes may have said what was not heard: of names, of tenants, of events. Any thread.
+  void read_again();
 
   // -- messaging
   void ask(tenant_context who, ask_request request, std::unique_ptr<reply_sink> sink) override;
@@ -97,6 +99,7 @@ public:
   bool clustered() const noexcept override { return parts_.map != nullptr; }
   void call_node(const std::string& node, const std::string& name, tenant_context who, std::string body,
                  std::function<void(result<std::string>)> done) override;
+  bool later(std::chrono::milliseconds wait, std::function<void()> job) override { return !stopping_ && delayed_->after(wait, std::move(job)); }
 
   const persistence::commit_statistics& commits() const noexcept { return commit_->statistics(); }
 
@@ -144,7 +147,7 @@ private:
   std::string node_of(entity_id id) const;
   void take_over(shard_id shard, epoch fence);
   void read_work_again(shard_id shard, epoch fence);
-  void elsewhere(shard_id shard, std::unique_ptr<shard_op> op);
+  std::unique_ptr<shard_op> elsewhere(shard_id shard, std::unique_ptr<shard_op> op, bool room);
   void tell_shards(const std::function<void(shard_core&)>& what);
   void answer_peers();
   bool ask_owner(entity_id id, const std::string& name, tenant_context who, const std::string& body, std::function<void(result<std::string>)> done);
@@ -166,6 +169,7 @@ private:
   void let_in(std::unique_ptr<envelope> e);
   void left(tenant_id tenant) noexcept override;
   result<void> know_tenants(persistence::store_reader& reader);
+  void read_tenants();
   void know_tenant(const persistence::tenant_row& t);
   void publish_directory(const actor_record& r);
   result<void> open_recorder();
@@ -229,6 +233,7 @@ private:
   std::string why_joining_;                     // under `state_guard_`
   steady_time next_look_for_events_{};
   steady_time next_look_for_stuck_{};
+  steady_time next_read_of_tenants_{};
 
   context_views views_;
   std::unique_ptr<endpoint_embedder> embedder_;

@@ -2,6 +2,7 @@
 #include "actors/node_host.hpp"
 
 #include "config/base/bytes.hpp"
+#include "config/base/checked_json.hpp"
 #include "config/base/log.hpp"
 
 namespace hive::actors {
@@ -121,9 +122,7 @@ void node_host::take_over(shard_id shard, epoch fence) {
       log::warn("cannot read what was under way in a shard", {{"shard", shard.value()}, {"why", ok.error().message}});
       return read_work_again(shard, fence);
     }
-    post_to(shard, std::make_unique<install_op>(std::make_unique<shard_core>(shard, fence, *this)));
-    post_to(shard, std::make_unique<call_op>([found, fence](shard_core& core) {
-      if (core.fence() != fence) return;
+    post_to(shard, std::make_unique<install_op>(std::make_unique<shard_core>(shard, fence, *this), [found](shard_core& core) {
       for (auto& w : found->turns) core.recover(std::move(w));
       for (auto& r : found->messages) core.recover(std::move(r));
       core.load_timers(found->timers);
@@ -146,7 +145,7 @@ void node_host::stop_serving(shard_id shard) {
   served_[shard.value()] = {};
   post_to(shard, std::make_unique<remove_op>([this, shard](std::unique_ptr<shard_core> core) {
     if (!core) return;
-    for (auto& op : core->give_up()) elsewhere(shard, std::move(op));
+    for (auto& op : core->give_up()) (void)elsewhere(shard, std::move(op), false);
   }));
 }
 
@@ -172,13 +171,44 @@ void node_host::set_joining(const std::string& why) {
   joining_ = !why.empty();
 }
 
-void node_host::elsewhere(shard_id shard, std::unique_ptr<shard_op> op) {
+namespace {
+/// Whoever sent it does not ask, or not soon, whether it arrived: of a shard that is on its way here it is not lost. Clients
+/// hear that they are to come back.
+bool waits_for_its_shard(const shard_op& op) {
+  switch (op.what) {
+  case shard_op::kind::deliver: {
+    const auto from = static_cast<const envelope&>(op).from_where;
+    return from == envelope::origin::send || from == envelope::origin::reply;
+  }
+  case shard_op::kind::handled:
+  case shard_op::kind::exited:
+  case shard_op::kind::order:
+  case shard_op::kind::answer:
+  case shard_op::kind::note:
+  case shard_op::kind::step_done:
+  case shard_op::kind::suspect: return true;
+  case shard_op::kind::loaded:
+  case shard_op::kind::settled:
+  case shard_op::kind::call:
+  case shard_op::kind::install:
+  case shard_op::kind::remove: return false;
+  }
+  return false;
+}
+} // namespace
+
+/// @returns what the shard is to keep: it is this node's by the map, and what was under way in it is being read, which takes as
+/// long as the store does not answer. Sent on, it would only come back.
+std::unique_ptr<shard_op> node_host::elsewhere(shard_id shard, std::unique_ptr<shard_op> op, bool room) {
   if (op->what == shard_op::kind::settled) { // of a shard that has gone: counted here, told to nobody
     const auto& r = *static_cast<settled_op&>(*op).record;
     gauges_.run_ahead_turns.fetch_sub(1, std::memory_order_relaxed);
     gauges_.run_ahead_bytes.fetch_sub(static_cast<std::int64_t>(r.bytes), std::memory_order_relaxed);
   }
-  if (remote_) remote_->forward(shard, std::move(op));
+  if (!remote_) return nullptr;
+  if (room && remote_->here(shard) && waits_for_its_shard(*op)) return op;
+  remote_->forward(shard, std::move(op));
+  return nullptr;
 }
 
 /// To every shard of this node.
@@ -195,13 +225,20 @@ void node_host::send_again(const std::vector<shard_id>& shards, bool new_owner) 
   });
 }
 
-void node_host::linked(const std::string& node, bool up) {
-  if (!up) return;
-  names_.clear(); // what was forgotten or changed elsewhere meanwhile was not heard
+void node_host::read_again() {
+  names_.clear();
+  read_tenants();
+  look_for_events();
+}
+
+void node_host::read_tenants() {
   read(system_tenant, [this](store_reader& reader) {
     if (auto known = know_tenants(reader); !known) log::warn("changes of tenants were not read", {{"why", known.error().message}});
   });
-  look_for_events();
+}
+
+void node_host::linked(const std::string& node, bool up) {
+  if (!up) return;
   std::vector<shard_id> theirs;
   for (std::uint16_t i = 0; i < shard_count_; ++i)
     if (remote_->owner_of(shard_id{i}) == node) theirs.emplace_back(i);
@@ -215,6 +252,10 @@ void node_host::each_tick() {
     next_look_for_events_ = now + parts_.settings.cluster.event_poll;
     look_for_events();
   }
+  if (now >= next_read_of_tenants_) { // as names and keys are, should a word of a change have been lost
+    next_read_of_tenants_ = now + parts_.settings.cluster.remember;
+    read_tenants();
+  }
   if (now >= next_look_for_stuck_) {
     next_look_for_stuck_ = now + stuck_looked_for;
     tell_shards([](shard_core& core) { core.send_stuck_again(); });
@@ -226,7 +267,7 @@ void node_host::each_tick() {
 void node_host::answer_peers() {
   remote_ = std::make_unique<remote::remote_shards>(remote::remote_parts{
     parts_.clock, parts_.contexts, *parts_.map, [this](shard_id s, std::unique_ptr<shard_op> op) { post_to(s, std::move(op)); },
-    [this](shard_id s) { return inbox_full(s); }, parts_.settings.link.retry_messages});
+    [this](shard_id s) { return inbox_full(s); }, [this](ask_ticket& t) { deadlines_->watch(&t); }, parts_.settings.link.retry_messages});
   using answer_to = remote::remote_shards::answer_to;
   using milliseconds = std::chrono::milliseconds;
   const auto malformed = error{errc::invalid_argument, "malformed", "the question cannot be read"};
@@ -235,10 +276,11 @@ void node_host::answer_peers() {
   };
   remote_->handle("explain", [this, malformed, as_text](tenant_context who, const std::string& body, milliseconds, answer_to done) {
     const auto q = parsed(body);
-    if (!q.is_object()) return done(malformed);
-    const entity_id id{q.value("id", std::uint64_t{0})};
+    const auto bits = unsigned_in<std::uint64_t>(member_of(q, "id"));
+    if (!bits) return done(malformed);
+    const entity_id id{*bits};
     if (id.tenant() != who.tenant() || !here(id)) return done(error{errc::unavailable, "not_here", "the entity is not at this node"});
-    explain_entity(who, id, q.value("address", ""), [say = as_text(std::move(done))](json e) { say(std::move(e)); });
+    explain_entity(who, id, text_in(member_of(q, "address")).value_or(""), [say = as_text(std::move(done))](json e) { say(std::move(e)); });
   });
   remote_->handle("explain_task", [this, as_text](tenant_context who, const std::string& body, milliseconds, answer_to done) {
     explain_task(who, body, as_text(std::move(done)));
@@ -248,21 +290,24 @@ void node_host::answer_peers() {
     if (!q.is_array()) return done(malformed);
     std::vector<entity_id> ids;
     for (const auto& id : q)
-      if (const entity_id one{id.get<std::uint64_t>()}; one.tenant() == who.tenant()) ids.push_back(one);
+      if (const auto bits = unsigned_in<std::uint64_t>(id); bits && entity_id{*bits}.tenant() == who.tenant()) ids.emplace_back(*bits);
     live_statuses(who, ids, [done = std::move(done)](const std::unordered_map<entity_id, json>& all) {
       json out = json::array();
       for (const auto& [id, s] : all) out.push_back({id.bits(), s});
       done(text_of(out));
     });
   });
-  remote_->handle("forget_names", [this](tenant_context, const std::string& body, milliseconds, answer_to done) {
-    for (const auto& n : parsed(body))
-      if (n.is_array() && n.size() == 3) {
-        const tenant_id tenant{n[0].get<std::uint32_t>()};
-        const auto kind = static_cast<entity_kind>(n[1].get<int>());
-        if (kind == entity_kind::tenant) read_tenant(tenant, [] {});
-        else names_.forget(tenant, kind, n[2].get<std::string>());
-      }
+  remote_->handle("forget_names", [this, malformed](tenant_context, const std::string& body, milliseconds, answer_to done) {
+    const auto said = parsed(body);
+    if (!said.is_array()) return done(malformed);
+    for (const auto& n : said) {
+      const auto tenant = unsigned_in<std::uint32_t>(element_of(n, 0));
+      const auto kind = unsigned_in<std::uint8_t>(element_of(n, 1));
+      const auto name = text_in(element_of(n, 2));
+      if (!tenant || !kind || !name) continue;
+      if (static_cast<entity_kind>(*kind) == entity_kind::tenant) read_tenant(tenant_id{*tenant}, [] {});
+      else names_.forget(tenant_id{*tenant}, static_cast<entity_kind>(*kind), *name);
+    }
     done(std::string());
   });
   remote_->handle("events", [this](tenant_context, const std::string& body, milliseconds, answer_to done) {
@@ -312,7 +357,7 @@ void node_host::tell_peers_to_forget(const actor_record& r) {
   for (const auto& d : r.directory)
     if (d.removed) names.push_back({r.entity.tenant().value(), static_cast<int>(d.row.kind), d.row.name});
   for (const auto& t : r.tenants) names.push_back({t.id.value(), static_cast<int>(entity_kind::tenant), t.name});
-  if (!names.empty()) remote_->tell_all("forget_names", parts_.contexts.restore(system_tenant, "system"), text_of(names));
+  if (!names.empty()) remote_->tell_all_surely("forget_names", parts_.contexts.restore(system_tenant, "system"), text_of(names));
 }
 
 /// A step that must be made where the collection is.

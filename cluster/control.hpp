@@ -3,6 +3,7 @@
 /// membership. A node without peers has one too, with itself alone in it.
 #pragma once
 
+#include "cluster/links/link_types.hpp"
 #include "cluster/tables.hpp"
 #include "config/base/result.hpp"
 
@@ -46,6 +47,16 @@ struct drain_report {
   std::vector<move> plan;               ///< Where they would go, or go next.
 };
 
+/// What this node counts of the others and of itself among them.
+struct cluster_gauges {
+  bool serving = false;                 ///< Its lease holds.
+  node_state state = node_state::joining;
+  std::size_t shards = 0;               ///< That it owns,
+  std::size_t handing_off = 0;          ///< and of these on their way to others.
+  std::vector<links::link_status> peers;
+  links::link_counters links;
+};
+
 /// Any thread; answers come on any thread and must not block.
 class control {
 public:
@@ -56,6 +67,7 @@ public:
   /// @param plan_only nothing happens; says what would.
   /// Errors: `not_found`; `failed_precondition` (no_other_node, single_node); `unavailable` when that node does not answer.
   virtual void drain(std::string node, bool plan_only, std::function<void(result<drain_report>)> done) = 0;
+  /// Answers when the node is active again; one that is still draining after a while says so.
   virtual void undrain(std::string node, std::function<void(result<drain_report>)> done) = 0;
 };
 

@@ -201,6 +201,7 @@ void membership_thread::stop() {
   }
   wake_.notify_one();
   if (thread_.joinable()) thread_.join();
+  for (const auto& w : std::exchange(undrains_, {})) w.done(error{errc::unavailable, "stopping", "the node is stopping"});
   links_published_ = nullptr;
   if (links_) links_->stop();
   renewals_.reset();
@@ -243,6 +244,9 @@ void membership_thread::run() {
       due.swap(jobs_);
     }
     for (auto& job : due) job();
+    if (!undrains_.empty()) answer_undrains();
+    state_seen_.store(core_.state(), std::memory_order_relaxed);
+    handing_off_seen_.store(core_.handing_off(), std::memory_order_relaxed);
     if (std::chrono::steady_clock::now() < next) continue;
     next = std::chrono::steady_clock::now() + tick_every;
     if (const auto by = wall_ahead() - set; std::chrono::abs(by) > parts_.settings.clock_difference) {
@@ -380,44 +384,29 @@ void membership_thread::event(const links::link_event& e) {
 
 void membership_thread::on_link(const links::link_event& e) {
   using kind = links::link_event::kind;
-  using cause = links::link_event::cause;
   if (over_) return;
   if (e.what == kind::refused && e.reason == "superseded") return; // the next renewal says so for certain
   if (e.what == kind::incoming_refused) return obey(core_.hinted(now()));
-  auto& v = link_views_[e.node];
-  if (v.generation != e.generation && e.generation.value() != 0) v = {}, v.generation = e.generation;
-  switch (e.what) {
-  case kind::up:
-    v.outgoing = true;
-    v.closed = v.refused = false;
-    parts_.body.linked(e.node, true);
-    break;
-  case kind::down:
-    v.outgoing = false;
-    v.closed = e.why == cause::closed;
-    v.refused = false;
-    parts_.body.linked(e.node, false);
-    break;
-  case kind::unreachable:
-    v.refused = v.closed && e.why == cause::connection_refused;
-    if (!v.refused) v.closed = false;
-    break;
-  case kind::refused: v.closed = v.refused = false; break;
-  case kind::incoming_up: v.incoming = true; break;
-  case kind::incoming_down: v.incoming = false; break;
-  case kind::round_trip:
-  case kind::incoming_refused: break;
-  }
-  const auto state = v.outgoing && v.incoming ? link_state::up
-                     : v.outgoing             ? link_state::silent
-                     : v.refused              ? link_state::refused
-                     : v.closed               ? link_state::closed
-                                              : link_state::silent;
-  if (state == std::exchange(v.told, state)) return;
-  obey(core_.linked(v.generation, state, now()));
+  const auto n = links_seen_.hear(e);
+  if (n.reached) parts_.body.linked(e.node, *n.reached);
+  if (n.heard) parts_.body.heard(e.node, *n.heard);
+  if (n.state) obey(core_.linked(n.peer, *n.state, now()));
 }
 
-// -- what people ask
+// -- what people and programs ask
+
+cluster_gauges membership_thread::read_gauges() const {
+  cluster_gauges g;
+  g.serving = parts_.lease.held(now());
+  g.state = state_seen_.load(std::memory_order_relaxed);
+  g.handing_off = handing_off_seen_.load(std::memory_order_relaxed);
+  for (std::uint16_t i = 0; i < parts_.map.size(); ++i) g.shards += parts_.map.find(shard_id{i}).here ? 1 : 0;
+  if (const auto* l = links()) {
+    g.peers = l->status();
+    g.links = l->counters();
+  }
+  return g;
+}
 
 void membership_thread::report(std::function<void(result<hive_report>)> done) {
   post([this, done = std::move(done)] { done(make_report()); });
@@ -466,10 +455,16 @@ result<drain_report> membership_thread::drain_state(const std::string& node) {
   drain_report r;
   r.node = node;
   r.state = row->generation == core_.self() ? core_.state() : row->state;
-  for (std::uint16_t i = 0; i < parts_.map.size(); ++i) r.shards_left += parts_.map.find(shard_id{i}).owner == row->generation ? 1 : 0;
+  tables now_known = *known; // the map is ahead of what was read: plan and count are of one moment
+  for (auto& s : now_known.shards) {
+    const auto at = parts_.map.find(s.shard);
+    s.owner = at.owner;
+    s.fence = at.fence;
+    r.shards_left += at.owner == row->generation ? 1 : 0;
+  }
   std::map<node_generation, std::string> names;
   for (const auto& n : known->nodes) names[n.generation] = n.facts.name;
-  for (const auto& m : drain_plan(*known, row->generation, {parts_.settings.pool, parts_.settings.balance_tolerance})) r.plan.push_back({m.shard, names[m.to]});
+  for (const auto& m : drain_plan(now_known, row->generation, {parts_.settings.pool, parts_.settings.balance_tolerance})) r.plan.push_back({m.shard, names[m.to]});
   if (row->generation == core_.self()) r.handing_off = core_.handing_off();
   if (r.shards_left != 0 && r.plan.empty())
     return error{errc::failed_precondition, "no_other_node", "no other node of the pool is active: there is nobody to take the shards of \"" + node + "\"", "node"};
@@ -481,7 +476,7 @@ void membership_thread::drain(std::string node, bool plan_only, std::function<vo
     auto state = drain_state(node);
     if (!state || plan_only) return done(std::move(state));
     if (node != parts_.facts.name) return parts_.ask_node(node, false, plan_only, done);
-    if (core_.state() != node_state::draining) obey(core_.drain(now()));
+    obey(core_.drain(now())); // also of one that was voted out: it stays so when it is reached again
     done(drain_state(node));
   });
 }
@@ -494,11 +489,21 @@ void membership_thread::undrain(std::string node, std::function<void(result<drai
       return parts_.ask_node(node, true, false, done);
     }
     obey(core_.undrain(now()));
+    undrains_.push_back({std::chrono::steady_clock::now() + 2 * parts_.settings.store_timeout, std::move(done)});
+    answer_undrains();
+  });
+}
+
+/// It takes shards again when the store says so: until then, or until that is late, whoever asked waits.
+void membership_thread::answer_undrains() {
+  std::erase_if(undrains_, [&](const waiting_undrain& w) {
+    if (core_.state() == node_state::draining && !over_ && std::chrono::steady_clock::now() < w.until) return false;
     drain_report r;
-    r.node = node;
+    r.node = parts_.facts.name;
     r.state = core_.state();
     r.shards_left = core_.owned();
-    done(std::move(r));
+    w.done(std::move(r));
+    return true;
   });
 }
 

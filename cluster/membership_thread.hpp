@@ -6,6 +6,7 @@
 #pragma once
 
 #include "cluster/control.hpp"
+#include "cluster/link_book.hpp"
 #include "cluster/links/node_links.hpp"
 #include "cluster/membership.hpp"
 #include "persistence/ownership_store.hpp"
@@ -34,8 +35,10 @@ public:
   virtual void peers(const std::vector<node_row>& live, node_generation self) = 0;
   /// These shards have another owner than before, by the map.
   virtual void owners_changed(const std::vector<shard_id>& shards) = 0;
-  /// A link to a peer came up, or went down.
+  /// This node's link to a peer came up, or went down.
   virtual void linked(const std::string& node, bool up) = 0;
+  /// The peer's link to this node did: what it said while it was down was not heard.
+  virtual void heard(const std::string& node, bool up) = 0;
   virtual void received(std::shared_ptr<const links::received_batch> batch) = 0;
   /// This life is over. @param leave do not begin another. Once.
   virtual void over(const std::string& why, bool leave, bool failed) = 0;
@@ -84,18 +87,16 @@ public:
   void drain(std::string node, bool plan_only, std::function<void(result<drain_report>)> done) override;
   void undrain(std::string node, std::function<void(result<drain_report>)> done) override;
 
+  cluster_gauges read_gauges() const;
+
   /// Null until the node has joined; lives until `stop`.
   links::node_links* links() const noexcept { return links_published_.load(std::memory_order_acquire); }
 
 private:
   struct store_lane;
-  struct link_view {
-    bool outgoing = false;
-    bool incoming = false;
-    bool closed = false;                       // the outgoing one was, by the other end,
-    bool refused = false;                      // and then nobody listened there
-    link_state told = link_state::silent;
-    node_generation generation;
+  struct waiting_undrain {
+    steady_time until;
+    std::function<void(result<drain_report>)> done;
   };
 
   void received(std::shared_ptr<const links::received_batch> batch) override;
@@ -110,6 +111,7 @@ private:
   void note_owners();
   void find_positions(const start_serving& s);
   result<drain_report> drain_state(const std::string& node);
+  void answer_undrains();
   hive_report make_report();
   boot_time now() const noexcept { return boot_clock::now(); }
 
@@ -118,8 +120,11 @@ private:
   node_generation known_self_;
   std::vector<node_generation> owners_;        // as the body heard them last
   std::uint64_t map_version_ = 0;
-  std::map<std::string, link_view> link_views_;
+  link_book links_seen_;
+  std::vector<waiting_undrain> undrains_;
   bool over_ = false;
+  std::atomic<node_state> state_seen_{node_state::joining}; // of `core_`, a moment ago
+  std::atomic<std::size_t> handing_off_seen_{0};
 
   std::mutex guard_;
   std::condition_variable wake_;

@@ -109,18 +109,23 @@ template <class Slice> entry flag(std::string name, Slice settings::* slice, boo
           [=](const settings& s) -> std::string { return s.*slice.*member ? "true" : "false"; }};
 }
 
+/// "HOST:PORT": its two halves, when the port is a number that there is.
+std::optional<std::pair<std::string, std::uint16_t>> host_and_port(const std::string& text) {
+  const auto colon = text.rfind(':');
+  if (colon == std::string::npos) return std::nullopt;
+  std::uint16_t port = 0;
+  const char* const end = text.data() + text.size();
+  if (const auto [stop, bad] = std::from_chars(text.data() + colon + 1, end, port); bad != std::errc{} || stop != end) return std::nullopt;
+  return std::pair{text.substr(0, colon), port};
+}
+
 /// Where to listen. Whether the host is one of this machine's, only a start can tell.
 template <class Slice> entry address(std::string name, Slice settings::* slice, std::string Slice::* member) {
   const std::string range = "ADDRESS:PORT, like 127.0.0.1:7070";
   return {name, range,
           [=](settings& s, const YAML::Node& node) -> result<void> {
             const std::string given = scalar(node);
-            const auto colon = given.rfind(':');
-            std::uint32_t port = 0;
-            const char* const end = given.data() + given.size();
-            if (colon == std::string::npos || !is_host(given.substr(0, colon))) return out_of_range(name, given, range);
-            if (const auto [stop, bad] = std::from_chars(given.data() + colon + 1, end, port); bad != std::errc{} || stop != end || port > 65535)
-              return out_of_range(name, given, range);
+            if (const auto at = host_and_port(given); !at || !is_host(at->first)) return out_of_range(name, given, range);
             s.*slice.*member = given;
             return {};
           },
@@ -286,6 +291,7 @@ const std::vector<entry>& table() {
     integer("cluster.link.tenant_window_messages", &settings::link, &l::tenant_window_messages, 16, 10'000'000),
     integer("cluster.link.tenant_window_bytes", &settings::link, &l::tenant_window_bytes, 64 * KiB, 4 * GiB),
     integer("cluster.link.requests", &settings::link, &l::requests, 1, 1'000'000),
+    integer("cluster.link.tenant_requests", &settings::link, &l::tenant_requests, 1, 1'000'000),
     integer("cluster.link.retry_messages", &settings::link, &l::retry_messages, 16, 10'000'000),
     integer("cluster.link.answer_bytes", &settings::link, &l::answer_bytes, MiB, 4 * GiB),
     duration("cluster.link.heartbeat", &settings::link, &l::heartbeat, 10, 60 * second),
@@ -329,6 +335,7 @@ const std::vector<entry>& table() {
     duration("cluster.forget_after", &settings::cluster, &c::forget_after, 60 * second, 365 * day),
     duration("cluster.event_poll", &settings::cluster, &c::event_poll, 50, 60 * second),
     integer("cluster.wakes_per_second", &settings::cluster, &c::wakes_per_second, 1, 1000),
+    duration("cluster.remember", &settings::cluster, &c::remember, second, day),
     integer("cache.memory_bytes", &settings::cache, &cache_settings::memory_bytes, 0, 64 * GiB),
     duration("cache.memory_ttl", &settings::cache, &cache_settings::memory_ttl, second, day),
     integer("cache.value_bytes", &settings::cache, &cache_settings::value_bytes, KiB, 64 * MiB),
@@ -401,6 +408,7 @@ result<void> check_link(const settings& s) {
         at_least("window_bytes", l.window_bytes, "cluster.link.tenant_window_bytes", l.tenant_window_bytes),
         at_least("window_messages", l.window_messages, "cluster.link.tenant_window_messages", l.tenant_window_messages),
         at_least("tenant_queue_bytes", l.tenant_queue_bytes, "cluster.link.frame_bytes and 1 KiB", l.frame_bytes + KiB),
+        at_least("requests", l.requests, "cluster.link.tenant_requests", l.tenant_requests),
         at_least("queue_bytes", l.queue_bytes, "cluster.link.tenant_queue_bytes", l.tenant_queue_bytes),
         at_least("queue_messages", l.queue_messages, "cluster.link.tenant_queue_messages", l.tenant_queue_messages),
         at_least("answer_bytes", l.answer_bytes, "cluster.link.frame_bytes and 1 KiB", l.frame_bytes + KiB),
@@ -408,6 +416,24 @@ result<void> check_link(const settings& s) {
         at_least("heartbeat_timeout", ms(l.heartbeat_timeout), "twice cluster.link.heartbeat", 2 * ms(l.heartbeat)),
         at_least("backoff_max", ms(l.backoff_max), "cluster.link.backoff_min", ms(l.backoff_min))})
     if (!done) return done;
+  return {};
+}
+
+/// Where this node's peers dial it. They see only what it says: "any address" would lead them to themselves.
+result<void> check_advertised(const settings& s) {
+  const auto& given = s.cluster.advertise;
+  if (given.empty()) {
+    const auto at = host_and_port(s.link.listen);
+    if (at && (at->first == "0.0.0.0" || at->first == "[::]" || at->first == "::"))
+      return invalid("cluster.advertise", "cluster.listen is " + s.link.listen + ", which peers cannot dial: set cluster.advertise to the ADDRESS:PORT where they reach this node");
+    return {};
+  }
+  constexpr const char* range = "ADDRESS:PORT as peers dial it, like 10.0.0.1:7072 or node-1.example:7072";
+  const auto at = host_and_port(given);
+  if (!at || at->second == 0 || at->first == "0.0.0.0" || at->first == "[::]" || at->first == "::") return out_of_range("cluster.advertise", given, range);
+  const bool is_name = at->first.size() <= 253 && !at->first.empty() &&
+                       at->first.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") == std::string::npos;
+  if (!is_name && !is_host(at->first)) return out_of_range("cluster.advertise", given, range);
   return {};
 }
 
@@ -422,6 +448,9 @@ result<void> check_cluster(const settings& s) {
     if (!word(c.node)) return out_of_range("cluster.node", c.node, words);
     if (!word(c.hive)) return out_of_range("cluster.hive", c.hive, words);
     if (!word(c.cell)) return out_of_range("cluster.cell", c.cell, words);
+    if (!word(c.pool)) return out_of_range("cluster.pool", c.pool, words);
+    if (!c.zone.empty() && !word(c.zone)) return out_of_range("cluster.zone", c.zone, std::string(words) + "; or nothing");
+    if (auto reached = check_advertised(s); !reached) return reached;
     if (s.store.kind != "postgres") return invalid("store.kind", "cluster.node is set, so store.kind must be postgres: nodes share one database");
     for (const auto& [name, file] : {std::pair{"cluster.link.ca_file", &s.link.ca_file}, {"cluster.link.certificate_file", &s.link.certificate_file}, {"cluster.link.key_file", &s.link.key_file}})
       if (file->empty()) return invalid(name, std::string("cluster.node is set, so ") + name + " must name a file; `hivectl certs` makes them");

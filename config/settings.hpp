@@ -173,7 +173,8 @@ struct link_settings {
   std::uint64_t window_bytes = 16 * 1024 * 1024; // 64 KiB..4 GiB: to one peer
   std::uint32_t tenant_window_messages = 8'192; // 16..10,000,000: of one tenant to one peer
   std::uint64_t tenant_window_bytes = 8 * 1024 * 1024; // 64 KiB..4 GiB: of one tenant to one peer
-  std::uint32_t requests = 10'000;              // 1..1,000,000: waiting for one peer's answers
+  std::uint32_t requests = 20'000;              // 1..1,000,000: waiting for one peer's answers
+  std::uint32_t tenant_requests = 5'000;        // 1..1,000,000: of one tenant, waiting for one peer's answers
   std::uint32_t retry_messages = 100'000;       // 16..10,000,000: told again to peers that did not take them, until they do or a minute passed
   std::uint64_t answer_bytes = 64 * 1024 * 1024; // 1 MiB..4 GiB: answers waiting to go to one peer
   milliseconds heartbeat{500};                  // 10 ms..1 min
@@ -216,6 +217,8 @@ struct cluster_settings {
   milliseconds event_poll{1'000};               // 50 ms..1 min: watched tenants are looked at for other nodes' events, should a
                                                 // wake-up have been lost
   std::uint32_t wakes_per_second = 50;          // 1..1,000: of one tenant, to the other nodes; more events share a wake-up
+  milliseconds remember{30'000};                // 1 s..24 h: keys, names and weights that were read are read again after this,
+                                                // should another node's word of a change have been lost
 };
 
 /// Reads that are made often and never change. Read by `persistence::read_cache`.

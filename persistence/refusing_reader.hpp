@@ -6,7 +6,7 @@
 
 namespace hive::persistence {
 
-class refusing_reader final : public store_reader {
+class refusing_reader : public store_reader {
 public:
   explicit refusing_reader(error why) : why_(std::move(why)) {}
 

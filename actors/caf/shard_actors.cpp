@@ -84,18 +84,40 @@ private:
 
   void take(std::unique_ptr<shard_op> op) {
     switch (op->what) {
-    case shard_op::kind::install: core = std::move(static_cast<install_op&>(*op).core); break;
-    case shard_op::kind::remove: static_cast<remove_op&>(*op).done(std::move(core)); break;
+    case shard_op::kind::install: {
+      auto& coming = static_cast<install_op&>(*op);
+      core = std::move(coming.core);
+      if (coming.begin) coming.begin(*core);
+      for (auto& kept : take_kept()) core->handle(std::move(kept));
+      return;
+    }
+    case shard_op::kind::remove:
+      static_cast<remove_op&>(*op).done(std::move(core));
+      for (auto& kept : take_kept()) not_here(std::move(kept));
+      return;
     default:
       if (core) core->handle(std::move(op));
-      else if (elsewhere_) elsewhere_(id_, std::move(op));
+      else not_here(std::move(op));
     }
+  }
+
+  void not_here(std::unique_ptr<shard_op> op) {
+    if (!elsewhere_) return;
+    auto keep = elsewhere_(id_, std::move(op), kept_.size() < shard_actors::kept_most);
+    if (!keep) return;
+    kept_.push_back(std::move(keep));
+    depth.fetch_add(1, std::memory_order_relaxed);
+  }
+  std::vector<std::unique_ptr<shard_op>> take_kept() {
+    depth.fetch_sub(static_cast<std::uint32_t>(kept_.size()), std::memory_order_relaxed);
+    return std::exchange(kept_, {});
   }
 
   shard_id id_;
   const shard_actors::elsewhere& elsewhere_;
   const std::atomic<bool>& stopping_;
   mpsc_queue<shard_op> inbox_;
+  std::vector<std::unique_ptr<shard_op>> kept_; // for a shard that is to come here
   std::atomic<state> state_{state::idle};
   std::atomic<bool> tick_due_{false};
   steady_time armed_ = steady_time::max();

@@ -12,7 +12,8 @@ namespace hive::actors {
 /// The shard is this node's from here on.
 struct install_op final : shard_op {
   std::unique_ptr<shard_core> core;
-  explicit install_op(std::unique_ptr<shard_core> c) : shard_op(kind::install), core(std::move(c)) {}
+  std::function<void(shard_core&)> begin; ///< Before anything that was kept for it.
+  install_op(std::unique_ptr<shard_core> c, std::function<void(shard_core&)> b) : shard_op(kind::install), core(std::move(c)), begin(std::move(b)) {}
 };
 
 /// It is not any more. `done` is called on the shard's thread, with null when it was not.
@@ -24,7 +25,10 @@ struct remove_op final : shard_op {
 class shard_actors {
 public:
   /// What is told to a shard that is not here; on the shard's thread, in order.
-  using elsewhere = std::function<void(shard_id, std::unique_ptr<shard_op>)>;
+  /// @returns null, or the op: the shard is to come here, and it is handed to it then, in order. @param room whether it may be
+  /// kept: of one shard, `kept_most` are, and count in its `depth`.
+  using elsewhere = std::function<std::unique_ptr<shard_op>(shard_id, std::unique_ptr<shard_op>, bool room)>;
+  static constexpr std::size_t kept_most = 10'000;
 
   /// @param cores one a shard; null: not here, until an `install_op` brings it.
   /// @param workers threads that run turns; 0: one a core.

@@ -96,7 +96,9 @@ void remote_shards::forward(shard_id shard, std::unique_ptr<shard_op> op) {
   case kind::step_done:
   case kind::suspect: {
     const auto now = parts_.clock.steady_now();
-    return deliver_surely({shard, receiver_of(*op).tenant(), frame_of(subject::op, encode_op(*op, parts_.clock)), now, now + retry_for});
+    pending p{shard, receiver_of(*op).tenant(), frame_of(subject::op, encode_op(*op, parts_.clock)), now, now + retry_for};
+    if (here(shard)) return retry(std::move(p)); // it has just said that it does not take it: not again at once
+    return deliver_surely(std::move(p));
   }
   case kind::loaded:  // asked for by a shard that is gone
   case kind::settled: // the same; node_host has counted it
@@ -119,6 +121,9 @@ void remote_shards::ask(const std::string& node, std::unique_ptr<envelope> e) {
     if (auto answer = decode_answer(*got)) return (*ticket)->answer(std::move(*answer));
     (*ticket)->fail({errc::unknown, "malformed", "the answer of another node cannot be read; ask again with the same key"});
   });
+  // It waits for the other node and its agent from here on. This one's places are for what it does itself: slow agents at another
+  // node must not hold up its own. `cluster.link.tenant_requests` bounds what a tenant has under way there.
+  (*ticket)->leave();
 }
 
 void remote_shards::deliver_surely(pending p) {
@@ -144,6 +149,7 @@ void remote_shards::retry(pending p) {
 }
 
 void remote_shards::tick() {
+  tell_what_was_missed();
   const auto now = parts_.clock.steady_now();
   std::vector<pending> due;
   {
@@ -207,6 +213,7 @@ void remote_shards::take_ask(const links::received_frame& frame, std::string_vie
   e->deadline = now + frame.time_left;
   e->accepted_at = now;
   e->ticket = ticket_ref(new ask_ticket(std::make_unique<link_sink>(links_, frame.reply), {}, e->deadline));
+  parts_.watch(*e->ticket.get()); // in a mailbox it would wait for its agent long after its asker has gone
   parts_.post(shard, std::move(e));
 }
 
@@ -230,17 +237,47 @@ void remote_shards::call(const std::string& node, const std::string& name, tenan
              parts_.clock.steady_now() + deadline, std::move(done));
 }
 
+std::vector<std::string> remote_shards::peers() const {
+  std::vector<std::string> nodes;
+  std::lock_guard lock(guard_);
+  for (const auto& [generation, node] : names_)
+    if (generation != self_) nodes.push_back(node);
+  return nodes;
+}
+
 void remote_shards::tell_all(const std::string& name, tenant_context who, const std::string& body) {
   auto* l = links_.load(std::memory_order_acquire);
   if (!l) return;
-  std::vector<std::string> nodes;
+  const auto frame = frame_of(subject::call, encode_call(name, who, body));
+  for (const auto& node : peers()) (void)l->tell(node, links::lane::data, {who.tenant(), frame});
+}
+
+/// A link that is down counts too: the peer may have seen it come up already, and gone by the store again since.
+void remote_shards::tell_all_surely(const std::string& name, tenant_context who, const std::string& body) {
+  auto* l = links_.load(std::memory_order_acquire);
+  const auto frame = frame_of(subject::call, encode_call(name, who, body));
+  for (const auto& node : peers()) {
+    if (l && l->tell(node, links::lane::data, {who.tenant(), frame})) continue;
+    std::lock_guard lock(guard_);
+    missed_.insert(node);
+  }
+}
+
+/// One word for all that they missed: however much that is, what waits is one name a peer.
+void remote_shards::tell_what_was_missed() {
+  auto* l = links_.load(std::memory_order_acquire);
+  std::set<std::string> missed;
   {
     std::lock_guard lock(guard_);
-    for (const auto& [generation, node] : names_)
-      if (generation != self_) nodes.push_back(node);
+    if (!l || missed_.empty()) return;
+    missed.swap(missed_);
   }
-  const auto frame = frame_of(subject::call, encode_call(name, who, body));
-  for (const auto& node : nodes) (void)l->tell(node, links::lane::data, {who.tenant(), frame});
+  const auto frame = frame_of(subject::call, encode_call(missed_something, parts_.contexts.restore(system_tenant, "system"), {}));
+  for (const auto& node : peers()) {
+    if (!missed.contains(node) || l->tell(node, links::lane::data, {system_tenant, frame})) continue;
+    std::lock_guard lock(guard_);
+    missed_.insert(node);
+  }
 }
 
 std::size_t remote_shards::peer_count() const {

@@ -16,8 +16,12 @@
 #include "cluster/shard_map.hpp"
 
 #include <map>
+#include <set>
 
 namespace hive::actors::remote {
+
+/// The word to a peer that could not be told of a change: whatever it remembers of what others change may be wrong.
+inline constexpr const char* missed_something = "missed_something";
 
 /// Outlives what uses it.
 struct remote_parts {
@@ -26,6 +30,7 @@ struct remote_parts {
   const cluster::shard_map& map;
   std::function<void(shard_id, std::unique_ptr<shard_op>)> post;    ///< To a shard of this node.
   std::function<std::optional<error>(shard_id)> inbox_full;         ///< Why a shard of this node takes nothing in.
+  std::function<void(ask_ticket&)> watch;                           ///< Ends an ask of a peer when its time is up.
   std::uint32_t retry_messages = 0;                                 ///< Beyond this many nothing is told again.
 };
 
@@ -38,7 +43,7 @@ public:
   void connect(cluster::links::node_links* links);
   void set_peers(std::map<node_generation, std::string> names, node_generation self);
 
-  /// What is told to a shard that is not here.
+  /// What is told to a shard that is not here, or that the map says to be here and does not take it yet.
   void forward(shard_id shard, std::unique_ptr<shard_op> op);
   /// A batch of `lane::data`.
   void received(const cluster::links::received_batch& batch);
@@ -52,6 +57,9 @@ public:
   void call(const std::string& node, const std::string& name, tenant_context who, std::string body, std::chrono::milliseconds deadline, answer_to done);
   /// Best effort, to all peers that are linked.
   void tell_all(const std::string& name, tenant_context who, const std::string& body);
+  /// Of a change that peers must hear: one whose queue does not take it is told `missed_something` instead, as soon as it does.
+  /// What is lost with a link needs no word: a peer whose incoming link broke knows that it may have missed something.
+  void tell_all_surely(const std::string& name, tenant_context who, const std::string& body);
   std::size_t peer_count() const;
 
   /// The node that owns the shard; empty: nobody that is known, or this one.
@@ -73,6 +81,8 @@ private:
   void take_ask(const cluster::links::received_frame& frame, std::string_view body);
   result<void> room_for_message(shard_id shard) const;
   result<void> take_op(std::string_view body);
+  std::vector<std::string> peers() const;
+  void tell_what_was_missed();
   void answer_call(const cluster::links::received_frame& frame, std::string_view body);
 
   remote_parts parts_;
@@ -81,6 +91,7 @@ private:
   std::map<node_generation, std::string> names_;
   node_generation self_;
   std::vector<pending> waiting_;
+  std::set<std::string> missed_;            // peers that could not be told of some change
   std::map<std::string, handler> handlers_; // filled before the links are up
 };
 

@@ -4,10 +4,11 @@
 
 namespace hive::cluster::links {
 
-void pending_requests::add(std::uint64_t correlation, steady_time deadline, answer_handler& done) {
-  assert(!full());
+void pending_requests::add(tenant_id tenant, std::uint64_t correlation, steady_time deadline, answer_handler& done) {
+  assert(!full() && !full(tenant));
+  of_tenant_[tenant.value()] += 1;
   by_deadline_.emplace(deadline, correlation);
-  waiting_.emplace(correlation, pending_request{std::move(done), deadline, false});
+  waiting_.emplace(correlation, pending_request{std::move(done), deadline, tenant, false});
 }
 
 void pending_requests::mark_sent(std::uint64_t correlation) {
@@ -20,6 +21,7 @@ std::optional<pending_request> pending_requests::take(std::uint64_t correlation)
   by_deadline_.erase({found->second.deadline, correlation});
   auto request = std::move(found->second);
   waiting_.erase(found);
+  if (const auto mine = of_tenant_.find(request.tenant.value()); --mine->second == 0) of_tenant_.erase(mine);
   return request;
 }
 

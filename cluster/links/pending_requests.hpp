@@ -15,19 +15,26 @@ namespace hive::cluster::links {
 struct pending_request {
   answer_handler done;
   steady_time deadline{};
+  tenant_id tenant;
   bool sent = false; ///< Handed to the connection: from then on it may have happened.
 };
 
 /// Not thread-safe.
 class pending_requests {
 public:
-  explicit pending_requests(std::size_t most) : most_(most) {}
+  /// @param tenant_most of one tenant: so that those of one, to agents that take their time, leave room for the others'.
+  pending_requests(std::size_t most, std::size_t tenant_most) : most_(most), tenant_most_(tenant_most) {}
 
   bool full() const noexcept { return waiting_.size() >= most_; }
+  bool full(tenant_id tenant) const { return count(tenant) >= tenant_most_; }
   std::size_t size() const noexcept { return waiting_.size(); }
+  std::size_t count(tenant_id tenant) const {
+    const auto found = of_tenant_.find(tenant.value());
+    return found == of_tenant_.end() ? 0 : found->second;
+  }
 
-  /// @pre `!full()` and `correlation` is new. `done` is moved from.
-  void add(std::uint64_t correlation, steady_time deadline, answer_handler& done);
+  /// @pre neither `full()` nor `full(tenant)`, and `correlation` is new. `done` is moved from.
+  void add(tenant_id tenant, std::uint64_t correlation, steady_time deadline, answer_handler& done);
 
   /// Whether somebody still waits for it: else it need not be written.
   bool waits(std::uint64_t correlation) const { return waiting_.contains(correlation); }
@@ -42,7 +49,9 @@ public:
 
 private:
   std::size_t most_;
+  std::size_t tenant_most_;
   absl::flat_hash_map<std::uint64_t, pending_request> waiting_;
+  absl::flat_hash_map<std::uint32_t, std::size_t> of_tenant_; // those with some
   std::set<std::pair<steady_time, std::uint64_t>> by_deadline_;
 };
 

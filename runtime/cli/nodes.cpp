@@ -103,7 +103,13 @@ void drain(session& s, const drain_options& o) {
     if (left == 0) break;
     if (steady_clock::now() >= until) throw failure(exit_code::unavailable, o.node + " still has " + std::to_string(left) + " shards", "hivectl drain " + o.node + " --watch goes on waiting");
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
-    answer = s.server().call("POST", path, &question);
+    try {
+      answer = s.server().call("POST", path, &question);
+    } catch (const failure& why) {
+      if (why.code != exit_code::not_found) throw;
+      throw failure(exit_code::failed, o.node + " is not in the hive any more: it ended while it still had " + std::to_string(left) + " shards, which the others take over",
+                    "hivectl shards shows where they are");
+    }
   }
   if (s.json()) return s.print_json(answer);
   s.print(o.node + " owns nothing any more; stop it, or hivectl undrain " + o.node + "\n");
@@ -135,7 +141,8 @@ void add_node_commands(CLI::App& app, session& s) {
     const auto none = json::object();
     const auto answer = s.server().call("POST", "/v1/nodes/" + *node + ":undrain", &none);
     if (s.json()) return s.print_json(answer);
-    s.print(*node + " takes shards again (" + text_of(answer, "state") + ")\n");
+    const auto state = text_of(answer, "state");
+    s.print(*node + (state == "active" ? " takes shards again\n" : " is " + state + " still; it takes shards again when the store says so (hivectl nodes)\n"));
   });
 }
 

@@ -1,7 +1,10 @@
 #include "runtime/node/cluster_member.hpp"
 
 #include "cluster/former_life.hpp"
+#include "config/base/checked_json.hpp"
 #include "config/base/log.hpp"
+
+#include <algorithm>
 
 namespace hive::node {
 
@@ -21,13 +24,18 @@ std::string text_of(const drain_report& r) {
 
 result<drain_report> drain_from(const std::string& text) {
   const auto j = json::parse(text, nullptr, false);
-  if (!j.is_object()) return error{errc::unknown, "malformed", "the other node's answer cannot be read"};
-  drain_report r;
-  r.node = j.value("node", "");
-  r.state = static_cast<cluster::node_state>(j.value("state", 0));
-  r.shards_left = j.value("left", std::size_t{0});
-  r.handing_off = j.value("handing_off", std::size_t{0});
-  for (const auto& m : j.value("plan", json::array())) r.plan.push_back({shard_id{m[0].get<std::uint16_t>()}, m[1].get<std::string>()});
+  const auto node = text_in(member_of(j, "node"));
+  const auto state = unsigned_in<std::uint8_t>(member_of(j, "state"));
+  const auto left = unsigned_in<std::uint32_t>(member_of(j, "left"));
+  const auto handing_off = unsigned_in<std::uint32_t>(member_of(j, "handing_off"));
+  if (!node || !state || *state > static_cast<std::uint8_t>(cluster::node_state::dead) || !left || !handing_off)
+    return error{errc::unknown, "malformed", "the other node's answer cannot be read"};
+  drain_report r{*node, static_cast<cluster::node_state>(*state), *left, *handing_off, {}};
+  for (const auto& m : elements_of(member_of(j, "plan"))) {
+    const auto shard = unsigned_in<std::uint16_t>(element_of(m, 0));
+    const auto to = text_in(element_of(m, 1));
+    if (shard && to) r.plan.push_back({shard_id{*shard}, *to});
+  }
   return r;
 }
 
@@ -93,19 +101,26 @@ result<void> cluster_member::generation_begins(node_generation generation) {
 
 void cluster_member::peers(const std::vector<cluster::node_row>& live, node_generation self) {
   std::map<node_generation, std::string> names;
-  std::erase_if(down_, [&](const std::string& name) {
-    return std::none_of(live.begin(), live.end(), [&](const auto& n) { return n.facts.name == name; });
-  });
-  for (const auto& n : live) names.emplace(n.generation, n.facts.name);
+  live_.clear();
+  for (const auto& n : live) {
+    names.emplace(n.generation, n.facts.name);
+    if (n.generation != self) live_.insert(n.facts.name);
+  }
   host_->remote()->set_peers(std::move(names), self);
   host_->remote()->connect(membership_->links());
 }
 
-void cluster_member::linked(const std::string& node, bool up) {
-  if (up) down_.erase(node);
-  else down_.insert(node);
+/// What the peer says travels by its own link to this node: when that was down, words of it were lost, and this node's link to
+/// the peer, which may have been up all the time, does not tell.
+void cluster_member::heard(const std::string& node, bool up) {
+  if (up) heard_.insert(node);
+  else heard_.erase(node);
+  forget_what_peers_change();
+}
+
+void cluster_member::forget_what_peers_change() {
   parts_.authenticator.forget_all();
-  host_->linked(node, up);
+  host_->read_again();
 }
 
 /// While a peer is not heard, what this node remembers of names and keys may be wrong: it is read again each second.
@@ -113,7 +128,7 @@ void cluster_member::each_tick(const std::string& joining) {
   host_->set_joining(joining);
   host_->each_tick();
   const auto now = parts_.clock.steady_now();
-  if (down_.empty() || now < next_forget_) return;
+  if (now < next_forget_ || std::includes(heard_.begin(), heard_.end(), live_.begin(), live_.end())) return;
   next_forget_ = now + std::chrono::seconds{1};
   host_->forget_names();
   parts_.authenticator.forget_all();
@@ -127,7 +142,7 @@ void cluster_member::tell_peers_to_forget(const persistence::turn_record& r) {
   json keys = json::array();
   for (const auto& t : r.tenants) tenants.push_back({t.name, t.id.value()});
   for (const auto& k : r.api_keys) keys.push_back(k.id);
-  host_->remote()->tell_all("forget_keys", parts_.authenticator.system(), json{{"tenants", tenants}, {"keys", keys}}.dump());
+  host_->remote()->tell_all_surely("forget_keys", parts_.authenticator.system(), json{{"tenants", tenants}, {"keys", keys}}.dump());
 }
 
 void cluster_member::answer_peers() {
@@ -136,10 +151,17 @@ void cluster_member::answer_peers() {
   using milliseconds = std::chrono::milliseconds;
   remote.handle("forget_keys", [this](tenant_context, const std::string& body, milliseconds, const answer_to& done) {
     const auto j = json::parse(body, nullptr, false);
-    if (j.is_object()) {
-      for (const auto& t : j.value("tenants", json::array())) parts_.authenticator.forget_tenant(t[0].get<std::string>(), tenant_id{t[1].get<std::uint32_t>()});
-      for (const auto& k : j.value("keys", json::array())) parts_.authenticator.forget_key(k.get<std::string>());
+    for (const auto& t : elements_of(member_of(j, "tenants"))) {
+      const auto name = text_in(element_of(t, 0));
+      const auto id = unsigned_in<std::uint32_t>(element_of(t, 1));
+      if (name && id) parts_.authenticator.forget_tenant(*name, tenant_id{*id});
     }
+    for (const auto& k : elements_of(member_of(j, "keys")))
+      if (const auto id = text_in(k)) parts_.authenticator.forget_key(*id);
+    done(std::string());
+  });
+  remote.handle(actors::remote::missed_something, [this](tenant_context, const std::string&, milliseconds, const answer_to& done) {
+    forget_what_peers_change();
     done(std::string());
   });
   remote.handle("api", [this](tenant_context who, const std::string& body, milliseconds, answer_to done) {

@@ -51,6 +51,7 @@ public:
   /// What this node forgot, its peers must forget too.
   void tell_peers_to_forget(const persistence::turn_record& r);
   cluster::control& control() noexcept { return *membership_; }
+  cluster::cluster_gauges read_gauges() const { return membership_->read_gauges(); }
 
 private:
   result<void> generation_begins(node_generation generation) override;
@@ -62,7 +63,8 @@ private:
   void go_on() override { host_->go_on(); }
   void peers(const std::vector<cluster::node_row>& live, node_generation self) override;
   void owners_changed(const std::vector<shard_id>& shards) override { host_->send_again(shards, true); }
-  void linked(const std::string& node, bool up) override;
+  void linked(const std::string& node, bool up) override { host_->linked(node, up); }
+  void heard(const std::string& node, bool up) override;
   void received(std::shared_ptr<const cluster::links::received_batch> batch) override { host_->remote()->received(*batch); }
   void over(const std::string& why, bool leave, bool failed) override { parts_.over({why, leave, failed}); }
   void each_tick(const std::string& joining) override;
@@ -77,7 +79,10 @@ private:
   actors::node_host* host_ = nullptr;
   std::shared_mutex carried_guard_;
   carried carried_;
-  std::set<std::string> down_;          // peers whose link is down: what they say is not heard
+  void forget_what_peers_change();
+
+  std::set<std::string> live_;          // peers,
+  std::set<std::string> heard_;         // and those whose link to this node is up: what the others say is not heard
   steady_time next_forget_{};
   std::unique_ptr<cluster::membership_thread> membership_;
 };

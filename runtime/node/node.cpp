@@ -21,7 +21,8 @@ constexpr auto joined_within = std::chrono::seconds{60};
 } // namespace
 
 node::node(config::settings settings, const std::function<void(actors::behaviour_registry&)>& more, std::function<void(life_end)> over, bool first_life)
-  : settings_(std::move(settings)), over_(std::move(over)), first_life_(first_life) {
+  : settings_(std::move(settings)),
+    authenticator_({}, settings_.cluster.node.empty() ? nullptr : &clock_, settings_.cluster.remember), over_(std::move(over)), first_life_(first_life) {
   actors::add_builtin_behaviours(behaviours_);
   if (more) more(behaviours_);
   actors::add_builtin_executors(executors_, settings_.files, settings_.entity.payload_bytes);
@@ -109,6 +110,7 @@ result<void> node::join(const std::function<bool()>& told_to_end) {
 result<void> node::serve() {
   metrics_ = std::make_unique<ops::metrics>(*host_, &host_->commits(), settings_.api.tenant_series);
   metrics_->add(*cache_, wakes_ ? &wakes_->counters() : nullptr);
+  if (member_) metrics_->add([this] { return member_->read_gauges(); });
   gateway_ = std::make_unique<api::gateway>(settings_.api, *host_, authenticator_, *metrics_, settings_.context, member_ ? &member_->control() : nullptr, cache_.get());
   if (member_)
     member_->answer_carried([this](tenant_context who, const std::string& body, std::function<void(result<std::string>)> done) {

@@ -176,6 +176,52 @@ void add_wakes(std::vector<MetricFamily>& out, const persistence::wake_counters&
   add_value(out.back(), static_cast<double>(w.dropped));
 }
 
+void add_cluster(std::vector<MetricFamily>& out, const cluster::cluster_gauges& c) {
+  using cluster::links::link_counters;
+  using cluster::links::link_status;
+  const auto gauge = [&](const char* name, const char* help, std::size_t value) {
+    out.push_back(family(name, help, MetricType::Gauge));
+    add_value(out.back(), static_cast<double>(value));
+  };
+  gauge("hive_lease_held", "1: this node's lease holds, and it may answer.", c.serving ? 1 : 0);
+  gauge("hive_shards_owned", "Shards that this node serves.", c.shards);
+  gauge("hive_shards_handing_off", "Of these, on their way to other nodes.", c.handing_off);
+  out.push_back(family("hive_node_state", "1 at the state that this node is in.", MetricType::Gauge));
+  for (const auto s : {cluster::node_state::joining, cluster::node_state::active, cluster::node_state::draining, cluster::node_state::left, cluster::node_state::dead})
+    add_value(out.back(), c.state == s ? 1 : 0, {{"state", cluster::to_string(s)}});
+
+  const auto of_peers = [&](const char* name, const char* help, auto value) {
+    out.push_back(family(name, help, MetricType::Gauge));
+    for (const auto& p : c.peers) add_value(out.back(), static_cast<double>(value(p)), {{"peer", p.node}});
+  };
+  of_peers("hive_link_up", "1: this node's link to the peer is up.", [](const link_status& p) { return p.now == link_status::state::up ? 1 : 0; });
+  of_peers("hive_link_incoming_up", "1: the peer's link to this node is up.", [](const link_status& p) { return p.incoming ? 1 : 0; });
+  of_peers("hive_link_round_trip_seconds", "Of the last heartbeat.", [](const link_status& p) { return static_cast<double>(p.rtt.count()) * 1e-6; });
+  of_peers("hive_link_queued_frames", "Waiting to go to the peer.", [](const link_status& p) { return p.queued_frames; });
+  of_peers("hive_link_queued_bytes", "Of these frames.", [](const link_status& p) { return p.queued_bytes; });
+  of_peers("hive_link_requests", "Waiting for the peer's answers.", [](const link_status& p) { return p.requests; });
+
+  const auto counter = [&](const char* name, const char* help, std::uint64_t link_counters::*value) {
+    out.push_back(family(name, help, MetricType::Counter));
+    add_value(out.back(), static_cast<double>(c.links.*value));
+  };
+  counter("hive_link_frames_sent_total", "Messages and requests, to all peers.", &link_counters::frames_sent);
+  counter("hive_link_bytes_sent_total", "Of these.", &link_counters::bytes_sent);
+  counter("hive_link_batches_sent_total", "Writes that carried them.", &link_counters::batches_sent);
+  counter("hive_link_frames_received_total", "Messages and requests, of all peers.", &link_counters::frames_received);
+  counter("hive_link_bytes_received_total", "Of these.", &link_counters::bytes_received);
+  counter("hive_link_answers_sent_total", "Answers to requests of peers.", &link_counters::answers_sent);
+  counter("hive_link_answers_received_total", "Answers of peers.", &link_counters::answers_received);
+  counter("hive_link_frames_dropped_total", "Messages that waited for a link which went down.", &link_counters::frames_dropped);
+  counter("hive_link_refused_full_total", "Messages and requests that did not fit into a bound of a link.", &link_counters::refused_full);
+  counter("hive_link_requests_failed_total", "Requests that ended with a link, a peer's life or their deadline.", &link_counters::requests_failed);
+  counter("hive_link_ups_total", "Times that a link to a peer came up.", &link_counters::links_up);
+  counter("hive_link_downs_total", "Times that one went down.", &link_counters::links_down);
+  counter("hive_link_handshakes_refused_total", "By word, either way.", &link_counters::handshakes_refused);
+  counter("hive_link_connections_refused_total", "Before any word, by TLS.", &link_counters::connections_refused);
+  counter("hive_link_protocol_errors_total", "Peers that were cut off because they sent what no node sends.", &link_counters::protocol_errors);
+}
+
 /// The first `limit` tenants by id keep their names, the others become one.
 std::vector<actors::tenant_counters> capped(std::vector<actors::tenant_counters> all, std::size_t limit) {
   std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.tenant < b.tenant; });
@@ -252,6 +298,7 @@ struct metrics::collector final : prometheus::Collectable {
     if (commits) add_commits(out, *commits);
     if (cache) add_cache(out, *cache);
     if (wakes) add_wakes(out, *wakes);
+    if (of_cluster) add_cluster(out, of_cluster());
     auto tenants = capped(hive.read_counters(), tenant_series);
     name_all(tenants, name_of);
     add_tenants(out, tenants);
@@ -298,6 +345,7 @@ struct metrics::collector final : prometheus::Collectable {
   const persistence::commit_statistics* commits;
   const persistence::read_cache* cache = nullptr;
   const persistence::wake_counters* wakes = nullptr;
+  std::function<cluster::cluster_gauges()> of_cluster;
   std::size_t tenant_series;
   mutable std::mutex guard;
   std::vector<std::shared_ptr<const http_counters>> http;
@@ -316,6 +364,8 @@ void metrics::add(const persistence::read_cache& cache, const persistence::wake_
   collector_->cache = &cache;
   collector_->wakes = wakes;
 }
+
+void metrics::add(std::function<cluster::cluster_gauges()> of_cluster) { collector_->of_cluster = std::move(of_cluster); }
 
 std::string metrics::scrape(std::optional<tenant_id> only, const names& name_of) const {
   return prometheus::TextSerializer().Serialize(only ? collector_->collect_of(*only, name_of) : collector_->collect(name_of));

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "actors/messaging.hpp"
+#include "cluster/control.hpp"
 #include "persistence/commit_thread.hpp"
 #include "persistence/read_cache.hpp"
 #include "persistence/wake_ups.hpp"
@@ -54,6 +55,9 @@ public:
 
   /// Before the first scrape; they outlive it. @param wakes null: there are no other nodes.
   void add(const persistence::read_cache& cache, const persistence::wake_counters* wakes);
+
+  /// Of a node among others: called at each scrape. Before the first one; what it uses outlives them.
+  void add(std::function<cluster::cluster_gauges()> of_cluster);
 
   /// What a tenant is called; empty: it is not known, or gone.
   using names = std::function<std::string(tenant_id)>;

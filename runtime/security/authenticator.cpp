@@ -81,15 +81,26 @@ struct authenticator::caches {
   struct known_key {
     std::string secret_hash;
     caller who;
+    freshness good;
+  };
+  struct known_tenant {
+    tenant_id id;
+    freshness good;
   };
   mutable std::shared_mutex guard;
   text_map<known_key> keys;
-  text_map<tenant_id> tenants;
+  text_map<known_tenant> tenants;
+
+  /// @pre `guard` is held
+  const known_key* find(const key_parts& parts, std::string_view secret_hash) const {
+    const auto found = keys.find(parts.id);
+    return found == keys.end() || !same(found->second.secret_hash, secret_hash) ? nullptr : &found->second;
+  }
 };
 
 authenticator::authenticator() : authenticator(limits{}) {}
-authenticator::authenticator(limits bounds)
-  : limits_(bounds), interned_(std::make_unique<interned>()), caches_(std::make_unique<caches>()) {}
+authenticator::authenticator(limits bounds, const clock_source* clock, std::chrono::milliseconds remember)
+  : limits_(bounds), clock_(clock), remember_(remember), interned_(std::make_unique<interned>()), caches_(std::make_unique<caches>()) {}
 authenticator::~authenticator() = default;
 
 tenant_context authenticator::intern(tenant_id tenant, std::string_view principal) const {
@@ -114,17 +125,28 @@ std::optional<caller> authenticator::cached(std::string_view key) const {
   if (!parts) return std::nullopt;
   const auto hash = hash_of_secret(parts->secret);
   std::shared_lock lock(caches_->guard);
-  const auto found = caches_->keys.find(parts->id);
-  if (found == caches_->keys.end() || !same(found->second.secret_hash, hash)) return std::nullopt;
-  return found->second.who;
+  const auto* known = caches_->find(*parts, hash);
+  if (!known || !usable(known->good)) return std::nullopt;
+  return known->who;
+}
+
+bool authenticator::remembers(std::string_view key) const {
+  const auto parts = split(key);
+  if (!parts) return false;
+  const auto hash = hash_of_secret(parts->secret);
+  std::shared_lock lock(caches_->guard);
+  const auto* known = caches_->find(*parts, hash);
+  return known && !over(known->good);
 }
 
 result<caller> authenticator::check(std::string_view key, persistence::store_reader& store) {
   const auto parts = split(key);
   if (!parts) return not_valid();
   const auto before = generation();
+  const auto good = read_now();
   const auto row = store.find_api_key(parts->id);
   if (!row && row.error().code != errc::not_found) return row.error();
+  if (!row || row->removed) forget_if_known(parts->id); // whoever still goes by it must not
   // The comparison is made for absent keys too: how long it takes says nothing.
   const bool right = same(row ? row->secret_hash : std::string(secret_digits, '0'), hash_of_secret(parts->secret));
   if (!row || row->removed || !right) return not_valid();
@@ -135,13 +157,17 @@ result<caller> authenticator::check(std::string_view key, persistence::store_rea
   if (*as != role::admin) {
     const auto tenant = store.find_tenant(row->tenant);
     if (!tenant && tenant.error().code != errc::not_found) return tenant.error();
-    if (!tenant || tenant->removed) return not_valid();
+    if (!tenant || tenant->removed) {
+      forget_if_known(parts->id);
+      return not_valid();
+    }
     who.tenant = tenant->name;
   }
+  if (clock_) who.good_until = clock_->steady_now() + remember_ * 3 / 4; // sessions ask when the cache does
   std::unique_lock lock(caches_->guard);
   if (generation() == before) { // nothing was removed while we read
     if (caches_->keys.size() >= limits_.keys) caches_->keys.clear();
-    caches_->keys.insert_or_assign(std::string(parts->id), caches::known_key{row->secret_hash, who});
+    caches_->keys.insert_or_assign(std::string(parts->id), caches::known_key{row->secret_hash, who, good});
   }
   return who;
 }
@@ -150,8 +176,8 @@ std::optional<tenant_context> authenticator::cached_entry(const caller& who, std
   if (who.as != role::admin) return tenant == who.tenant ? std::optional(who.context) : std::nullopt;
   std::shared_lock lock(caches_->guard);
   const auto found = caches_->tenants.find(tenant);
-  if (found == caches_->tenants.end()) return std::nullopt;
-  return intern(found->second, who.context.principal());
+  if (found == caches_->tenants.end() || !usable(found->second.good)) return std::nullopt;
+  return intern(found->second.id, who.context.principal());
 }
 
 result<tenant_context> authenticator::enter(const caller& who, std::string_view tenant, persistence::store_reader& store) {
@@ -160,13 +186,18 @@ result<tenant_context> authenticator::enter(const caller& who, std::string_view 
     return who.context;
   }
   const auto before = generation();
+  const auto good = read_now();
   const auto row = store.find_tenant(tenant);
   if (!row && row.error().code != errc::not_found) return row.error();
-  if (!row || row->removed) return no_such_tenant(tenant);
+  if (!row || row->removed) {
+    std::unique_lock lock(caches_->guard);
+    if (const auto known = caches_->tenants.find(tenant); known != caches_->tenants.end()) caches_->tenants.erase(known);
+    return no_such_tenant(tenant);
+  }
   std::unique_lock lock(caches_->guard);
   if (generation() == before) {
     if (caches_->tenants.size() >= limits_.tenants) caches_->tenants.clear();
-    caches_->tenants.insert_or_assign(std::string(tenant), row->id);
+    caches_->tenants.insert_or_assign(std::string(tenant), caches::known_tenant{row->id, good});
   }
   return intern(row->id, who.context.principal());
 }
@@ -200,6 +231,15 @@ void authenticator::forget_key(std::string_view id) {
   std::unique_lock lock(caches_->guard);
   generation_.fetch_add(1, std::memory_order_acq_rel);
   if (const auto found = caches_->keys.find(id); found != caches_->keys.end()) caches_->keys.erase(found);
+}
+
+/// It turned out to be removed: the word of that was lost. Streams that were begun with it end, as with the word.
+void authenticator::forget_if_known(std::string_view id) {
+  {
+    std::shared_lock lock(caches_->guard);
+    if (!caches_->keys.contains(id)) return;
+  }
+  forget_key(id);
 }
 
 void authenticator::forget_tenant(std::string_view name, tenant_id id) {

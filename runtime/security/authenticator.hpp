@@ -5,6 +5,7 @@
 /// keeps the SHA-256 of the secret. Unknown, wrong and malformed keys fail alike.
 #pragma once
 
+#include "config/base/freshness.hpp"
 #include "config/base/result.hpp"
 #include "config/base/tenant_context.hpp"
 #include "persistence/turn_store.hpp"
@@ -22,6 +23,7 @@ struct caller {
   tenant_context context;    ///< Of the key's own tenant; of the system tenant for administrators.
   role as = role::viewer;
   std::string tenant;        ///< Name of the key's tenant; empty for administrators.
+  steady_time good_until = steady_time::max(); ///< Then whoever kept a copy asks the authenticator again.
 };
 
 /// A new key. `text` is shown once and kept nowhere.
@@ -39,12 +41,19 @@ public:
     std::size_t tenants = 100'000;  ///< Names resolved for administrators and remembered.
   };
   authenticator();
-  explicit authenticator(limits bounds);
+  /// @param remember what was read is read again after this time of `clock`, as another node's word of a change may be lost;
+  /// no clock: never.
+  explicit authenticator(limits bounds, const clock_source* clock = nullptr, std::chrono::milliseconds remember = {});
   ~authenticator() override;
 
   // -- requests
-  /// The caller, if this very key was checked before and nothing changed since.
+  /// The caller, if this very key was checked before and nothing changed since. Whoever hears nothing calls `check`: of many
+  /// who use one key, one is told to do so before its time is up, and the others are not.
   std::optional<caller> cached(std::string_view key) const;
+  /// Whether this very key was seen to be right, and not too long ago.
+  bool remembers(std::string_view key) const;
+  /// Whether a copy of `who` may still be gone by.
+  bool in_time(const caller& who) const noexcept { return !clock_ || clock_->steady_now() < who.good_until; }
   /// @returns `unauthenticated`, the same for every reason; `unavailable` when the store cannot be read.
   result<caller> check(std::string_view key, persistence::store_reader& store);
 
@@ -82,7 +91,14 @@ private:
   /// Kept for good, as contexts point to it: about 150 bytes for each key that was ever used in each tenant it was used in.
   tenant_context intern(tenant_id tenant, std::string_view principal) const;
 
+  void forget_if_known(std::string_view id);
+  freshness read_now() const noexcept { return clock_ ? freshness(clock_->steady_now(), remember_) : freshness(); }
+  bool usable(const freshness& f) const noexcept { return !clock_ || f.usable(clock_->steady_now()); }
+  bool over(const freshness& f) const noexcept { return clock_ && f.over(clock_->steady_now()); }
+
   limits limits_;
+  const clock_source* clock_;
+  std::chrono::milliseconds remember_;
   std::unique_ptr<interned> interned_;
   std::unique_ptr<caches> caches_;
   std::atomic<std::uint64_t> generation_{0};

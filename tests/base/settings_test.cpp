@@ -36,6 +36,26 @@ TEST(SettingsTest, EveryMistakeNamesFieldValueAndRange) {
   EXPECT_FALSE(load("/no/such/file.yaml", {}));
 }
 
+// Each of these would be found out only by the other nodes, which dial what this one says of itself.
+TEST(SettingsTest, WhatANodeSaysOfItselfIsChecked) {
+  const auto with = [](std::vector<std::string> more) {
+    more.insert(more.end(), {"store.kind=postgres", "store.postgres.url=postgres://a@h/d", "cluster.node=n", "cluster.link.ca_file=/c", "cluster.link.certificate_file=/c",
+                             "cluster.link.key_file=/c"});
+    return load("", more);
+  };
+  for (const auto* good : {"10.0.0.1:7072", "node-1.example:7072", "localhost:7072", "[2001:db8::1]:7072"}) EXPECT_TRUE(with({std::string("cluster.advertise=") + good})) << good;
+  for (const auto* wrong : {"foo", "10.0.0.1", "10.0.0.1:", "10.0.0.1:0", "10.0.0.1:70720", ":7072", "0.0.0.0:7072", "[::]:7072", "a b:7072"})
+    EXPECT_EQ(with({std::string("cluster.advertise=") + wrong}).error().field, "cluster.advertise") << wrong;
+  EXPECT_EQ(with({"cluster.listen=0.0.0.0:7072"}).error().field, "cluster.advertise") << "peers would dial 0.0.0.0";
+  EXPECT_EQ(with({"cluster.listen=[::]:7072"}).error().field, "cluster.advertise");
+  EXPECT_TRUE(with({"cluster.listen=0.0.0.0:7072", "cluster.advertise=10.0.0.1:7072"}));
+  EXPECT_TRUE(load("", {"cluster.listen=0.0.0.0:7072"})) << "a node that is alone has no peers";
+  EXPECT_EQ(with({"cluster.pool="}).error().field, "cluster.pool");
+  EXPECT_EQ(with({"cluster.zone=a\nb"}).error().field, "cluster.zone");
+  EXPECT_TRUE(with({"cluster.zone="}));
+  EXPECT_TRUE(with({"cluster.zone=rack-7"}));
+}
+
 TEST(SettingsTest, RedisIsOnThisMachineUnlessToldOtherwise) {
   const auto with = [](const std::string& address, std::vector<std::string> more = {}) {
     more.insert(more.end(), {"store.kind=postgres", "store.postgres.url=postgres://a@h/d", "cluster.node=n", "cluster.link.ca_file=/c", "cluster.link.certificate_file=/c",

@@ -285,6 +285,62 @@ TEST_F(LinkTest, ManyRequestsAreBoundedAndNoneIsLost) {
   EXPECT_EQ(a.links->status().at(0).requests, 0U);
 }
 
+// Other bounds than the peer's are no breach of anything: the link is all tenants'.
+TEST_F(LinkTest, RequestsBeyondWhatThePeerTakesAreRefusedAndTheLinkStays) {
+  auto& a = node("a", 1, [](config::link_settings& s, identity&) { s.requests = 50; });
+  auto& b = node("b", 1, [](config::link_settings& s, identity&) { s.requests = 5; });
+  b.answering = false;
+  connect({&a, &b});
+  std::vector<asked> all(8);
+  for (auto& q : all) a.links->request("b", lane::data, {tenant_id{1}, "?"}, in(seconds{20}), q.handler());
+  for (std::size_t i = 5; i < 8; ++i) {
+    const auto end = all[i].wait();
+    ASSERT_TRUE(end && !*end);
+    EXPECT_EQ(end->error().code, errc::resource_exhausted) << to_string(end->error());
+    EXPECT_EQ(end->error().reason, "requests_full");
+  }
+  ASSERT_TRUE(b.wait([&] { return b.frames.size() == 5; }));
+  for (const auto& f : b.frames) b.links->answer(f.reply, std::string("ok"));
+  for (std::size_t i = 0; i < 5; ++i) EXPECT_TRUE(*all[i].wait());
+  EXPECT_EQ(a.count(kind::down), 0U);
+  EXPECT_EQ(b.links->counters().protocol_errors, 0U);
+  asked again;
+  a.links->request("b", lane::data, {tenant_id{1}, "?"}, in(seconds{20}), again.handler());
+  EXPECT_TRUE(b.wait([&] { return b.frames.size() == 6; })) << "credits of the refused ones came back too";
+}
+
+// One tenant's asks to agents that are busy: the asker gives up, and asks the next ones.
+TEST_F(LinkTest, RequestsThatTheirAskersGaveUpDoNotCountAtThePeer) {
+  const auto bounded = [](config::link_settings& s, identity&) { s.requests = 50; };
+  auto& a = node("a", 1, bounded);
+  auto& b = node("b", 1, bounded);
+  b.answering = false;
+  connect({&a, &b});
+  for (int round = 0; round < 4; ++round) {
+    std::vector<asked> all(50);
+    for (auto& q : all) a.links->request("b", lane::data, {tenant_id{1}, "?"}, in(milliseconds{100}), q.handler());
+    for (auto& q : all) ASSERT_EQ(q.wait()->error().reason, "deadline") << "round " << round;
+    std::this_thread::sleep_for(milliseconds{150}); // it came a little later than it was sent
+  }
+  EXPECT_TRUE(b.wait([&] { return b.frames.size() == 200; }));
+  EXPECT_EQ(a.count(kind::down), 0U);
+  EXPECT_EQ(b.links->counters().protocol_errors, 0U);
+}
+
+TEST_F(LinkTest, OneTenantsRequestsLeaveRoomForOthers) {
+  auto& a = node("a", 1, [](config::link_settings& s, identity&) { s.requests = 50, s.tenant_requests = 20; });
+  auto& b = node("b");
+  b.answering = false;
+  connect({&a, &b});
+  std::vector<asked> first(25), second(20);
+  for (auto& q : first) a.links->request("b", lane::data, {tenant_id{1}, "?"}, in(seconds{20}), q.handler());
+  for (auto& q : second) a.links->request("b", lane::data, {tenant_id{2}, "?"}, in(seconds{20}), q.handler());
+  for (std::size_t i = 20; i < 25; ++i) EXPECT_EQ(first[i].wait()->error().reason, "tenant_requests_full");
+  ASSERT_TRUE(b.wait([&] { return b.frames.size() == 40; }));
+  for (const auto& f : b.frames) b.links->answer(f.reply, std::string("ok"));
+  for (auto& q : second) EXPECT_TRUE(*q.wait());
+}
+
 TEST_F(LinkTest, StopEndsEverythingThatWaits) {
   auto& a = node("a");
   auto& b = node("b");

@@ -9,11 +9,11 @@ constexpr steady_time ms_at(int ms) { return steady_time{milliseconds{ms}}; }
 
 class PendingRequestsTest : public ::testing::Test {
 protected:
-  void add(std::uint64_t correlation, int deadline) {
+  void add(std::uint64_t correlation, int deadline, std::uint32_t tenant = 1) {
     answer_handler done = [](result<std::string>) {};
-    pending.add(correlation, ms_at(deadline), done);
+    pending.add(tenant_id{tenant}, correlation, ms_at(deadline), done);
   }
-  pending_requests pending{3};
+  pending_requests pending{3, 3};
 };
 
 TEST_F(PendingRequestsTest, AnswerIsTakenOnce) {
@@ -30,6 +30,21 @@ TEST_F(PendingRequestsTest, FullAtItsBound) {
     add(i, 10);
   }
   EXPECT_TRUE(pending.full());
+}
+
+TEST_F(PendingRequestsTest, ATenantHasAShareOfIt) {
+  pending = pending_requests(3, 2);
+  add(1, 10);
+  add(2, 10);
+  EXPECT_TRUE(pending.full(tenant_id{1}));
+  EXPECT_FALSE(pending.full(tenant_id{2}));
+  EXPECT_FALSE(pending.full());
+  add(3, 10, 2);
+  EXPECT_TRUE(pending.full());
+  EXPECT_TRUE(pending.take(1));
+  EXPECT_FALSE(pending.full(tenant_id{1}));
+  EXPECT_EQ(pending.take_all().size(), 2U);
+  EXPECT_EQ(pending.count(tenant_id{1}) + pending.count(tenant_id{2}), 0U);
 }
 
 TEST_F(PendingRequestsTest, OnlyWhatIsLateExpires) {

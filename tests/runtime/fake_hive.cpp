@@ -325,6 +325,10 @@ void fake_hive::read(tenant_id, std::function<void(store_reader&)> read) {
 
 /// Every tenant that is there has one collection, "notes", with one item.
 void fake_hive::collection(tenant_context who, std::string name, std::function<void(result<actors::published_view>)> use) {
+  if (looks_until_here_ > 0) {
+    --looks_until_here_;
+    return use(error{errc::unavailable, "elsewhere", "the collection is at another node", "node-2", {}});
+  }
   reads_.post([this, who, name = std::move(name), use = std::move(use)] {
     std::unique_lock lock(guard_);
     const auto* t = find(who.tenant());
@@ -406,6 +410,11 @@ fake_hive::tenant_data* fake_hive::find(const std::string& name) {
   for (auto& t : tenants_)
     if (t.name == name && !t.removed) return &t;
   return nullptr;
+}
+
+void fake_hive::remove_key_elsewhere(const std::string& key) {
+  std::lock_guard lock(guard_);
+  keys_.erase(std::string(security::authenticator::id_of(key)));
 }
 
 std::string fake_hive::add_key(tenant_id tenant, const std::string& role) {

@@ -40,11 +40,21 @@ public:
   actors::gauges read_gauges() const override { return {}; }
   std::vector<actors::tenant_counters> read_counters() const override;
   std::optional<error> not_ready() const override;
+  bool clustered() const noexcept override { return clustered_; }
+  void call_node(const std::string&, const std::string&, tenant_context, std::string, std::function<void(result<std::string>)> done) override {
+    done(error{errc::unknown, "link_lost", "the link to node node-2 went down before the answer came; it may have happened", {}, {}});
+  }
+  bool later(std::chrono::milliseconds, std::function<void()> job) override {
+    reads_.post(std::move(job));
+    return true;
+  }
 
   // -- for tests
   /// A tenant with one key; returns the key's text.
   std::string add_tenant(const std::string& name, const std::string& role = "tenant");
   std::string add_key(tenant_id tenant, const std::string& role);
+  /// Another node did, and nobody told this one.
+  void remove_key_elsewhere(const std::string& key);
   void add_agent(const std::string& tenant, const std::string& name, const std::string& supervisor = {});
   void publish(const std::string& tenant, const std::string& type, const std::string& data);
   /// Events up to here are older than retention.
@@ -64,11 +74,15 @@ public:
     std::size_t count = 0;
   };
   seen last() const;
+  /// Among others, of which the one that has the collections has died: so many times nobody has found out yet, then they are here.
+  void lose_owner_of_collections(int looks) { clustered_ = true, looks_until_here_ = looks; }
   std::function<void()> after_key_read; ///< Called when a reader has read a key. Set it before anything reads.
   std::uint64_t stored() const; ///< Rises with everything that a caller changed.
 
 private:
   friend class fake_reader;
+  std::atomic<bool> clustered_{false};
+  std::atomic<int> looks_until_here_{0};
   struct tenant_data {
     tenant_id id;
     std::string name, spec = "{}";

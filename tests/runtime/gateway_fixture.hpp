@@ -12,7 +12,8 @@ namespace hive::test {
 
 class GatewayTest : public testing::Test {
 protected:
-  GatewayTest() { limits.http = "127.0.0.1:0"; }
+  /// @param remember as at a node among others; 0: as at one that is alone.
+  explicit GatewayTest(std::chrono::milliseconds remember = {}) : auth({}, remember.count() != 0 ? &clock : nullptr, remember) { limits.http = "127.0.0.1:0"; }
 
   void SetUp() override {
     acme = hive.add_tenant("acme");
@@ -50,6 +51,7 @@ protected:
   }
 
   config::api_limits limits;
+  manual_clock clock;
   security::authenticator auth;
   fake_hive hive{auth};
   ops::metrics metrics{hive, nullptr, 100};

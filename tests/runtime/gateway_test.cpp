@@ -324,5 +324,33 @@ TEST_F(GatewayTest, ABadManifestMakesNoTenant) {
   EXPECT_EQ(send("GET", "/v1/tenants/acme", admin).body.find("\"weight\":9"), std::string::npos) << "the tenant is as it was";
 }
 
+// They only read: who asks during a failover waits a moment, and does not hear what nodes say to each other.
+TEST_F(GatewayTest, ReadsOfACollectionWhoseOwnerDiedAreMadeAgainUntilThereIsAnother) {
+  hive.lose_owner_of_collections(5);
+  const auto got = send("POST", "/v1/tenants/acme/collections/notes:search", acme, R"({"text":"note","k":1})");
+  EXPECT_EQ(got.status, 200) << got.body;
+  hive.lose_owner_of_collections(2);
+  EXPECT_EQ(send("POST", "/v1/tenants/acme/collections/absent:search", acme, R"({"text":"note","k":1})").status, 404) << "what is no matter of nodes is told at once";
+}
+
+class RememberedKeyTest : public GatewayTest {
+protected:
+  RememberedKeyTest() : GatewayTest(std::chrono::seconds{30}) {}
+};
+
+// The word of a key's removal at another node was lost; the connection that used it is still open.
+TEST_F(RememberedKeyTest, AnOpenConnectionDoesNotOutliveTheTimeThatItsKeyIsRemembered) {
+  raw_http http(port);
+  const auto ask_for_agents = [&] {
+    http.send(request("GET", "/v1/tenants/acme/agents", viewer));
+    return http.answer().status;
+  };
+  EXPECT_EQ(ask_for_agents(), 200);
+  hive.remove_key_elsewhere(viewer);
+  EXPECT_EQ(ask_for_agents(), 200);
+  clock.advance(std::chrono::seconds{31});
+  EXPECT_EQ(ask_for_agents(), 401);
+}
+
 } // namespace
 } // namespace hive::test

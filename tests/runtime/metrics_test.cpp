@@ -73,6 +73,38 @@ TEST_F(MetricsTest, TheCacheShowsItsTiersAndTheWakeUpsTheirCarriers) {
   EXPECT_TRUE(has(text, R"(hive_wake_ups_total{by="redis"} 0)"));
 }
 
+TEST_F(MetricsTest, ANodeAmongOthersShowsItsLinksAndItsPlace) {
+  metrics m(hive, nullptr, 2);
+  EXPECT_EQ(m.scrape().find("hive_link"), std::string::npos) << "a node that is alone has none";
+  cluster::cluster_gauges g;
+  g.serving = true;
+  g.state = cluster::node_state::draining;
+  g.shards = 7;
+  cluster::links::link_status up, down;
+  up.node = "node-2";
+  up.now = cluster::links::link_status::state::up;
+  up.rtt = std::chrono::microseconds{1500};
+  up.requests = 3;
+  down.node = "node-3";
+  down.incoming = true;
+  g.peers = {up, down};
+  g.links.frames_sent = 12;
+  g.links.refused_full = 4;
+  m.add([&] { return g; });
+  const auto text = m.scrape();
+  EXPECT_TRUE(has(text, "hive_lease_held 1"));
+  EXPECT_TRUE(has(text, "hive_shards_owned 7"));
+  EXPECT_TRUE(has(text, R"(hive_node_state{state="draining"} 1)"));
+  EXPECT_TRUE(has(text, R"(hive_node_state{state="active"} 0)"));
+  EXPECT_TRUE(has(text, R"(hive_link_up{peer="node-2"} 1)"));
+  EXPECT_TRUE(has(text, R"(hive_link_up{peer="node-3"} 0)"));
+  EXPECT_TRUE(has(text, R"(hive_link_incoming_up{peer="node-3"} 1)"));
+  EXPECT_TRUE(has(text, R"(hive_link_round_trip_seconds{peer="node-2"} 0.0015)"));
+  EXPECT_TRUE(has(text, R"(hive_link_requests{peer="node-2"} 3)"));
+  EXPECT_TRUE(has(text, "hive_link_frames_sent_total 12"));
+  EXPECT_TRUE(has(text, "hive_link_refused_full_total 4"));
+}
+
 TEST_F(MetricsTest, HttpIsCountedByRouteAndStatus) {
   metrics m(hive, nullptr, 2);
   auto counters = std::make_shared<http_counters>(std::vector<std::string>{"Ask", "none"});

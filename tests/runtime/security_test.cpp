@@ -146,6 +146,73 @@ TEST_F(AuthenticatorTest, CacheIsBounded) {
   EXPECT_GE(known, 1);
 }
 
+/// As at a node among others.
+class RememberingAuthenticatorTest : public AuthenticatorTest {
+protected:
+  result<caller> look_up(const std::string& key) {
+    std::promise<result<caller>> done;
+    hive.read(system_tenant, [&](persistence::store_reader& store) { done.set_value(limited.check(key, store)); });
+    return done.get_future().get();
+  }
+  manual_clock time;
+  authenticator limited{{}, &time, std::chrono::seconds{30}};
+};
+
+TEST_F(RememberingAuthenticatorTest, AKeyThatWasRemovedElsewhereAndNobodySaidSoEndsInTime) {
+  const auto key = hive.add_tenant("acme");
+  const auto who = look_up(key);
+  ASSERT_TRUE(who);
+  hive.remove_key_elsewhere(key);
+  EXPECT_TRUE(limited.cached(key));
+  EXPECT_TRUE(limited.in_time(*who));
+  time.advance(std::chrono::seconds{23});
+  EXPECT_FALSE(limited.in_time(*who)) << "who kept a copy asks again";
+  time.advance(std::chrono::seconds{7});
+  EXPECT_FALSE(limited.cached(key));
+  EXPECT_FALSE(limited.remembers(key));
+  EXPECT_FALSE(look_up(key));
+}
+
+TEST_F(RememberingAuthenticatorTest, OneOfManyUsersOfAKeyLooksItUpAgain) {
+  const auto key = hive.add_tenant("acme");
+  ASSERT_TRUE(look_up(key));
+  time.advance(std::chrono::seconds{25});
+  int told_to_read = 0;
+  for (int i = 0; i < 1000; ++i) {
+    EXPECT_TRUE(limited.remembers(key));
+    told_to_read += limited.cached(key) ? 0 : 1;
+  }
+  EXPECT_EQ(told_to_read, 1);
+  ASSERT_TRUE(look_up(key));
+  time.advance(std::chrono::seconds{20});
+  EXPECT_TRUE(limited.cached(key));
+}
+
+TEST_F(RememberingAuthenticatorTest, AKeyThatTurnsOutToBeRemovedIsForgottenByAll) {
+  const auto key = hive.add_tenant("acme");
+  ASSERT_TRUE(look_up(key));
+  hive.remove_key_elsewhere(key);
+  time.advance(std::chrono::seconds{25});
+  const auto before = limited.generation();
+  EXPECT_FALSE(look_up(key));
+  EXPECT_FALSE(limited.remembers(key));
+  EXPECT_GT(limited.generation(), before) << "streams that were begun with it end";
+}
+
+TEST_F(RememberingAuthenticatorTest, ATenantThatAnAdministratorEnteredIsLookedUpAgain) {
+  hive.add_tenant("acme");
+  const auto admin = *look_up(hive.add_key(system_tenant, "admin"));
+  std::promise<void> entered;
+  hive.read(system_tenant, [&](persistence::store_reader& store) {
+    EXPECT_TRUE(limited.enter(admin, "acme", store));
+    entered.set_value();
+  });
+  entered.get_future().get();
+  EXPECT_TRUE(limited.cached_entry(admin, "acme"));
+  time.advance(std::chrono::seconds{30});
+  EXPECT_FALSE(limited.cached_entry(admin, "acme"));
+}
+
 TEST_F(AuthenticatorTest, TenantEntersItselfOnlyAndAnAdministratorAll) {
   const auto acme = *check(hive.add_tenant("acme"));
   hive.add_tenant("rival");

@@ -313,6 +313,24 @@ class HivectlTest(unittest.TestCase):
         self.assertEqual(second, repeated, "what may have been stored is not stored twice")
         self.assertEqual(len({first, second, changed}), 3, "another batch from the same line is another put")
 
+    def test_drain_says_when_its_node_dies_meanwhile(self):
+        moving = (200, {"node": "node-2", "state": "draining", "shards_left": 7, "handing_off": 1, "plan": []})
+        gone = (404, {"error": {"code": "not_found", "message": 'no node named "node-2" is in the hive', "field": "node"}})
+        self.hive.answers["POST", "/v1/nodes/node-2:drain"] = [moving, moving, gone]
+        watched = self.run_cli("drain", "node-2", "--watch")
+        self.assertEqual(watched.returncode, 1, watched.stderr)
+        self.assertIn("node-2 is not in the hive any more: it ended while it still had 7 shards", watched.stderr)
+        self.assertNotIn("no node named", watched.stderr)
+        self.hive.answers["POST", "/v1/nodes/node-2:drain"] = gone
+        self.assertEqual(self.run_cli("drain", "node-2", "--watch").returncode, 3, "one that was never there")
+
+    def test_undrain_says_what_the_node_does(self):
+        path = ("POST", "/v1/nodes/node-2:undrain")
+        self.hive.answers[path] = (200, {"node": "node-2", "state": "active"})
+        self.assertEqual(self.run_cli("undrain", "node-2").stdout, "node-2 takes shards again\n")
+        self.hive.answers[path] = (200, {"node": "node-2", "state": "draining"})
+        self.assertIn("node-2 is draining still", self.run_cli("undrain", "node-2").stdout)
+
     def test_export_of_nothing_leaves_no_file(self):
         out = os.path.join(self.dir.name, "out.jsonl")
         self.assertEqual(self.run_cli("export", "nope", out).returncode, 3)

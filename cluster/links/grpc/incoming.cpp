@@ -245,21 +245,29 @@ bool incoming::heard_frames(lane by, wire::Batch& in) {
   if (!frames) return false;
   std::vector<credit> credits;
   std::uint64_t bytes = 0;
+  std::vector<std::uint64_t> refused; // in the order of the frames
   {
+    const auto now = core_.clock.steady_now();
     std::lock_guard lock(guard_);
     if (closed_) return true;
     for (const auto& f : *frames) {
       if (f.correlation == 0) continue;
-      if (lane_of(f.correlation) != by || open_requests_.size() >= core_.settings.requests || !open_requests_.insert(f.correlation).second)
-        return false;
+      const auto said = take_request(by, f.correlation, f.time_left, now);
+      if (said == verdict::nonsense) return false;
+      if (said == verdict::refused) refused.push_back(f.correlation);
     }
   }
   got->frames.reserve(frames->size());
+  auto next_refused = refused.begin();
   for (const auto& f : *frames) {
     bytes += f.body.size();
     if (credits.empty() || credits.back().tenant != f.tenant) credits.push_back({f.tenant, 0, 0});
     credits.back().messages += 1;
     credits.back().bytes += cost_of(f.body.size());
+    if (next_refused != refused.end() && *next_refused == f.correlation) {
+      ++next_refused;
+      continue;
+    }
     got->frames.push_back(
         {f.tenant, f.body, f.correlation == 0 ? answer_token() : answer_token(weak_from_this(), f.correlation), f.time_left});
   }
@@ -269,8 +277,30 @@ bool incoming::heard_frames(lane by, wire::Batch& in) {
   }
   add(core_.count.frames_received, got->frames.size());
   add(core_.count.bytes_received, bytes);
-  core_.listener.received(std::move(got));
+  if (!got->frames.empty()) core_.listener.received(std::move(got));
   return true;
+}
+
+/// Askers give up when their time is over, and ask anew: so what they asked does not count any more either. Beyond that the
+/// bounds of two nodes may differ, and time passes between them: an excess is refused, as a full node refuses; one that goes
+/// on without taking the refusals is no node. @pre `guard_` is held, not closed
+incoming::verdict incoming::take_request(lane by, std::uint64_t correlation, milliseconds time_left, steady_time now) {
+  constexpr milliseconds between_looks{20};
+  if (lane_of(correlation) != by || open_requests_.contains(correlation)) return verdict::nonsense;
+  if (open_requests_.size() >= core_.settings.requests && now >= next_look_for_late_) {
+    next_look_for_late_ = now + between_looks;
+    absl::erase_if(open_requests_, [now](const auto& r) { return r.second <= now; });
+  }
+  if (open_requests_.size() < core_.settings.requests) {
+    open_requests_.emplace(correlation, now + time_left);
+    return verdict::taken;
+  }
+  auto& waiting = answers_[static_cast<std::size_t>(by)];
+  if (waiting.size() >= 2 * std::size_t{core_.settings.requests}) return verdict::nonsense;
+  waiting.emplace_back(correlation, error{errc::resource_exhausted, "requests_full",
+                                          "node " + core_.self.node + " has as many requests of this node to answer as cluster.link.requests allows", {}, milliseconds{100}});
+  wake(by);
+  return verdict::refused;
 }
 
 bool incoming::heard_chunk(const wire::Chunk& in) {

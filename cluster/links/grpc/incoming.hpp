@@ -6,7 +6,7 @@
 #include "cluster/links/grpc/core.hpp"
 #include "cluster/links/handshake.hpp"
 
-#include <absl/container/flat_hash_set.h>
+#include <absl/container/flat_hash_map.h>
 
 #include <deque>
 #include <map>
@@ -47,6 +47,8 @@ private:
   bool heard_frames(lane by, wire::Batch& in);
   bool heard_chunk(const wire::Chunk& in);
   bool charge(lane by, const std::vector<credit>& all);
+  enum class verdict : std::uint8_t { taken, refused, nonsense };
+  verdict take_request(lane by, std::uint64_t correlation, milliseconds time_left, steady_time now);
   void wake(lane by);
   credit_ledger& ledger_of(lane by) noexcept { return by == lane::data ? data_ledger_ : bulk_ledger_; }
 
@@ -66,7 +68,8 @@ private:
   bool announced_ = false; // all three lanes were there
   std::array<std::shared_ptr<incoming_stream>, lane_count> streams_;
   std::array<bool, lane_count> woken_{};
-  absl::flat_hash_set<std::uint64_t> open_requests_;
+  absl::flat_hash_map<std::uint64_t, steady_time> open_requests_; // until when their askers wait
+  steady_time next_look_for_late_{};
   std::array<std::deque<std::pair<std::uint64_t, result<std::string>>>, lane_count> answers_;
   std::uint64_t answer_bytes_ = 0;
   credit_ledger data_ledger_, bulk_ledger_;

@@ -177,7 +177,7 @@ outgoing::outgoing(core& shared, peer who, std::uint64_t session, reports to)
       reports_(std::move(to)), queues_{send_queue(queue_limits_of(shared.settings, lane::control)),
                                        send_queue(queue_limits_of(shared.settings, lane::data)),
                                        send_queue(queue_limits_of(shared.settings, lane::bulk))},
-      pending_(shared.settings.requests) {}
+      pending_(shared.settings.requests, shared.settings.tenant_requests) {}
 
 outgoing::~outgoing() = default;
 
@@ -320,7 +320,14 @@ void outgoing::request(lane by, frame&& f, steady_time deadline, answer_handler&
     else if (pending_.full())
       no = error{errc::resource_exhausted,
                  "requests_full",
-                 std::to_string(pending_.size()) + " requests wait for answers of node " + who_.id,
+                 std::to_string(pending_.size()) + " requests wait for answers of node " + who_.id + " (cluster.link.requests)",
+                 {},
+                 milliseconds{100}};
+    else if (pending_.full(f.tenant))
+      no = error{errc::resource_exhausted,
+                 "tenant_requests_full",
+                 std::to_string(pending_.count(f.tenant)) + " requests of tenant " + std::to_string(f.tenant.value()) + " wait for answers of node " +
+                     who_.id + " (cluster.link.tenant_requests)",
                  {},
                  milliseconds{100}};
     else {
@@ -329,7 +336,7 @@ void outgoing::request(lane by, frame&& f, steady_time deadline, answer_handler&
       if (auto queued = queues_[static_cast<std::size_t>(by)].push(who_.id, q); !queued)
         no = std::move(queued).error();
       else {
-        pending_.add(correlation, deadline, done);
+        pending_.add(f.tenant, correlation, deadline, done);
         wake(by);
       }
     }

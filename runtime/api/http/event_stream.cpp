@@ -43,6 +43,7 @@ void session::start_stream(const call& c) {
   stream_of_ = c.who.context.tenant();
   stream_key_ = std::string(key_in(view(parser_->get()[beast::http::field::authorization])));
   stream_generation_ = server_.auth.generation();
+  stream_until_ = c.who.good_until;
   feed_ = std::make_shared<event_feed>(server_.hive, server_.home, c, static_cast<const v1::WatchRequest&>(*request_), server_.cache);
   next_events();
 }
@@ -61,7 +62,7 @@ void session::on_events(result<event_batch> batch) {
     feed_.reset();
     return fail(batch.error());
   }
-  if (stream_generation_ != server_.auth.generation())
+  if (!still_allowed())
     return check_again([self = shared_from_this(), batch = std::make_shared<result<event_batch>>(std::move(batch))] { self->on_events(std::move(*batch)); });
   std::string text;
   if (!stream_begun_) {
@@ -78,7 +79,12 @@ void session::on_events(result<event_batch> batch) {
   write_stream(std::move(text));
 }
 
-/// A key or a tenant was removed since this stream began: is it still allowed? If not, it ends here.
+/// As far as is known: nothing was removed since the key was looked at, and that is not too long ago.
+bool session::still_allowed() const noexcept {
+  return stream_generation_ == server_.auth.generation() && std::chrono::steady_clock::now() < stream_until_;
+}
+
+/// A key or a tenant was removed since this stream began, or may have been: is it still allowed? If not, it ends here.
 void session::check_again(std::function<void()> then) {
   const auto generation = server_.auth.generation();
   const auto answered = [self = shared_from_this(), home = server_.home](auto&& go_on) {
@@ -96,6 +102,8 @@ void session::check_again(std::function<void()> then) {
   });
   server_.gate.authenticate(stream_key_, answered([self = shared_from_this(), entered](const security::caller& who) {
     if (!dispatcher::permit(who, *self->route_.to)) return self->close();
+    // A little longer when another one is about to read the key again: what is known of it until then is as old as before.
+    self->stream_until_ = std::max(who.good_until, std::chrono::steady_clock::now() + std::chrono::seconds(1));
     self->server_.gate.enter(who, *self->route_.to, *self->request_, self->trace_, entered);
   }));
 }

@@ -180,11 +180,11 @@ void session::read_to_end() {
 // -- time and end
 
 bool session::needs_attention(steady_time now) const noexcept {
-  return now >= deadline_ || (state_ == state::streaming && stream_generation_ != server_.auth.generation()) || (state_ == state::streaming && !stream_writing_ && now - last_sent_ >= std::chrono::seconds(15));
+  return now >= deadline_ || (state_ == state::streaming && !still_allowed()) || (state_ == state::streaming && !stream_writing_ && now - last_sent_ >= std::chrono::seconds(15));
 }
 
 void session::attend(steady_time now) {
-  if (state_ == state::streaming && stream_generation_ != server_.auth.generation()) return check_again([] {});
+  if (state_ == state::streaming && !still_allowed()) return check_again([] {});
   if (state_ == state::streaming && now < deadline_) return write_stream(":\n\n");
   if (state_ != state::reading) return close();
   trace_ = trace_context::start(server_.random);

@@ -97,6 +97,7 @@ private:
   void start_stream(const call& c);
   void next_events();
   void on_events(result<event_batch> batch);
+  bool still_allowed() const noexcept;
   void check_again(std::function<void()> then);
   void write_stream(std::string text);
   void watch_for_end();
@@ -136,7 +137,8 @@ private:
   // -- a stream
   std::shared_ptr<event_feed> feed_;
   std::string stream_key_;
-  std::uint64_t stream_generation_ = 0;  ///< Of the authenticator, when the key was last checked.
+  std::uint64_t stream_generation_ = 0;  ///< Of the authenticator, when the key was last checked;
+  steady_time stream_until_{};           ///< and until when that will do.
   bool stream_writing_ = false;
   std::string stream_pending_;           ///< Came while a heartbeat was being written.
   bool stream_begun_ = false;

@@ -119,11 +119,11 @@ void session::on_head() {
   if (route_.to->reach == scope::open) return on_permitted();
 
   const auto header = view(head[field::authorization]);
-  if (known_ && header == known_header_ && known_generation_ == server_.auth.generation()) return on_caller(*known_);
+  if (known_ && header == known_header_ && known_generation_ == server_.auth.generation() && server_.auth.in_time(*known_)) return on_caller(*known_);
   const auto key = key_in(header);
   if (key.empty())
     return fail({errc::unauthenticated, "unauthenticated", "this needs a key: send \"Authorization: Bearer KEY\"", {}, {}});
-  if (!server_.auth.cached(key)) { // keys that were seen to be right are not held up by others from the same address
+  if (!server_.auth.remembers(key)) { // keys that were seen to be right are not held up by others from the same address
     const auto verdict = server_.wrong_keys.begin(from_, security::authenticator::id_of(key), std::chrono::steady_clock::now());
     if (!verdict.look_up) return fail_too_many_wrong_keys(verdict.wait);
     shown_ = verdict;
@@ -165,7 +165,7 @@ void session::on_caller(result<security::caller> who) {
   if (!known_ || state_ == state::checking) {
     known_generation_ = server_.auth.generation();
     // Remember only what is still so: a key that was removed during the check is not in the cache.
-    if (server_.auth.cached(key_in(view(parser_->get()[field::authorization])))) {
+    if (server_.auth.remembers(key_in(view(parser_->get()[field::authorization])))) {
       known_header_ = std::string(view(parser_->get()[field::authorization]));
       known_ = *who;
     }

@@ -1,6 +1,7 @@
 /// @file
 /// RPCs that are served from an entity's memory, and so only by the node that owns it. Any node may be asked: what it
-/// hears of as "elsewhere" it asks of the owner, in the words of the request.
+/// hears of as "elsewhere" it asks of the owner, in the words of the request. They only read: while the entity is on its way from
+/// one node to another they are made again, and whoever asked does not hear of it.
 #pragma once
 
 #include "actors/messaging.hpp"
