@@ -4,7 +4,7 @@ namespace hive::persistence::postgres {
 
 std::uint64_t timeline_of(connection& on) { return on.query("select " HIVE_TIMELINE).bits(0, 0); }
 
-void wait_for(connection& on, durability wanted) {
+void wait_for(connection& on, [[maybe_unused]] durability wanted) {
   arguments level;
 #ifdef HIVE_MUTATION_SKIP_SYNC
   level.text("off"); // a defect that the fault tests must find
