@@ -6,6 +6,7 @@ usage: node_start_test.py --bin DIR [--keep]
 """
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,6 +58,26 @@ def taken(cluster, third):
     passed("a taken port and a taken name end the start with the reason")
 
 
+def copied(cluster, folder):
+    """The file in a data directory that says which life is over says nothing of the life of the directory it was copied from."""
+    original = cluster.nodes[1]
+    before = {n["name"]: n["generation"] for n in cluster.insist("GET", "/v1/nodes")["nodes"]}
+    data = os.path.join(folder, "copy")
+    shutil.copytree(original.data, data)
+    here = original.data
+    original.data, original.port, port = data, cluster_process.free_port(), original.port
+    try:
+        code, said = start(original, f"cluster.listen=127.0.0.1:{cluster_process.free_port()}")
+    finally:
+        original.data, original.port = here, port
+    check(code == 1 and f"another node runs under the name {original.name}" in said, f"a copy: {code} {said}")
+    check(original.request("GET", "/readyz", key=False)[0] == 200, "the original is not disturbed")
+    check({n["name"]: n["generation"] for n in cluster.insist("GET", "/v1/nodes")["nodes"]} == before, "and lives on in its generation")
+    with open(original.log, encoding="utf-8", errors="replace") as log:
+        check("node_name_wanted" in log.read(), "the original's log says that its name is wanted")
+    passed("a copy of a data directory, started elsewhere, ends with the reason; the original lives, and says so in its log")
+
+
 def not_linked(cluster, third):
     """Nobody can dial it: its links are up one way only."""
     third.settings.append("cluster.advertise=127.0.0.1:1")
@@ -86,6 +107,7 @@ def all_of_it(options, folder, ends):
     cluster.start()
     certificates(cluster, third, folder)
     taken(cluster, third)
+    copied(cluster, folder)
     cluster.nodes.append(third)
     not_linked(cluster, third)
 
