@@ -297,6 +297,7 @@ incoming::verdict incoming::take_request(lane by, std::uint64_t correlation, mil
   }
   auto& waiting = answers_[static_cast<std::size_t>(by)];
   if (waiting.size() >= 2 * std::size_t{core_.settings.requests}) return verdict::nonsense;
+  answer_bytes_ += cost_of(0); // `fill` takes it away again, as of every answer
   waiting.emplace_back(correlation, error{errc::resource_exhausted, "requests_full",
                                           "node " + core_.self.node + " has as many requests of this node to answer as cluster.link.requests allows", {}, milliseconds{100}});
   wake(by);
