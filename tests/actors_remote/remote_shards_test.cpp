@@ -72,8 +72,11 @@ protected:
   }
   template <class Condition> bool eventually(Condition&& holds, std::chrono::milliseconds most = 10s) {
     const auto until = std::chrono::steady_clock::now() + most;
-    while (!holds() && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(2ms);
-    return holds();
+    for (;;) { // asked once when it holds: asking may take what it asks for
+      if (holds()) return true;
+      if (std::chrono::steady_clock::now() >= until) return false;
+      std::this_thread::sleep_for(2ms);
+    }
   }
   /// From a to an agent of b.
   std::future<result<ask_answer>> ask(std::chrono::milliseconds left, ask_gate* gate = nullptr) {
