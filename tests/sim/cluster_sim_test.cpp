@@ -257,7 +257,7 @@ INSTANTIATE_TEST_SUITE_P(Each, NamedScenario,
                                          named{ran_ahead(), {mutation::no_base_version}}, named{poison_row(), {mutation::half_of_refused}},
                                          named{orphan_commit(), {mutation::orphan_not_shut_out}},
                                          named{lock_order(), {mutation::unordered_takeover, mutation::weak_lock}},
-                                         named{store_forgets(), {mutation::keep_after_forgetting, mutation::keep_unless_lost}},
+                                         named{store_forgets(), {mutation::keep_after_forgetting}},
                                          named{reset_socket(), {mutation::reads_without_fence}}, named{store_away(), {mutation::no_grace}},
                                          named{hand_off_during_call(), {mutation::calls_again}}, named{name_again(), {mutation::timers_by_name}},
                                          named{wrong_clocks(), {mutation::any_clock}}));

@@ -686,7 +686,7 @@ void sim_hive::batch_unknown(process& p) {
     if (!current() || n.no_store) return;
     post(n, microseconds{0}, [this, current, turns, found = std::move(found)](process& q) {
       if (!current()) return;
-      const bool looks = defect_ != mutation::keep_after_forgetting && (found.lost || defect_ != mutation::keep_unless_lost);
+      const bool looks = defect_ != mutation::keep_after_forgetting;
       if (found.timeline != q.timeline && looks) {
         obey(q, q.member.store_forgot(found.lost ? "batch " + std::to_string(q.last_answered) : "", q.home.clock(world_.now())));
         return;

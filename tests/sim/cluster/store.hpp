@@ -191,7 +191,7 @@ private:
   microseconds when_it_runs() const { return std::max(world_.now(), stalled_until_) - world_.now(); }
   /// As the membership hears it.
   std::uint64_t told_timeline() const noexcept {
-    return defect_ == mutation::keep_after_forgetting || defect_ == mutation::keep_unless_lost ? 0 : timeline_;
+    return defect_ == mutation::keep_after_forgetting ? 0 : timeline_;
   }
   void note_owner(shard_id shard, node_generation owner);
   void remember_now();

@@ -96,7 +96,6 @@ enum class mutation : std::uint8_t {
   reads_without_fence,  // what changed nothing is answered from memory
   no_grace,             // after an outage whoever comes first takes everything
   keep_after_forgetting, // a store that forgot is taken for the same one
-  keep_unless_lost,     // ... by nodes that lost nothing themselves
   any_clock,            // nobody compares his wall clock with the store's
   calls_again,          // whoever takes over a waiting turn makes its call again
   timers_by_name,       // a timer finds its entity by name
