@@ -31,8 +31,6 @@ using namespace postgres;
 using std::chrono::milliseconds;
 using steady = connection::clock;
 
-/// The server's wall clock, in milliseconds. An expression of SQL.
-#define HIVE_NOW "floor(extract(epoch from clock_timestamp()) * 1000)::bigint"
 #define HIVE_LEFT(moment) "ceil(extract(epoch from " moment " - clock_timestamp()) * 1000)::bigint"
 /// A frozen node must not hold the rows by which the others replace it; a live one asks its next question at once.
 constexpr milliseconds pause{500};

@@ -19,6 +19,13 @@ std::int64_t bounded(std::size_t limit) noexcept {
 error not_found(std::string what) { return {errc::not_found, "not_found", std::move(what), {}, {}}; }
 error no_entity(entity_id id) { return not_found("there is no entity " + to_string(id)); }
 
+/// One statement, so that state and marks are of the same moment; the columns at the end are of what may follow. @see `entity_of`
+#define HIVE_ENTITY_AND_MARKS                                                                                          \
+  "select 0, version, desired::bigint, life::bigint, sent, last_keyed, log_tail, state,"                               \
+  " null::text, null::text, null::text, null::bytea from hive.entity where tenant_id = $1 and entity = $2"             \
+  " union all select 1, sender_tenant, sender, lane, sequence, 0, 0, null, null, null, null, null"                     \
+  " from hive.inbox where tenant_id = $1 and entity = $2"
+
 entity_id entity_at(const rows& r, std::size_t row, int tenant, int serial) {
   return {tenant_id{static_cast<std::uint32_t>(r.number(row, tenant))}, r.bits(row, serial)};
 }
@@ -34,23 +41,14 @@ public:
 
   result<entity_row> load_entity(tenant_context who, entity_id id) override {
     if (who.tenant() != id.tenant()) return no_entity(id);
-    // One statement, so that state and marks are of the same moment.
-    auto found = pool_.read(of(who),
-                            "select 0, version, desired::bigint, life::bigint, sent, last_keyed, log_tail, state from "
-                            "hive.entity where tenant_id = $1 and entity = $2"
-                            " union all select 1, sender_tenant, sender, lane, sequence, 0, 0, null from hive.inbox "
-                            "where tenant_id = $1 and entity = $2",
-                            key_of(id));
+    auto found = pool_.read(of(who), HIVE_ENTITY_AND_MARKS, key_of(id));
     return guarded<entity_row>(found, [&](const rows& r) { return entity_of(id, r); });
   }
 
   result<stored_entity> load(tenant_context who, entity_id id) override {
     if (who.tenant() != id.tenant()) return no_entity(id);
     auto found = pool_.read(of(who),
-                            "select 0, version, desired::bigint, life::bigint, sent, last_keyed, log_tail, state,"
-                            " null::text, null::text, null::text, null::bytea from hive.entity where tenant_id = $1 and entity = $2"
-                            " union all select 1, sender_tenant, sender, lane, sequence, 0, 0, null, null, null, null, null"
-                            " from hive.inbox where tenant_id = $1 and entity = $2"
+                            HIVE_ENTITY_AND_MARKS
                             " union all select 2, kind, revision, 0, 0, 0, 0, null, name, behaviour, supervisor, spec"
                             " from hive.directory where tenant_id = $1 and entity = $2",
                             key_of(id));

@@ -377,7 +377,7 @@ private:
   /// By how much the clock that says `now` is ahead of the server's; 0: it is not.
   std::chrono::milliseconds clock_ahead(wall_time now) {
     if (now == wall_time{}) return {};
-    const auto server = on_->query("select floor(extract(epoch from clock_timestamp()) * 1000)::bigint").number(0, 0);
+    const auto server = on_->query("select " HIVE_NOW).number(0, 0);
     return std::max(now - wall_time{std::chrono::milliseconds{server}}, std::chrono::milliseconds{0});
   }
 

@@ -9,6 +9,8 @@ namespace hive::persistence::postgres {
 
 /// The server's timeline: another one after each promotion. An expression of SQL, only on a primary.
 #define HIVE_TIMELINE "('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::bigint"
+/// The server's wall clock, in milliseconds. An expression of SQL.
+#define HIVE_NOW "floor(extract(epoch from clock_timestamp()) * 1000)::bigint"
 
 std::uint64_t timeline_of(connection& on);
 

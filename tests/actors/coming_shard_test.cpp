@@ -1,28 +1,20 @@
 // A node among others whose shard is on its way here: the map says that it is this node's, and what was under way in it cannot be
 // read yet. (C1, C5)
-#include "actors/node_host.hpp"
 #include "persistence/event_cursor.hpp"
-#include "persistence/sqlite/sqlite_store.hpp"
-#include "tests/support/kit.hpp"
-
-#include <gtest/gtest.h>
+#include "tests/actors/node_fixture.hpp"
 
 #include <sys/resource.h>
-
-#include <future>
 
 namespace hive::actors {
 namespace {
 
 using namespace std::chrono_literals;
 
-class ComingShardTest : public ::testing::Test {
+class ComingShardTest : public NodeFixture {
 protected:
+  ~ComingShardTest() override { host.reset(); } // it looks at the map
   void start_among_others() {
-    persistence::sqlite_options where;
-    where.directory = dir.path() / "data";
-    where.shard_count = settings.node.shards;
-    store = std::move(*persistence::open_sqlite(where));
+    open_store();
     const auto rows = store->claim_all();
     ASSERT_TRUE(rows);
     lease.hold_until(cluster::boot_clock::now() + 1h);
@@ -34,19 +26,8 @@ protected:
       fence = row.fence;
       host->serve(row.shard, row.fence, journal_position{0});
     }
-    const auto made = begin(contexts.restore(system_tenant, "system"), {entity_kind::tenant, ""}, "tenant.put", {{"name", "t"}}).get();
-    ASSERT_TRUE(made) << to_string(made.error());
-    who = contexts.restore(tenant_id{made->at("id").get<std::uint32_t>()}, "key:test");
-  }
-  std::future<result<json>> begin(tenant_context as, destination to, const std::string& type, const json& body) {
-    auto done = std::make_shared<std::promise<result<json>>>();
-    host->ask(as, {std::move(to), type, json_payload(body), {}, 20s, false, {}}, on_reply([done](result<ask_answer> r) {
-      if (r) done->set_value(json::parse(r->body.bytes));
-      else done->set_value(r.error());
-    }));
-    return done->get_future();
-  }
-  std::vector<std::string> notes() {
+    ASSERT_NO_FATAL_FAILURE(make_tenant());
+  }  std::vector<std::string> notes() {
     auto found = std::make_shared<std::promise<std::vector<std::string>>>();
     host->read(who->tenant(), [found, of = *who](persistence::store_reader& reader) {
       std::vector<std::string> types;
@@ -64,18 +45,9 @@ protected:
     return std::chrono::seconds{u.ru_utime.tv_sec + u.ru_stime.tv_sec} + std::chrono::microseconds{u.ru_utime.tv_usec + u.ru_stime.tv_usec};
   }
 
-  test::scratch_dir dir;
-  test::test_contexts contexts;
-  system_clock_source clock;
-  config::settings settings;
   cluster::shard_map map{settings.node.shards};
   cluster::lease_guard lease;
   epoch fence;
-  std::unique_ptr<persistence::turn_store> store;
-  behaviour_registry behaviours;
-  executor_registry executors;
-  std::unique_ptr<node_host> host;
-  std::optional<tenant_context> who;
 };
 
 TEST_F(ComingShardTest, KeepsWhatItIsToldAndTakesItInOrderOnceItIsThere) {

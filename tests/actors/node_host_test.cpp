@@ -1,11 +1,5 @@
 // A whole node with real threads: what needs a shard that is busy while others are not.
-#include "actors/node_host.hpp"
-#include "persistence/sqlite/sqlite_store.hpp"
-#include "tests/support/kit.hpp"
-
-#include <gtest/gtest.h>
-
-#include <future>
+#include "tests/actors/node_fixture.hpp"
 
 namespace hive::actors {
 namespace {
@@ -30,33 +24,20 @@ public:
   }
 };
 
-class NodeHostTest : public ::testing::Test {
+class NodeHostTest : public NodeFixture {
 protected:
   void start(std::uint32_t inbox_messages = 100'000) {
     go_on = false;
     lives_of_busy = 0;
     settings.node.workers = 3;
     settings.node.inbox_messages = inbox_messages;
-    persistence::sqlite_options where;
-    where.directory = dir.path() / "data";
-    where.shard_count = settings.node.shards;
-    store = std::move(*persistence::open_sqlite(where));
+    open_store();
     behaviours.add("holder", std::make_unique<holder>());
     host = std::make_unique<node_host>(node_host_parts{settings, clock, *store, contexts, behaviours, executors, 1, (dir.path() / "running").string(), {}});
     ASSERT_TRUE(host->start());
-    const auto made = begin(contexts.restore(system_tenant, "system"), {entity_kind::tenant, ""}, "tenant.put", {{"name", "t"}}).get();
-    ASSERT_TRUE(made) << to_string(made.error());
-    who = contexts.restore(tenant_id{made->at("id").get<std::uint32_t>()}, "key:test");
+    ASSERT_NO_FATAL_FAILURE(make_tenant());
   }
 
-  std::future<result<json>> begin(tenant_context as, destination to, const std::string& type, const json& body) {
-    auto done = std::make_shared<std::promise<result<json>>>();
-    host->ask(as, {std::move(to), type, json_payload(body), {}, 20s, false, {}}, on_reply([done](result<ask_answer> r) {
-      if (r) done->set_value(json::parse(r->body.bytes));
-      else done->set_value(r.error());
-    }));
-    return done->get_future();
-  }
   std::future<result<json>> ask(const char* name, const char* type) { return begin(*who, {entity_kind::agent, name}, type, nullptr); }
 
   /// Agents a, b and c under one supervisor that restarts all of them with each.
@@ -70,16 +51,6 @@ protected:
     ASSERT_TRUE(applied) << to_string(applied.error());
     for (const char* name : {"a", "b", "c"}) ASSERT_TRUE(ask(name, "state").get());
   }
-
-  test::scratch_dir dir;
-  test::test_contexts contexts;
-  system_clock_source clock;
-  config::settings settings;
-  std::unique_ptr<persistence::turn_store> store;
-  behaviour_registry behaviours;
-  executor_registry executors;
-  std::unique_ptr<node_host> host;
-  std::optional<tenant_context> who;
 };
 
 // A child whose turn does not end when its supervisor wants it to. (R2)

@@ -2,6 +2,7 @@
 // (C1, C5)
 #include "actors/remote/remote_shards.hpp"
 #include "tests/cluster_links/link_fixture.hpp"
+#include "tests/support/eventually.hpp"
 #include "tests/support/kit.hpp"
 
 #include <future>
@@ -70,14 +71,7 @@ protected:
     }
     for (std::uint16_t i = 0; i < b_->map.size(); ++i) b_->map.serve(shard_id{i}, true, false);
   }
-  template <class Condition> bool eventually(Condition&& holds, std::chrono::milliseconds most = 10s) {
-    const auto until = std::chrono::steady_clock::now() + most;
-    for (;;) { // asked once when it holds: asking may take what it asks for
-      if (holds()) return true;
-      if (std::chrono::steady_clock::now() >= until) return false;
-      std::this_thread::sleep_for(2ms);
-    }
-  }
+  template <class Condition> static bool eventually(Condition&& holds, std::chrono::milliseconds most = 10s) { return test::eventually(holds, most); }
   /// From a to an agent of b.
   std::future<result<ask_answer>> ask(std::chrono::milliseconds left, ask_gate* gate = nullptr) {
     auto heard = std::make_shared<std::promise<result<ask_answer>>>();

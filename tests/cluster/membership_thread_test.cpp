@@ -2,6 +2,7 @@
 // store in memory.
 #include "cluster/membership_thread.hpp"
 #include "tests/cluster_links/link_fixture.hpp"
+#include "tests/support/eventually.hpp"
 
 #include <future>
 
@@ -166,14 +167,7 @@ protected:
     a_->drain("a", plan_only, [&](result<drain_report> r) { said.set_value(std::move(r)); });
     return said.get_future().get();
   }
-  template <class Condition> bool eventually(Condition&& holds, std::chrono::milliseconds most = 15s) {
-    const auto until = std::chrono::steady_clock::now() + most;
-    for (;;) { // asked once when it holds: asking may take what it asks for
-      if (holds()) return true;
-      if (std::chrono::steady_clock::now() >= until) return false;
-      std::this_thread::sleep_for(2ms);
-    }
-  }
+  template <class Condition> static bool eventually(Condition&& holds, std::chrono::milliseconds most = 15s) { return test::eventually(holds, most); }
 
   config::cluster_settings settings_;
   system_clock_source clock_;
